@@ -1,0 +1,100 @@
+"""Variants: named pairings of shell and core, with their capabilities as data.
+
+A variant that was asked for and is missing is an error that says how to install it; none is ever replaced by another.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from crossfade.impls.errors import VariantUnavailable
+
+if TYPE_CHECKING:
+    from crossfade.impls.api import Manager
+    from crossfade.impls.config import Config
+
+ABI = 1
+"""What this release expects of ``crossfade_native.ABI``; the two wheels are released together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to run a manager. ``factory`` is ``module:Class``, imported on first use only."""
+
+    name: str
+    shell: str
+    core: str
+    factory: str
+    needs: tuple[str, ...]
+    install: str
+    capabilities: frozenset[str]
+    description: str
+
+
+_COMMON = frozenset({"stdio", "http", "gateway", "in_process", "legacy", "modern", "policy_ops"})
+
+VARIANTS: dict[str, Variant] = {
+    v.name: v
+    for v in (
+        Variant(
+            name="python",
+            shell="asyncio",
+            core="python",
+            factory="crossfade.impls.python.manager:PythonManager",
+            needs=("httptools", "msgspec"),
+            install="pip install crossfade",
+            capabilities=_COMMON,
+            description="asyncio shell (uvloop when installed), Python cores",
+        ),
+        Variant(
+            name="rust",
+            shell="tokio",
+            core="rust",
+            factory="crossfade.impls.rust.manager:RustManager",
+            needs=("crossfade_native",),
+            install="pip install 'crossfade[rust]' (or `make native` in a checkout, which needs cargo)",
+            capabilities=_COMMON,
+            description="tokio shell and Rust cores behind PyO3; gateway traffic never touches Python",
+        ),
+    )
+}
+
+
+def missing(name: str) -> str | None:
+    """Why a registered variant cannot run here, or None if it can."""
+    variant = _lookup(name)
+    for module in variant.needs:
+        if importlib.util.find_spec(module) is None:
+            return f"variant {name!r} needs the module {module!r}, which is not installed; {variant.install}"
+    if "crossfade_native" in variant.needs:
+        native = importlib.import_module("crossfade_native")
+        if native.ABI != ABI:
+            return (
+                f"variant {name!r}: crossfade_native has ABI {native.ABI} and crossfade expects {ABI}; "
+                f"install both from one release: {variant.install}"
+            )
+    return None
+
+
+def open_manager(config: Config, variant: str = "python") -> Manager:
+    """A manager of the named variant, not yet entered: ``async with open_manager(config, "rust") as manager``.
+
+    Raises :class:`VariantUnavailable` if the name is unknown or its parts are not installed.
+    """
+    if (why := missing(variant)) is not None:
+        raise VariantUnavailable(why)
+    module, _, attribute = _lookup(variant).factory.partition(":")
+    manager: Manager = getattr(importlib.import_module(module), attribute)(config)
+    return manager
+
+
+def _lookup(name: str) -> Variant:
+    try:
+        return VARIANTS[name]
+    except KeyError:
+        raise VariantUnavailable(
+            f"variant {name!r} is unknown; choose one of {', '.join(VARIANTS)}"
+        ) from None
