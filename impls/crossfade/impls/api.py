@@ -250,9 +250,7 @@ class Manager(abc.ABC):
     async def list_resource_templates(self, server: str | None = None) -> list[Item]: ...
 
     @abc.abstractmethod
-    async def read_resource(
-        self, uri: str, *, server: str | None = None, timeout_s: float | None = None
-    ) -> Result:
+    async def read_resource(self, uri: str, *, server: str | None = None, timeout_s: float | None = None) -> Result:
         """Read from ``server``, or from the server that lists ``uri`` (or a matching template)."""
 
     @abc.abstractmethod

@@ -81,8 +81,8 @@ class ServerSpec(_Base, frozen=True):
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(
-                f"server name {self.name!r} must be 1 to 41 letters, digits, '.', '-' or single '_', so that names like "
-                "server__tool stay unique and short; rename it"
+                f"server name {self.name!r} must be 1 to 41 letters, digits, '.', '-' or single '_', "
+                "so that names like server__tool stay unique and short; rename it"
             )
         if (self.command is None) == (not self.urls):
             raise ValueError(
@@ -160,14 +160,10 @@ def parse_config(data: object, *, source: str = "configuration") -> Config:
         raise ConfigError(f"{source}: unknown key {extra[0]!r}; known keys are {', '.join(sorted(known))}")
     entries = data.get("mcpServers", {})
     if not isinstance(entries, dict):
-        raise ConfigError(
-            f"{source}: mcpServers: expected an object of name -> server; see docs/configuration.md"
-        )
+        raise ConfigError(f"{source}: mcpServers: expected an object of name -> server; see docs/configuration.md")
     try:
         servers = tuple(
-            server_from_entry(n, e)
-            for n, e in entries.items()
-            if not (isinstance(e, dict) and e.get("disabled"))
+            server_from_entry(n, e) for n, e in entries.items() if not (isinstance(e, dict) and e.get("disabled"))
         )
         gateway = _convert(data.get("gateway", {}), GatewaySpec, "gateway")
         return _build(servers, gateway, data.get("seed", 0))

@@ -76,7 +76,9 @@ class AddressInUse(CrossfadeError):
 class ServerError(CrossfadeError):
     """An upstream server did something wrong. Counts against its breaker."""
 
-    code, blame, recovery = "server_error", "server", "failover"
+    code = "server_error"
+    blame: ClassVar[Blame] = "server"
+    recovery: ClassVar[Recovery] = "failover"
 
 
 class ServerStartError(ServerError):
@@ -106,7 +108,9 @@ class ProtocolViolation(ServerError):
 class Overloaded(CrossfadeError):
     """The manager refuses work it could not finish in time."""
 
-    code, blame, recovery = "overloaded", "manager", "retry"
+    code = "overloaded"
+    blame: ClassVar[Blame] = "manager"
+    recovery: ClassVar[Recovery] = "retry"
 
 
 class PoolTimeout(Overloaded):
@@ -126,9 +130,7 @@ class RemoteError(CrossfadeError):
 
     code, blame = "remote", "server"
 
-    def __init__(
-        self, message: str, *, server: str | None = None, remote_code: int = -32603, data: Any = None
-    ) -> None:
+    def __init__(self, message: str, *, server: str | None = None, remote_code: int = -32603, data: Any = None) -> None:
         super().__init__(message, server=server)
         self.remote_code = remote_code
         self.data = data

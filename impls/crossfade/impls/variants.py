@@ -95,6 +95,4 @@ def _lookup(name: str) -> Variant:
     try:
         return VARIANTS[name]
     except KeyError:
-        raise VariantUnavailable(
-            f"variant {name!r} is unknown; choose one of {', '.join(VARIANTS)}"
-        ) from None
+        raise VariantUnavailable(f"variant {name!r} is unknown; choose one of {', '.join(VARIANTS)}") from None
