@@ -150,7 +150,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Counters since start and a latency summary. Latencies are nanoseconds; ``servers`` has the same keys per server."""
+    """Counters since start and a latency summary in nanoseconds; ``servers`` has the same keys per server."""
 
     requests: int
     errors: int

@@ -143,7 +143,7 @@ def server_from_entry(name: str, entry: object) -> ServerSpec:
     where = f"mcpServers.{name}"
     if not isinstance(entry, dict):
         raise ConfigError(
-            f"{where}: expected an object with `command` or `url`, got {type(entry).__name__}; see docs/configuration.md"
+            f"{where}: expected an object with command or url, not {type(entry).__name__}; see docs/configuration.md"
         )
     body = {k: v for k, v in entry.items() if k not in _IGNORED}
     if "url" in body:
