@@ -1,0 +1,295 @@
+"""The results model: what a run stores, and nothing computed from it.
+
+Owns the versioned JSON format described in ``docs/results-format.md``. The rule: everything here is immutable and is
+written once; a figure that can be computed from a stored one (a mean, an interval, a verdict) is not stored. The one
+exception is ``Block.metrics``, which holds the scalars of a single block, the unit of evidence.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+FORMAT = "crossfade-results"
+VERSION = 1
+"""Raised when a reader of the older version would misread a newer file; adding an optional field does not raise it."""
+
+Kind = Literal["variant", "limit"]
+Status = Literal["ok", "failed", "void"]
+ScenarioKind = Literal["throughput", "sweep", "calls", "memory_clients", "memory_upstreams", "ops", "faults"]
+Mode = Literal["closed", "open"]
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    pass
+
+
+class Metric(_Record, frozen=True):
+    """What a scalar means. ``better`` says which way improvement lies; reports never guess it from a name."""
+
+    name: str
+    title: str
+    unit: str
+    better: Literal["higher", "lower"]
+
+
+METRICS: dict[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric(name="throughput_per_s", title="Throughput", unit="requests/s", better="higher"),
+        Metric(name="cpu_us_per_request", title="CPU per request", unit="us", better="lower"),
+        Metric(name="p50_us", title="Latency p50", unit="us", better="lower"),
+        Metric(name="p99_us", title="Latency p99", unit="us", better="lower"),
+        Metric(name="p999_us", title="Latency p99.9", unit="us", better="lower"),
+        Metric(name="knee_per_s", title="Highest rate within the objective", unit="requests/s", better="higher"),
+        Metric(name="slope_kib", title="Memory per connection, idle", unit="KiB", better="lower"),
+        Metric(name="slope_load_kib", title="Memory per connection, calls in flight", unit="KiB", better="lower"),
+        Metric(name="intercept_mib", title="Memory without connections", unit="MiB", better="lower"),
+        Metric(name="register_us", title="Register and unregister a server", unit="us", better="lower"),
+        Metric(name="health_us", title="Health probe of a server", unit="us", better="lower"),
+        Metric(name="pool_checkout_ns", title="Pool checkout and release", unit="ns", better="lower"),
+        Metric(name="route_ns", title="Choose an instance (balancer)", unit="ns", better="lower"),
+        Metric(name="breaker_ns", title="Circuit breaker, admit and record", unit="ns", better="lower"),
+        Metric(name="first_success_ms", title="Recovery to the first success", unit="ms", better="lower"),
+        Metric(name="restored_ms", title="Recovery to 90 % of the rate", unit="ms", better="lower"),
+        Metric(name="failed_requests", title="Requests that failed", unit="requests", better="lower"),
+        Metric(name="hung_requests", title="Requests that got no answer in time", unit="requests", better="lower"),
+    )
+}
+"""Every metric a block may carry, in the order reports show them."""
+
+
+class Cpu(_Record, frozen=True):
+    """The processor: ``affinity`` is what this run may use, ``quota`` the cgroup's limit in CPUs if there is one."""
+
+    model: str
+    count: int
+    affinity: tuple[int, ...]
+    governor: str | None = None
+    boost: bool | None = None
+    quota: float | None = None
+    mitigations: str | None = None
+    virtual: str | None = None
+
+
+class Environment(_Record, frozen=True):
+    """The machine and the software, as far as they move numbers. ``native`` is ``crossfade_native.build_info()``."""
+
+    cpu: Cpu
+    memory_mib: int
+    memory_limit_mib: int | None
+    kernel: str
+    os: str
+    hostname_hash: str
+    python: str
+    python_build: str
+    packages: dict[str, str] = {}
+    native: dict[str, Any] | None = None
+    nginx: str | None = None
+    commit: str | None = None
+    dirty: bool | None = None
+    pinning: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class ScenarioRecord(_Record, frozen=True):
+    """The scenario as it ran. ``sha256`` is of the canonical form of ``spec``; results compare only if it agrees.
+
+    ``threshold`` is the relative difference that matters (0.05 is 5 %). ``headline`` metrics enter the verdict table
+    and Holm's correction; ``shown`` ones are reported with intervals and no verdict.
+    """
+
+    name: str
+    title: str
+    summary: str
+    kind: ScenarioKind
+    sha256: str
+    tags: tuple[str, ...]
+    rounds: int
+    threshold: float
+    headline: tuple[str, ...]
+    shown: tuple[str, ...] = ()
+    objective_p99_ms: float | None = None
+    variants: tuple[str, ...] = ()
+    left_out: dict[str, str] = {}
+    spec: dict[str, Any] = {}
+
+
+class VariantRecord(_Record, frozen=True):
+    """One column of the comparison. ``limit`` rows (nginx, ceiling) are yardsticks and get no verdict."""
+
+    name: str
+    kind: Kind
+    description: str
+
+
+class Slot(_Record, frozen=True):
+    """One planned block: which variant of which scenario, and its place in the round."""
+
+    scenario: str
+    round: int
+    position: int
+    variant: str
+
+
+class SeriesPoint(_Record, frozen=True):
+    """One interval of a load run, ``t_ms`` from the start of measuring to the end of the interval."""
+
+    t_ms: float
+    completed: int
+    errors: int
+    p50_us: float
+    p99_us: float
+
+
+class LoadPoint(_Record, frozen=True):
+    """One load phase against one variant. Blobs are HdrHistogram V2 compressed, base64, nanoseconds.
+
+    ``latency`` runs from the intended send time when ``mode`` is open and from the actual one when closed (then it
+    equals ``service``). ``held`` says that the objective and the offered rate were kept; None without an objective.
+    """
+
+    mode: Mode
+    connections: int
+    rate_per_s: float | None
+    duration_s: float
+    sent: int
+    completed: int
+    errors: dict[str, int]
+    mismatches: int
+    missed_sends: int
+    throughput_per_s: float
+    cpu_us_per_request: float | None
+    latency: str
+    service: str = ""
+    lag: str = ""
+    series: tuple[SeriesPoint, ...] = ()
+    generator: str = ""
+    generator_cpu_s: float | None = None
+    p50_us: float | None = None
+    p99_us: float | None = None
+    held: bool | None = None
+
+
+class Rung(_Record, frozen=True):
+    """Memory at one number of connections, one fresh process per rung. KiB, from ``smaps_rollup``.
+
+    ``state`` tells idle connections from those with a call in flight. ``children_pss_kib`` is shown apart.
+    """
+
+    connections: int
+    state: Literal["idle", "in_flight"]
+    pss_kib: float
+    rss_kib: float
+    children_pss_kib: float = 0.0
+
+
+class Mark(_Record, frozen=True):
+    """Something that was done to the fleet during a load phase, in milliseconds from the start of measuring."""
+
+    t_ms: float
+    what: str
+
+
+class Block(_Record, frozen=True):
+    """One run of one variant on one scenario in fresh processes: the unit of evidence.
+
+    A failed block keeps its place with ``status`` and ``error``. A void one ran, but may not count (the generator
+    lagged, answers were wrong); ``error`` says why.
+    """
+
+    scenario: str
+    variant: str
+    kind: Kind
+    round: int
+    position: int
+    status: Status
+    started: str
+    wall_s: float
+    hash_seed: int
+    error: str | None = None
+    metrics: dict[str, float] = {}
+    points: tuple[LoadPoint, ...] = ()
+    ladder: tuple[Rung, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    errors: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+
+
+class Parity(_Record, frozen=True):
+    """Whether every variant gave the same answer on a scenario before its timing counted."""
+
+    scenario: str
+    variants: tuple[str, ...]
+    ok: bool
+    detail: str = ""
+
+
+class SelfTest(_Record, frozen=True):
+    """The ruler measured: one variant against itself on this machine.
+
+    ``log_ratios`` maps a metric to the paired log-ratios of the rounds; ``false_alarms`` to the share of re-drawn
+    experiments of ``rounds_per_verdict`` rounds (signs flipped at random) that gave a verdict.
+    """
+
+    variant: str
+    scenario: str
+    rounds: int
+    rounds_per_verdict: int
+    log_ratios: dict[str, tuple[float, ...]]
+    false_alarms: dict[str, float]
+    threshold: float
+    created: str
+
+
+class Attachment(_Record, frozen=True):
+    """A file beside ``results.json`` that explains (a memray flamegraph); it never supplies a number."""
+
+    path: str
+    what: str
+    scenario: str
+    variant: str
+
+
+class Results(_Record, frozen=True):
+    """A whole run. ``complete`` is false while it runs and after an interruption; ``blocks`` are in running order."""
+
+    format: str
+    version: int
+    id: str
+    created: str
+    finished: str | None
+    complete: bool
+    command: tuple[str, ...]
+    profile: str
+    seed: int
+    baseline: str
+    candidates: tuple[str, ...]
+    environment: Environment
+    scenarios: tuple[ScenarioRecord, ...]
+    variants: tuple[VariantRecord, ...]
+    order: tuple[Slot, ...]
+    blocks: tuple[Block, ...] = ()
+    parity: tuple[Parity, ...] = ()
+    selftest: SelfTest | None = None
+    attachments: tuple[Attachment, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def scenario(self, name: str) -> ScenarioRecord:
+        """The record of a scenario. Raises KeyError."""
+        for record in self.scenarios:
+            if record.name == name:
+                return record
+        raise KeyError(name)
+
+    def of(self, scenario: str, variant: str | None = None, *, only_ok: bool = True) -> list[Block]:
+        """Blocks of a scenario (and variant), by round. Failed and void ones only when ``only_ok`` is false."""
+        found = [
+            b
+            for b in self.blocks
+            if b.scenario == scenario
+            and (variant is None or b.variant == variant)
+            and (b.status == "ok" or not only_ok)
+        ]
+        return sorted(found, key=lambda b: (b.round, b.position))
