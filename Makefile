@@ -1,0 +1,139 @@
+# Everything a checkout needs, and nothing else: Python 3.11+, make and a C compiler. Rust is used when cargo is there.
+# Rule: every target sets up what it stands on, and a second run of it does no work twice (stamps live in the venv).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+CACHE := $(or $(XDG_CACHE_HOME),$(if $(HOME),$(HOME)/.cache,$(CURDIR)/build))/crossfade
+# Outside the checkout: a clean clone builds on what another clone compiled, and tools never walk gigabytes of objects.
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export NPM_CACHE_DIR ?= $(CACHE)/npm
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+ifneq ($(origin CROSSFADE_REPORT_DIR),undefined)
+RUN_FLAGS += --out $(CROSSFADE_REPORT_DIR)
+endif
+
+ROOTS := impls/crossfade harness/crossfade scenarios/crossfade reports/crossfade
+RUST := impls/rust
+RUST_SOURCES := $(shell find $(RUST) -name target -prune -o -type f \( -name '*.rs' -o -name '*.pyi' -o -name '*.toml' \
+	-o -name Cargo.lock \) -print 2>/dev/null)
+CARGO := $(shell command -v cargo 2>/dev/null || PATH='$(PATH)' command -v cargo 2>/dev/null)
+PYTEST_FLAGS ?=
+
+# Without cargo the Rust variant cannot exist: tests are told so, and only then. In CI that is a failure, not a footnote.
+ifeq ($(CARGO),)
+ifneq ($(CI),true)
+export CROSSFADE_NO_NATIVE := 1
+endif
+endif
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(VENV)/.stamp-python $(VENV)/.stamp-native ## Create .venv with both wheels and the tools (Rust when cargo is there)
+
+$(VENV)/.stamp-venv:
+	@python=''; for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14; do \
+	  if command -v "$$candidate" >/dev/null && "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    2>/dev/null; then python=$$candidate; break; fi; done; \
+	if [ -z "$$python" ]; then \
+	  echo "setup: no Python 3.11 or newer found on PATH; install one, or name it: make setup PYTHON=/path/to/python3" >&2; \
+	  exit 1; fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "setup: $$python cannot make virtual environments; install its venv package (Debian: python3-venv)" >&2; \
+	  exit 1; fi; \
+	echo "setup: $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv $(VENV)
+	@# --group needs pip 25.1; the one inside Python may be older.
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.stamp-python: $(VENV)/.stamp-venv pyproject.toml
+	@echo "setup: installing crossfade and its tools"
+	@$(BIN)/python -m pip install --quiet --editable '.[uvloop]' --group dev
+	@touch $@
+
+# One stamp says that some native build is installed, the other that it is the full release: figures need the second,
+# everything else takes either.
+$(VENV)/.stamp-native: $(RUST_SOURCES) | $(VENV)/.stamp-python
+	@$(MAKE) native-build PROFILE=quick-release STAMPS='$@' STALE='$(VENV)/.stamp-native-release'
+
+$(VENV)/.stamp-native-release: $(RUST_SOURCES) | $(VENV)/.stamp-python
+	@$(MAKE) native-build PROFILE=release STAMPS='$(VENV)/.stamp-native $@' STALE=
+
+.PHONY: native-build
+native-build:
+ifeq ($(CARGO),)
+	@if [ "$${CI:-}" = true ]; then \
+	  echo "native: cargo not found, and CI needs the Rust variant; install a Rust toolchain (rustup.rs)" >&2; exit 1; fi; \
+	echo "native: cargo not found, going on without the Rust variant; install a Rust toolchain and run make native" >&2
+else
+	@echo "native: building crossfade_native ($(PROFILE)) in $(CARGO_TARGET_DIR)"
+	@VIRTUAL_ENV='$(abspath $(VENV))' $(BIN)/maturin develop --quiet --profile $(PROFILE) --manifest-path $(RUST)/py/Cargo.toml
+	@rm -f $(STALE); touch $(STAMPS)
+endif
+
+.PHONY: native
+native: $(VENV)/.stamp-native ## Build and install the Rust side, fast to compile (refused for figures)
+
+.PHONY: native-release
+native-release: $(VENV)/.stamp-native-release ## Build and install the Rust side as released (fat LTO; for figures)
+
+.PHONY: check
+check: check-python check-rust ## Everything CI checks without running: linters, types, formats, stubs, layout
+
+.PHONY: check-python
+check-python: setup ## ruff, mypy strict and the layout test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(ROOTS) harness/asv_benchmarks tests
+	$(BIN)/python -m pytest -q tests/test_layout.py
+
+.PHONY: check-rust
+check-rust: setup ## rustfmt, clippy and the native stubs
+ifeq ($(CARGO),)
+	@if [ "$${CI:-}" = true ]; then echo "check: cargo not found; install a Rust toolchain (rustup.rs)" >&2; exit 1; fi; \
+	echo "check: cargo not found, rustfmt, clippy and stubtest left out" >&2
+else
+	cargo fmt --manifest-path $(RUST)/Cargo.toml --all --check
+	cargo clippy --quiet --manifest-path $(RUST)/Cargo.toml --workspace --all-targets -- -D warnings
+	$(BIN)/python -m mypy.stubtest crossfade_native
+endif
+
+.PHONY: test
+test: setup test-rust ## Set everything up and pass all tests
+	$(BIN)/python -m pytest --benchmark-disable $(PYTEST_FLAGS)
+
+.PHONY: test-rust
+test-rust: ## cargo test over the workspace
+ifeq ($(CARGO),)
+	@if [ "$${CI:-}" = true ]; then echo "test: cargo not found; install a Rust toolchain (rustup.rs)" >&2; exit 1; fi; \
+	echo "test: cargo not found, the Rust tests are left out" >&2
+else
+	cargo test --quiet --manifest-path $(RUST)/Cargo.toml --workspace
+endif
+
+.PHONY: bench
+bench: $(VENV)/.stamp-python $(VENV)/.stamp-native-release ## Set everything up, measure every variant, print the report's path
+	$(BIN)/crossfade run --profile quick $(RUN_FLAGS)
+
+.PHONY: bench-micro
+bench-micro: $(VENV)/.stamp-python $(VENV)/.stamp-native-release ## Per-call costs of the policy operations (pytest-benchmark)
+	$(BIN)/python -m pytest tests/bench --benchmark-only --benchmark-autosave --benchmark-group-by=group
+
+.PHONY: report
+report: $(VENV)/.stamp-python ## Write the HTML page of the latest results again
+	$(BIN)/crossfade report results/latest
+
+.PHONY: clean
+clean: ## Remove the venv, caches and built files (results and the cargo cache stay)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .asv build dist
+	find . -name __pycache__ -prune -exec rm -rf {} +
