@@ -1,1 +1,20 @@
-//! crossfade-runtime
+//! The tokio shell of the `rust` variant: registry, upstreams, gateway. It knows nothing of Python.
+//!
+//! Policy (pool, breaker, balancer) lives in `crossfade-core`; this crate only performs what the cores decide.
+//! Public items are what `crossfade-native` binds; everything else is private to the crate.
+
+mod config;
+mod error;
+mod events;
+mod info;
+mod manager;
+mod metrics;
+
+pub use config::{
+    BalancerKind, BreakerSpec, Config, EraSpec, GatewaySpec, PoolSpec, ServerSpec, TransportKind,
+};
+pub use error::{Error, RemoteFault, Result};
+pub use events::{Event, EventKind, Subscription};
+pub use info::{CircuitState, Era, InstanceInfo, ServerInfo, ServerState};
+pub use manager::{GatewayHandle, ListKind, Manager, Target};
+pub use metrics::{LatencySummary, MetricsSnapshot, ServerCounters};

@@ -1,0 +1,164 @@
+//! Events of the manager, one bounded queue per reader.
+//!
+//! The rule: a writer never waits and a slow reader never costs memory; what did not fit is told as one `gap` event.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, Weak};
+
+use serde::Serialize;
+use tokio::sync::Notify;
+
+const CAPACITY: usize = 1024;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    Registered,
+    Unregistered,
+    State,
+    Circuit,
+    ListChanged,
+    Gap,
+}
+
+/// One change of state, as `crossfade.impls.api.Event`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Event {
+    pub kind: EventKind,
+    pub server: String,
+    pub old: Option<String>,
+    pub new: Option<String>,
+    pub missed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    missed: u64,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Notify,
+}
+
+/// A reader of events from the moment of `subscribe()`.
+#[derive(Debug)]
+pub struct Subscription {
+    shared: Arc<Shared>,
+}
+
+impl Subscription {
+    /// The next event, or `None` once the manager is closed and everything was read. Dropping the future loses nothing.
+    pub async fn recv(&self) -> Option<Event> {
+        loop {
+            let notified = self.shared.wake.notified();
+            if let Some(ready) = self.take() {
+                return ready;
+            }
+            notified.await;
+        }
+    }
+
+    /// Ends the reader: a `recv` that waits returns `None`.
+    pub fn close(&self) {
+        lock(&self.shared.queue).closed = true;
+        self.shared.wake.notify_one();
+    }
+
+    fn take(&self) -> Option<Option<Event>> {
+        let mut queue = lock(&self.shared.queue);
+        if let Some(event) = queue.events.pop_front() {
+            return Some(Some(event));
+        }
+        if queue.missed > 0 {
+            let missed = std::mem::take(&mut queue.missed);
+            return Some(Some(Event {
+                kind: EventKind::Gap,
+                server: String::new(),
+                old: None,
+                new: None,
+                missed,
+            }));
+        }
+        queue.closed.then_some(None)
+    }
+}
+
+/// Where events go in.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    readers: Mutex<Vec<Weak<Shared>>>,
+}
+
+impl Hub {
+    pub(crate) fn subscribe(&self) -> Subscription {
+        let shared = Arc::new(Shared::default());
+        lock(&self.readers).push(Arc::downgrade(&shared));
+        Subscription { shared }
+    }
+
+    pub(crate) fn send(&self, kind: EventKind, server: &str, old: Option<&str>, new: Option<&str>) {
+        lock(&self.readers).retain(|reader| {
+            let Some(shared) = reader.upgrade() else {
+                return false;
+            };
+            {
+                let mut queue = lock(&shared.queue);
+                if queue.missed > 0 || queue.events.len() >= CAPACITY {
+                    queue.missed += 1;
+                } else {
+                    queue.events.push_back(Event {
+                        kind,
+                        server: server.to_owned(),
+                        old: old.map(str::to_owned),
+                        new: new.map(str::to_owned),
+                        missed: 0,
+                    });
+                }
+            }
+            shared.wake.notify_one();
+            true
+        });
+    }
+
+    pub(crate) fn close(&self) {
+        for shared in lock(&self.readers)
+            .drain(..)
+            .filter_map(|reader| reader.upgrade())
+        {
+            lock(&shared.queue).closed = true;
+            shared.wake.notify_one();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_reader_gets_a_gap_and_not_the_memory() {
+        let hub = Hub::default();
+        let reader = hub.subscribe();
+        for _ in 0..CAPACITY + 7 {
+            hub.send(EventKind::State, "a", Some("healthy"), Some("degraded"));
+        }
+        for _ in 0..CAPACITY {
+            assert_eq!(reader.recv().await.map(|e| e.kind), Some(EventKind::State));
+        }
+        let gap = reader.recv().await.expect("a gap");
+        assert_eq!((gap.kind, gap.missed), (EventKind::Gap, 7));
+        hub.close();
+        assert_eq!(reader.recv().await, None);
+    }
+}
