@@ -1,0 +1,63 @@
+"""Statistics of the harness: pure functions from samples to intervals and verdicts.
+
+``analyse(results)`` computes everything a report shows. Nothing here reads a clock, a file or the environment.
+"""
+
+from crossfade.harness.stats.analysis import (
+    Analysis,
+    Comparison,
+    Curve,
+    Ladder,
+    Lost,
+    RatePoint,
+    Summary,
+    analyse,
+    log_ratios,
+    summarise,
+)
+from crossfade.harness.stats.latency import Percentiles, distribution, percentiles
+from crossfade.harness.stats.lines import Line, fit
+from crossfade.harness.stats.pairs import (
+    ALPHA,
+    Interval,
+    Verdict,
+    equivalent,
+    holm,
+    interval,
+    p_beyond,
+    rounds_needed,
+    verdict,
+)
+from crossfade.harness.stats.shape import Shape, classify
+from crossfade.harness.stats.student import t_cdf, t_quantile
+
+__all__ = [
+    "ALPHA",
+    "Analysis",
+    "Comparison",
+    "Curve",
+    "Interval",
+    "Ladder",
+    "Line",
+    "Lost",
+    "Percentiles",
+    "RatePoint",
+    "Shape",
+    "Summary",
+    "Verdict",
+    "analyse",
+    "classify",
+    "distribution",
+    "equivalent",
+    "fit",
+    "holm",
+    "interval",
+    "log_ratios",
+    "p_beyond",
+    "percentiles",
+    "rounds_needed",
+    "summarise",
+    "t_cdf",
+    "t_quantile",
+    "verdict",
+]
