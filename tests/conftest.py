@@ -1,0 +1,24 @@
+"""Fixtures that every suite shares: which variants there are.
+
+Rule: a variant that cannot run here fails its tests; it is left out only when CROSSFADE_NO_NATIVE=1 says that this
+machine has no Rust toolchain (the Makefile sets it, and never in CI).
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from crossfade.impls import VARIANTS, missing
+
+
+@pytest.fixture(params=list(VARIANTS))
+def variant(request: pytest.FixtureRequest) -> str:
+    """The name of every registered variant, one test run each."""
+    name: str = request.param
+    if (why := missing(name)) is not None:
+        if os.environ.get("CROSSFADE_NO_NATIVE") == "1" and "crossfade_native" in VARIANTS[name].needs:
+            pytest.skip(f"CROSSFADE_NO_NATIVE=1: {why}")
+        pytest.fail(why)
+    return name

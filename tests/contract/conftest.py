@@ -1,0 +1,66 @@
+"""Fixtures of the contract suite: fixture servers over HTTP, and a guard that every test leaves no process behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.kit import HttpServer, children_of, eventually
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A hang is the hazard most tests here rule out, so it is told within seconds."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(20))
+
+
+@pytest.fixture(scope="session")
+def shared_http() -> Iterator[Callable[..., HttpServer]]:
+    """A running HTTP fixture per kind, shared by all tests that do not harm it."""
+    running: dict[tuple[tuple[str, Any], ...], HttpServer] = {}
+
+    def of_kind(**kind: Any) -> HttpServer:
+        key = tuple(sorted(kind.items()))
+        if key not in running:
+            running[key] = HttpServer(**kind)
+        return running[key]
+
+    yield of_kind
+    for server in running.values():
+        server.stop()
+
+
+@pytest.fixture
+def fresh_http() -> Iterator[Callable[..., HttpServer]]:
+    """HTTP fixtures of this test alone, for tests that break them or count what they see."""
+    with ExitStack() as stack:
+
+        def start(**kind: Any) -> HttpServer:
+            server = HttpServer(**kind)
+            stack.callback(server.stop)
+            return server
+
+        yield start
+
+
+@pytest.fixture(autouse=True)
+def no_orphans() -> Iterator[None]:
+    """Whatever the test started is gone when it ends, as soon as its manager has closed."""
+    before = set(children_of())
+    yield
+    left = [pid for pid in children_of() if pid not in before and not _is_fixture(pid)]
+    eventually(lambda: not [p for p in left if p in children_of()], within_s=2, what=f"the end of children {left}")
+
+
+def _is_fixture(pid: int) -> bool:
+    """Shared servers are started in the middle of tests and outlive them."""
+    try:
+        return b"tests.contract.servers.http" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

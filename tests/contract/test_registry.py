@@ -1,0 +1,224 @@
+"""Registering, finding, filtering and removing servers, and the stream of events that tells of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from tests.contract.kit import HttpServer, children_of, http_spec, is_alive, manager_of, stdio_spec
+
+from crossfade.impls import Event, Manager, ServerSpec, ServerState
+from crossfade.impls.errors import ManagerClosed, ServerCrashed, ServerExists, ServerNotFound, ServerStartError
+
+
+async def test_a_registered_server_is_described_as_it_announced_itself(variant: str) -> None:
+    async with manager_of(variant) as manager:
+        info = await manager.register(stdio_spec("one", tags=("blue", "fast")))
+        assert info == manager.get("one")
+        assert (info.name, info.transport, info.state, info.era) == ("one", "stdio", ServerState.HEALTHY, "legacy")
+        assert (info.server_name, info.server_version, info.tags) == ("one", "1.2.3", ("blue", "fast"))
+        assert info.protocol_version == "2025-11-25"
+        assert info.capabilities["experimental"] == {"x-fixture": {"kept": True}}
+        assert len(info.instances) == 1
+        assert info.instances[0].pid in children_of()
+        assert info.instances[0].url is None
+
+
+async def test_an_http_server_tells_its_url_and_era(variant: str, shared_http: Callable[..., HttpServer]) -> None:
+    server = shared_http(era="modern")
+    async with manager_of(variant, http_spec(server, "web")) as manager:
+        info = manager.get("web")
+        assert (info.transport, info.era, info.protocol_version) == ("http", "modern", "2026-07-28")
+        assert info.server_name == "fixture"
+        assert info.instances[0].url == server.url
+        assert info.instances[0].pid is None
+
+
+async def test_a_name_cannot_be_taken_twice(variant: str) -> None:
+    async with manager_of(variant, stdio_spec("one")) as manager:
+        before = children_of()
+        with pytest.raises(ServerExists, match="one") as caught:
+            await manager.register(stdio_spec("one"))
+        assert caught.value.server == "one"
+        assert children_of() == before, "the refused one was started"
+
+
+async def test_two_registrations_of_one_name_at_once_keep_exactly_one(variant: str) -> None:
+    async with manager_of(variant) as manager:
+        spec = stdio_spec("one")
+        results = await asyncio.gather(*(manager.register(spec) for _ in range(4)), return_exceptions=True)
+        assert sum(isinstance(r, ServerExists) for r in results) == 3
+        assert len(children_of(manager.get("one").instances[0].pid or 0)) == 0
+        assert len(manager.servers()) == 1
+
+
+async def test_what_was_never_registered_is_not_found(variant: str) -> None:
+    async with manager_of(variant) as manager:
+        with pytest.raises(ServerNotFound, match="ghost"):
+            manager.get("ghost")
+        with pytest.raises(ServerNotFound, match="ghost"):
+            await manager.unregister("ghost")
+        with pytest.raises(ServerNotFound, match="ghost"):
+            await manager.list_tools("ghost")
+        with pytest.raises(ServerNotFound, match="ghost"):
+            await manager.health("ghost")
+
+
+async def test_filters_combine_and_keep_the_order_of_registration(variant: str) -> None:
+    async with manager_of(variant) as manager:
+        for name, tags in (("b", ("x",)), ("a", ("x", "y")), ("c", ("y",))):
+            await manager.register(stdio_spec(name, tags=tags, lazy=name == "c"))
+
+        def names(**wanted: Any) -> list[str]:
+            return [info.name for info in manager.servers(**wanted)]
+
+        assert names() == ["b", "a", "c"]
+        assert names(tag="x") == ["b", "a"]
+        assert names(tag="y", state=ServerState.HEALTHY) == ["a"]
+        assert names(state=ServerState.INITIALIZING) == ["c"]
+        assert names(capability="completions") == ["b", "a"]
+        assert names(capability="nonsense") == []
+
+
+async def test_a_lazy_server_starts_on_first_use(variant: str) -> None:
+    async with manager_of(variant, stdio_spec("later", lazy=True)) as manager:
+        assert children_of() == [] or manager.get("later").instances[0].pid is None
+        assert manager.get("later").state is ServerState.INITIALIZING
+        assert (await manager.call_tool("later__echo", {"text": "now"})).text == "now"
+        assert manager.get("later").state is ServerState.HEALTHY
+
+
+@pytest.mark.parametrize("start", ["exit", "command", "port"])
+async def test_a_server_that_cannot_start_is_a_clear_error_and_leaves_nothing(variant: str, start: str) -> None:
+    specs = {
+        "command": ServerSpec(name="bad", command="/nonexistent/mcp-server"),
+        "port": ServerSpec(name="bad", urls=("http://127.0.0.1:9/mcp",)),
+    }
+    spec = specs.get(start) or stdio_spec("bad", start=start, start_timeout_ms=3000)
+    async with manager_of(variant) as manager:
+        before = children_of()
+        with pytest.raises(ServerStartError, match="bad") as caught:
+            await manager.register(spec)
+        assert caught.value.server == "bad"
+        culprit = {"command": "/nonexistent/mcp-server", "port": "127.0.0.1:9", "exit": "told to end at start"}[start]
+        assert culprit in str(caught.value), "the message must name the culprit"
+        assert manager.servers() == []
+        assert children_of() == before
+
+
+async def test_a_banner_before_the_protocol_is_either_survived_or_a_clear_error(variant: str) -> None:
+    async with manager_of(variant) as manager:
+        with suppress(ServerStartError):
+            await manager.register(stdio_spec("chatty", start="garbage", start_timeout_ms=3000))
+            assert (await manager.call_tool("chatty__echo", {"text": "hi"})).text == "hi"
+
+
+async def test_a_server_that_stays_silent_is_given_up_in_time(variant: str) -> None:
+    async with manager_of(variant) as manager:
+        with pytest.raises(ServerStartError, match="mute"):
+            await manager.register(stdio_spec("mute", start="silent", start_timeout_ms=400))
+        assert manager.servers() == []
+
+
+async def test_one_bad_server_of_a_configuration_does_not_stop_the_others(variant: str) -> None:
+    bad = ServerSpec(name="bad", command="/nonexistent/mcp-server")
+    async with manager_of(variant, bad, stdio_spec("good")) as manager:
+        assert manager.get("bad").state is ServerState.UNHEALTHY
+        assert "/nonexistent/mcp-server" in (manager.get("bad").last_error or "")
+        assert {item.server for item in await manager.list_tools()} == {"good"}
+        with pytest.raises(ServerStartError, match="bad"):
+            await manager.call_tool("bad__echo", {})
+
+
+async def test_unregistering_waits_for_calls_in_flight(variant: str) -> None:
+    async with manager_of(variant, stdio_spec("one")) as manager:
+        pid = manager.get("one").instances[0].pid
+        assert pid is not None
+        call = asyncio.create_task(manager.call_tool("one__sleep", {"ms": 300}))
+        await manager.call_tool("one__echo", {"text": "the sleeper was sent before me"})
+        await manager.unregister("one", drain_s=5)
+        assert (await call).text == "slept"
+        assert not is_alive(pid)
+        with pytest.raises(ServerNotFound):
+            manager.get("one")
+
+
+async def test_unregistering_does_not_wait_longer_than_told(variant: str) -> None:
+    async with manager_of(variant, stdio_spec("one")) as manager:
+        call = asyncio.create_task(manager.call_tool("one__never", {}))
+        await manager.call_tool("one__echo", {"text": "the other was sent before me"})
+        async with asyncio.timeout(3):
+            await manager.unregister("one", drain_s=0.1)
+        with pytest.raises((ServerCrashed, ServerNotFound)):
+            await call
+
+
+async def test_a_name_is_free_again_after_unregistering(variant: str) -> None:
+    async with manager_of(variant, stdio_spec("one")) as manager:
+        await manager.unregister("one")
+        await manager.register(stdio_spec("one"))
+        assert (await manager.call_tool("one__echo", {"text": "back"})).text == "back"
+
+
+async def test_a_closed_manager_says_so(variant: str) -> None:
+    manager = manager_of(variant, stdio_spec("one"))
+    with pytest.raises(ManagerClosed):
+        await manager.call_tool("one__echo", {})
+    async with manager:
+        pass
+    with pytest.raises(ManagerClosed):
+        await manager.call_tool("one__echo", {})
+    with pytest.raises(ManagerClosed):
+        await manager.register(stdio_spec("two"))
+
+
+async def next_event(events: asyncio.Queue[Event], **wanted: str) -> Event:
+    """The next event with these fields; others in between are skipped."""
+    async with asyncio.timeout(5):
+        while True:
+            event = await events.get()
+            if all(getattr(event, name) == value for name, value in wanted.items()):
+                return event
+
+
+async def pump(manager: Manager, into: asyncio.Queue[Event], ready: asyncio.Event) -> None:
+    stream = manager.events()
+    ready.set()
+    async for event in stream:
+        into.put_nowait(event)
+
+
+async def test_events_tell_of_every_change_in_order_and_end_with_the_manager(variant: str) -> None:
+    events: asyncio.Queue[Event] = asyncio.Queue()
+    ready = asyncio.Event()
+    async with manager_of(variant) as manager:
+        reader = asyncio.create_task(pump(manager, events, ready))
+        await ready.wait()
+        await manager.register(stdio_spec("one"))
+        await next_event(events, kind="registered", server="one")
+        await next_event(events, kind="state", server="one", new="healthy")
+        await manager.unregister("one")
+        await next_event(events, kind="unregistered", server="one")
+    async with asyncio.timeout(5):
+        await reader
+
+
+async def test_a_slow_reader_of_events_is_told_of_the_gap(variant: str) -> None:
+    async with manager_of(variant) as manager:
+        stream = manager.events()
+        total = 5000
+        for number in range(total // 2):
+            await manager.register(ServerSpec(name=f"s{number}", urls=("http://127.0.0.1:9/mcp",), lazy=True))
+            await manager.unregister(f"s{number}")
+        seen, missed = 0, 0
+        async with asyncio.timeout(10):
+            async for event in stream:
+                seen += event.kind in ("registered", "unregistered")
+                missed += event.missed
+                if event.server == f"s{total // 2 - 1}" and event.kind == "unregistered":
+                    break
+        assert missed > 0, "memory grew with every event nobody read"
+        assert seen < total
