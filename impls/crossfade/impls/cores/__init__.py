@@ -1,0 +1,26 @@
+"""Policy without I/O. A core takes ``now_ns`` and a seed, decides, and returns what the shell must do.
+
+Rule: nothing below this package reads a clock, a socket, the environment or a log. ``impls/rust/core`` holds the same
+cores in Rust; both replay ``impls/vectors`` exactly, and ``impls/vectors/SCHEMA.md`` pins every tie and rounding.
+"""
+
+from crossfade.impls.cores.balancer import P2C, Balancer, RoundRobin
+from crossfade.impls.cores.breaker import Breaker, BreakerConfig
+from crossfade.impls.cores.pool import Action, Close, Connect, Grant, Pool, PoolConfig, Reject
+from crossfade.impls.cores.rng import SplitMix64
+
+__all__ = [
+    "P2C",
+    "Action",
+    "Balancer",
+    "Breaker",
+    "BreakerConfig",
+    "Close",
+    "Connect",
+    "Grant",
+    "Pool",
+    "PoolConfig",
+    "Reject",
+    "RoundRobin",
+    "SplitMix64",
+]

@@ -1,0 +1,391 @@
+"""Owns who gets which connection to one instance, and when connections open and close; it returns actions, no I/O.
+
+The theory. A connection is connecting, open or gone. An open one has ``streams`` places; a call holds one place, a
+*lease*. ``try_acquire`` leases without a word if a place is free. Else a *waiter* queues, and the pool opens connections
+as long as those being opened have fewer places than there are waiters. The shell performs what is returned, in order: it
+opens (``Connect``) and answers with ``connected`` or ``connect_failed``; it closes (``Close``); it wakes waiters
+(``Grant``, ``Reject``). A woken waiter says ``take`` first; whoever gives up says ``cancel``, before or after the grant.
+
+The laws:
+
+1. Connecting plus open connections never exceed ``max_connections``; leases never exceed ``streams`` per connection.
+2. Every waiter gets exactly one Grant or Reject, or is cancelled. Grants go strictly in order of arrival.
+3. Somebody waits only if no place is free. So ``try_acquire`` cannot overtake anybody.
+4. A lease ends by ``release`` (or ``cancel`` of an untaken grant) or with its connection (``lost``); what is said
+   afterwards about a connection that is gone is ignored.
+5. Free places are given out most recently released first, so that surplus connections grow idle and are closed.
+6. A connection that is unusable, too old or drained gets no new lease and is closed with its last lease.
+7. A connect that fails rejects the waiters it would have served (the ``streams`` oldest), so failure never loops.
+8. ``tick(next_deadline_ns())`` always makes progress. After ``drain`` nothing is granted or opened.
+9. ``max_waiters`` bounds those who wait for somebody else's release; whoever a connection is being opened for, or still
+   may be, does not count.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from crossfade.impls.config import PoolSpec
+
+CloseReason = Literal["idle", "max_age", "unusable", "draining"]
+RejectReason = Literal["queue_full", "deadline", "connect_failed", "draining"]
+
+_MS: Final = 1_000_000
+
+
+class Connect(NamedTuple):
+    """Open a connection; then say ``connected(conn)`` or ``connect_failed(conn)``."""
+
+    conn: int
+
+
+class Close(NamedTuple):
+    """Close a connection that nobody uses. The pool has forgotten it already."""
+
+    conn: int
+    reason: CloseReason
+
+
+class Grant(NamedTuple):
+    """The waiter has one place on the connection."""
+
+    waiter: int
+    conn: int
+
+
+class Reject(NamedTuple):
+    """The waiter gets nothing."""
+
+    waiter: int
+    reason: RejectReason
+
+
+Action = Connect | Close | Grant | Reject
+_NOTHING: Final[Sequence[Action]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """``streams``: leases per connection. ``idle_timeout_ns`` and ``max_age_ns`` 0: never."""
+
+    max_connections: int = 64
+    max_waiters: int = 1024
+    streams: int = 1
+    idle_timeout_ns: int = 60_000 * _MS
+    max_age_ns: int = 0
+
+    @classmethod
+    def from_spec(cls, spec: PoolSpec, *, stdio: bool = False) -> Self:
+        """The pool of one HTTP instance; for a stdio child one connection with ``stdio_streams`` places, never idle."""
+        return cls(
+            max_connections=1 if stdio else spec.max_connections,
+            max_waiters=spec.max_waiters,
+            streams=spec.stdio_streams if stdio else 1,
+            idle_timeout_ns=0 if stdio else spec.idle_timeout_ms * _MS,
+            max_age_ns=0 if stdio else spec.max_age_ms * _MS,
+        )
+
+
+class _Conn:
+    """An open connection: leases out, when it was last given back, when it opened, why it gets no new lease."""
+
+    __slots__ = ("free_since", "opened_at", "retired", "used")
+
+    def __init__(self, now_ns: int) -> None:
+        self.used = 0
+        self.free_since = now_ns
+        self.opened_at = now_ns
+        self.retired: CloseReason | None = None
+
+
+class Pool:
+    """The connections to one instance. Waiter ids are the caller's, unique among the living; connections count from 1."""
+
+    __slots__ = (
+        "_aging",
+        "_config",
+        "_connecting",
+        "_deadlines",
+        "_free",
+        "_granted",
+        "_idle_timeout_ns",
+        "_max_age_ns",
+        "_next_conn",
+        "_open",
+        "_streams",
+        "_waiting",
+        "draining",
+        "in_use",
+    )
+
+    def __init__(self, config: PoolConfig) -> None:
+        self._config = config
+        self._streams = config.streams
+        self._idle_timeout_ns = config.idle_timeout_ns
+        self._max_age_ns = config.max_age_ns
+        self._next_conn = 1
+        self._connecting: set[int] = set()
+        self._open: dict[int, _Conn] = {}
+        # Connections with a free place, least recently released first; a dict is an ordered set whose end pops in O(1).
+        self._free: dict[int, _Conn] = {}
+        # Connections that can still come of age, oldest first. OrderedDict: its front pops in O(1), a dict's does not.
+        self._aging: OrderedDict[int, _Conn] = OrderedDict()
+        self._waiting: OrderedDict[int, int] = OrderedDict()  # waiter -> deadline, in order of arrival
+        self._deadlines: list[tuple[int, int]] = []  # heap of (deadline, waiter); served waiters leave it lazily
+        self._granted: dict[int, int] = {}  # waiter -> connection, until taken
+        self.in_use = 0
+        self.draining = False
+
+    # -- the hot path
+
+    def try_acquire(self, now_ns: int) -> int | None:
+        """Lease a free place at once, or None. None means: queue with ``acquire``."""
+        if not self._free:
+            return None
+        conn, state = self._free.popitem()
+        state.used += 1
+        if state.used < self._streams:
+            self._free[conn] = state
+        self.in_use += 1
+        return conn
+
+    def release(self, now_ns: int, conn: int, reusable: bool) -> Sequence[Action]:
+        """End one lease. ``reusable`` false: the connection is broken or its state unknown; it gets no new lease."""
+        state = self._open.get(conn)
+        if state is None or not state.used:
+            return _NOTHING
+        state.used -= 1
+        self.in_use -= 1
+        if reusable and not self._waiting and not self._max_age_ns and state.retired is None:
+            if self._streams > 1:
+                self._free.pop(conn, None)
+            self._free[conn] = state
+            state.free_since = now_ns
+            return _NOTHING
+        return self._give_back(now_ns, conn, state, reusable)
+
+    # -- waiting
+
+    def acquire(self, now_ns: int, waiter: int, deadline_ns: int) -> Sequence[Action]:
+        """Lease a place, now or when one is free before ``deadline_ns``; the first action may be the answer already."""
+        if waiter in self._waiting or waiter in self._granted:
+            raise ValueError(f"waiter {waiter} is waiting or granted already; give every acquire its own id")
+        if self.draining:
+            return (Reject(waiter, "draining"),)
+        conn = self.try_acquire(now_ns)
+        if conn is not None:
+            self._granted[waiter] = conn
+            return (Grant(waiter, conn),)
+        if deadline_ns <= now_ns:
+            return (Reject(waiter, "deadline"),)
+        room = self._config.max_connections - len(self._open)
+        if len(self._waiting) >= self._config.max_waiters + self._streams * room:
+            return (Reject(waiter, "queue_full"),)
+        self._waiting[waiter] = deadline_ns
+        heapq.heappush(self._deadlines, (deadline_ns, waiter))
+        actions: list[Action] = []
+        self._grow(actions)
+        return actions
+
+    def take(self, waiter: int) -> bool:
+        """The waiter has seen its grant: from now on the lease is its own to release. False if it has none."""
+        return self._granted.pop(waiter, None) is not None
+
+    def cancel(self, now_ns: int, waiter: int) -> Sequence[Action]:
+        """The waiter gives up: it leaves the queue, or its untaken lease goes to the next. Unknown ids are ignored."""
+        if self._waiting.pop(waiter, None) is not None:
+            self._forget_deadlines()
+            return _NOTHING
+        conn = self._granted.pop(waiter, None)
+        return _NOTHING if conn is None else self.release(now_ns, conn, True)
+
+    # -- what the shell reports
+
+    def connected(self, now_ns: int, conn: int) -> Sequence[Action]:
+        """A ``Connect`` succeeded."""
+        if conn not in self._connecting:
+            return _NOTHING
+        self._connecting.remove(conn)
+        if self.draining:
+            return (Close(conn, "draining"),)
+        state = self._open[conn] = _Conn(now_ns)
+        if self._max_age_ns:
+            self._aging[conn] = state
+        actions: list[Action] = []
+        while state.used < self._streams and self._grant(now_ns, conn, state, actions):
+            pass
+        if state.used < self._streams:
+            self._free[conn] = state
+        return actions
+
+    def connect_failed(self, now_ns: int, conn: int) -> Sequence[Action]:
+        """A ``Connect`` failed: the waiters it would have served are rejected, the others get another attempt."""
+        if conn not in self._connecting:
+            return _NOTHING
+        self._connecting.remove(conn)
+        actions: list[Action] = []
+        for _ in range(min(self._streams, len(self._waiting))):
+            waiter, _deadline = self._waiting.popitem(last=False)
+            actions.append(Reject(waiter, "connect_failed"))
+        self._forget_deadlines()
+        self._grow(actions)
+        return actions
+
+    def lost(self, now_ns: int, conn: int) -> Sequence[Action]:
+        """A connection ended by itself, and its leases with it; their ``release`` is ignored when it comes."""
+        if conn in self._connecting:
+            return self.connect_failed(now_ns, conn)
+        state = self._open.pop(conn, None)
+        if state is None:
+            return _NOTHING
+        self.in_use -= state.used
+        self._free.pop(conn, None)
+        self._aging.pop(conn, None)
+        actions: list[Action] = []
+        self._grow(actions)
+        return actions
+
+    def tick(self, now_ns: int) -> Sequence[Action]:
+        """What time alone brings about: overdue waiters, connections too old, connections too long idle."""
+        actions: list[Action] = []
+        while self._deadlines and self._deadlines[0][0] <= now_ns:
+            deadline_ns, waiter = heapq.heappop(self._deadlines)
+            if self._waiting.get(waiter) == deadline_ns:
+                del self._waiting[waiter]
+                actions.append(Reject(waiter, "deadline"))
+        while self._aging:
+            conn, state = next(iter(self._aging.items()))
+            if now_ns - state.opened_at < self._max_age_ns:
+                break
+            self._retire(conn, state, "max_age", actions)
+        if self._idle_timeout_ns:
+            for conn, state in list(self._free.items()) if self._has_idle(now_ns) else ():
+                if state.used == 0:
+                    if now_ns - state.free_since < self._idle_timeout_ns:
+                        break
+                    self._retire(conn, state, "idle", actions)
+        self._grow(actions)
+        return actions
+
+    def drain(self, now_ns: int) -> Sequence[Action]:
+        """No more leases: reject all waiters, close what is idle, and the rest with its last lease."""
+        self.draining = True
+        actions: list[Action] = [Reject(waiter, "draining") for waiter in self._waiting]
+        self._waiting.clear()
+        self._deadlines.clear()
+        for conn, state in list(self._free.items()):
+            self._retire(conn, state, "draining", actions)
+        for state in self._open.values():
+            state.retired = state.retired or "draining"
+        self._aging.clear()
+        return actions
+
+    def next_deadline_ns(self) -> int | None:
+        """When ``tick`` has something to do, or None."""
+        found: list[int] = []
+        while self._deadlines:
+            deadline_ns, waiter = self._deadlines[0]
+            if self._waiting.get(waiter) == deadline_ns:
+                found.append(deadline_ns)
+                break
+            heapq.heappop(self._deadlines)
+        if self._aging:
+            found.append(next(iter(self._aging.values())).opened_at + self._max_age_ns)
+        if self._idle_timeout_ns and (idle := self._first_idle()) is not None:
+            found.append(idle.free_since + self._idle_timeout_ns)
+        return min(found, default=None)
+
+    # -- counts
+
+    @property
+    def open(self) -> int:
+        """Open connections, those with no new leases included."""
+        return len(self._open)
+
+    @property
+    def connecting(self) -> int:
+        """Connections being opened."""
+        return len(self._connecting)
+
+    @property
+    def waiting(self) -> int:
+        """Callers in the queue."""
+        return len(self._waiting)
+
+    @property
+    def untaken(self) -> int:
+        """Grants that were neither taken nor cancelled yet; they are ``in_use``."""
+        return len(self._granted)
+
+    # -- steps
+
+    def _grow(self, actions: list[Action]) -> None:
+        room = self._config.max_connections - len(self._open) - len(self._connecting)
+        while room > 0 and len(self._waiting) > len(self._connecting) * self._streams:
+            conn = self._next_conn
+            self._next_conn += 1
+            self._connecting.add(conn)
+            actions.append(Connect(conn))
+            room -= 1
+
+    def _grant(self, now_ns: int, conn: int, state: _Conn, actions: list[Action]) -> bool:
+        """Lease one place to the oldest waiter whose time is not over; False if there is none."""
+        while self._waiting:
+            waiter, deadline_ns = self._waiting.popitem(last=False)
+            self._forget_deadlines()
+            if deadline_ns <= now_ns:
+                actions.append(Reject(waiter, "deadline"))
+                continue
+            state.used += 1
+            self.in_use += 1
+            self._granted[waiter] = conn
+            actions.append(Grant(waiter, conn))
+            return True
+        return False
+
+    def _give_back(self, now_ns: int, conn: int, state: _Conn, reusable: bool) -> Sequence[Action]:
+        """The rest of ``release``: retire, hand over to a waiter, or free."""
+        actions: list[Action] = []
+        if not reusable:
+            self._retire(conn, state, "unusable", actions)
+        elif state.retired is not None:
+            self._retire(conn, state, state.retired, actions)
+        elif self._max_age_ns and now_ns - state.opened_at >= self._max_age_ns:
+            self._retire(conn, state, "max_age", actions)
+        elif not self._grant(now_ns, conn, state, actions):
+            self._free.pop(conn, None)
+            self._free[conn] = state
+            state.free_since = now_ns
+        self._grow(actions)
+        return actions
+
+    def _retire(self, conn: int, state: _Conn, reason: CloseReason, actions: list[Action]) -> None:
+        """No new lease for this connection; close it if nobody uses it. The first reason stands."""
+        state.retired = state.retired or reason
+        self._free.pop(conn, None)
+        self._aging.pop(conn, None)
+        if state.used == 0:
+            del self._open[conn]
+            actions.append(Close(conn, state.retired))
+
+    def _first_idle(self) -> _Conn | None:
+        """The connection idle for longest: the order of ``_free`` is the order of last release."""
+        for state in self._free.values():
+            if state.used == 0:
+                return state
+        return None
+
+    def _has_idle(self, now_ns: int) -> bool:
+        first = self._first_idle()
+        return first is not None and now_ns - first.free_since >= self._idle_timeout_ns
+
+    def _forget_deadlines(self) -> None:
+        """Keep the heap within twice the queue: each rebuild is paid for by as many served waiters."""
+        if len(self._deadlines) > 2 * len(self._waiting) + 16:
+            self._deadlines = [(deadline, waiter) for waiter, deadline in self._waiting.items()]
+            heapq.heapify(self._deadlines)
