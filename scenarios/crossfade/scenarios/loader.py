@@ -1,0 +1,89 @@
+"""Finding and reading scenarios: the built-in ones by name or tag, others by path.
+
+The rule: a selection that matches nothing is an error that lists what there is, never an empty run.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from crossfade.scenarios.model import Scenario, ScenarioError
+
+ORDER = (
+    "gateway-echo",
+    "gateway-echo-64k",
+    "gateway-stdio",
+    "calls-echo",
+    "rate-sweep",
+    "memory-clients",
+    "memory-upstreams",
+    "policy-ops",
+    "faults-crash",
+)
+"""The order of reports; scenarios that are not in it follow by name."""
+
+
+def parse(text: str, *, source: str) -> Scenario:
+    """A scenario from TOML. Raises :class:`ScenarioError` naming ``source`` and key."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{source}: not valid TOML ({error}); fix the file") from None
+    try:
+        return msgspec.convert(data, Scenario)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        key = where.rstrip("`").lstrip(".")
+        raise ScenarioError(f"{source}: {key + ': ' if key else ''}{what}; change it (docs/scenarios.md)") from None
+
+
+def load_file(path: Path) -> Scenario:
+    """A scenario from a file. Raises :class:`ScenarioError`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path}: cannot be read ({error}); check the path") from None
+    return parse(text, source=str(path))
+
+
+def builtin() -> dict[str, Scenario]:
+    """Every scenario that ships with crossfade, by name, in the order of reports."""
+    found: dict[str, Scenario] = {}
+    for entry in (resources.files("crossfade.scenarios") / "data").iterdir():
+        if entry.name.endswith(".toml"):
+            scenario = parse(entry.read_text(encoding="utf-8"), source=entry.name)
+            if f"{scenario.name}.toml" != entry.name:
+                raise ScenarioError(f"{entry.name}: name: is {scenario.name!r}; name the file {scenario.name}.toml")
+            found[scenario.name] = scenario
+    rank = {name: index for index, name in enumerate(ORDER)}
+    return dict(sorted(found.items(), key=lambda item: (rank.get(item[0], len(ORDER)), item[0])))
+
+
+def select(selectors: Iterable[str]) -> list[Scenario]:
+    """Scenarios by name, tag or path to a .toml file; nothing selected means all built-in ones.
+
+    Raises :class:`ScenarioError` for a selector that matches nothing.
+    """
+    known = builtin()
+    chosen: dict[str, Scenario] = {}
+    wanted = list(selectors)
+    for selector in wanted:
+        if selector.endswith(".toml"):
+            scenario = load_file(Path(selector))
+            matches = [scenario]
+        elif selector in known:
+            matches = [known[selector]]
+        else:
+            matches = [s for s in known.values() if selector in s.tags]
+        if not matches:
+            tags = sorted({t for s in known.values() for t in s.tags})
+            raise ScenarioError(
+                f"no scenario or tag is called {selector!r}; scenarios: {', '.join(known)}; tags: {', '.join(tags)}"
+            )
+        chosen.update({s.name: s for s in matches})
+    return list(chosen.values()) if wanted else list(known.values())
