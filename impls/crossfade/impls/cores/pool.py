@@ -1,10 +1,11 @@
 """Owns who gets which connection to one instance, and when connections open and close; it returns actions, no I/O.
 
 The theory. A connection is connecting, open or gone. An open one has ``streams`` places; a call holds one place, a
-*lease*. ``try_acquire`` leases without a word if a place is free. Else a *waiter* queues, and the pool opens connections
-as long as those being opened have fewer places than there are waiters. The shell performs what is returned, in order: it
-opens (``Connect``) and answers with ``connected`` or ``connect_failed``; it closes (``Close``); it wakes waiters
-(``Grant``, ``Reject``). A woken waiter says ``take`` first; whoever gives up says ``cancel``, before or after the grant.
+*lease*. ``try_acquire`` leases without a word if a place is free. Else a *waiter* queues, and the pool opens
+connections as long as those being opened have fewer places than there are waiters. The shell performs what is
+returned, in order: it opens (``Connect``) and answers with ``connected`` or ``connect_failed``; it closes (``Close``);
+it wakes waiters (``Grant``, ``Reject``). A woken waiter says ``take`` first; whoever gives up says ``cancel``, before
+or after the grant.
 
 The laws:
 
@@ -104,7 +105,7 @@ class _Conn:
 
 
 class Pool:
-    """The connections to one instance. Waiter ids are the caller's, unique among the living; connections count from 1."""
+    """The connections to one instance. Waiter ids are the caller's, unique while alive; connections count from 1."""
 
     __slots__ = (
         "_aging",

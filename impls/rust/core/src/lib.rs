@@ -1,1 +1,18 @@
-//! crossfade-core
+//! Policy without I/O. A core takes `now_ns` and a seed, decides, and returns what the shell must do.
+//!
+//! Rule: nothing in this crate reads a clock, a socket, the environment or a log, and it depends on neither tokio nor
+//! pyo3. `impls/crossfade/impls/cores` holds the same cores in Python; both replay `impls/vectors` exactly, and
+//! `impls/vectors/SCHEMA.md` pins every tie and rounding. All cores are single-threaded (`&mut self`).
+#![forbid(unsafe_code)]
+
+pub mod balancer;
+pub mod breaker;
+mod order;
+pub mod pool;
+pub mod rng;
+mod waiters;
+
+pub use balancer::{Balancer, Mask, P2c, RoundRobin};
+pub use breaker::{Breaker, BreakerConfig, CircuitState};
+pub use pool::{Action, CloseReason, Pool, PoolConfig, RejectReason};
+pub use rng::SplitMix64;
