@@ -31,8 +31,6 @@ def explains_itself(error: CrossfadeError, server: str = "fix") -> None:
     assert server in error.message
     assert "Traceback" not in error.message
     assert re.search(r"; \S+ .*\S", error.message), f"no next action after a semicolon: {error.message}"
-        f"no next action: {error.message}"
-    )
 
 
 async def recovers(manager: Manager, name: str = "fix__echo") -> None:
