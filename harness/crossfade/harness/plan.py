@@ -1,0 +1,99 @@
+"""The plan of a run: which block comes when, drawn from the seed before anything is measured.
+
+The rule: a round holds one block of every variant, in random order (method rule 2); rounds of different scenarios are
+interleaved too, so that a machine that drifts over minutes drifts under all of them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from crossfade.harness.samples import ScenarioRecord, Slot, VariantRecord
+from crossfade.scenarios import Profile, Scenario
+
+OVERHEAD_S: dict[str, float] = {
+    "throughput": 1.6,
+    "calls": 1.6,
+    "sweep": 2.0,
+    "memory_clients": 2.0,
+    "memory_upstreams": 2.0,
+    "ops": 2.5,
+    "faults": 2.0,
+}
+"""Starting and ending the processes of one block, in seconds; measured on two slow cores and rounded up."""
+
+
+def record(
+    scenario: Scenario,
+    profile: Profile,
+    *,
+    variants: Sequence[str],
+    left_out: dict[str, str],
+    rounds: int | None = None,
+) -> ScenarioRecord:
+    """The scenario as the results keep it. ``left_out`` adds to the scenario's own reasons."""
+    return ScenarioRecord(
+        name=scenario.name,
+        title=scenario.title,
+        summary=" ".join(scenario.summary.split()),
+        kind=scenario.kind,
+        sha256=scenario.sha256(profile),
+        tags=scenario.tags,
+        rounds=rounds or scenario.rounds(profile).rounds,
+        threshold=scenario.threshold_percent / 100,
+        headline=scenario.headline,
+        shown=scenario.shown,
+        objective_p99_ms=scenario.sweep.objective_p99_ms if scenario.sweep else None,
+        variants=tuple(variants),
+        left_out={**scenario.left_out, **left_out},
+        spec=scenario.canonical(profile),
+    )
+
+
+def order(records: Sequence[ScenarioRecord], seed: int) -> tuple[Slot, ...]:
+    """Every block of the run in the order of running."""
+    # The string form seeds through SHA-512, which is stable across Python versions; an int seed is too, a hash is not.
+    rng = random.Random(f"crossfade order {seed}")  # noqa: S311 - reproducible, not secret
+    slots: list[Slot] = []
+    for number in range(max((r.rounds for r in records), default=0)):
+        for record_ in records:
+            if number < record_.rounds:
+                drawn = rng.sample(record_.variants, len(record_.variants))
+                slots.extend(
+                    Slot(scenario=record_.name, round=number, position=position, variant=variant)
+                    for position, variant in enumerate(drawn)
+                )
+    return tuple(slots)
+
+
+def block_seconds(scenario: Scenario, profile: Profile) -> float:
+    """What one block is expected to take, for the estimate before a run."""
+    rounds = scenario.rounds(profile)
+    one = rounds.warmup_s + rounds.duration_s
+    overhead = OVERHEAD_S[scenario.kind]
+    if scenario.sweep is not None:
+        # Usually four doublings and the refinement are measured before the objective is lost.
+        return overhead + (4 + scenario.sweep.refine) * (one + 0.6)
+    if scenario.ladder is not None:
+        hold = scenario.ladder.hold_ms / 1000 if scenario.kind == "memory_upstreams" else 0.0
+        return len(scenario.ladder.rungs) * (overhead + hold + 2 * scenario.ladder.settle_s)
+    if scenario.ops is not None:
+        return overhead
+    drain = scenario.load.drain_s if scenario.load and scenario.kind == "faults" else 0.0
+    return overhead + one + drain
+
+
+def estimate_s(scenarios: Sequence[Scenario], records: Sequence[ScenarioRecord], profile: Profile) -> float:
+    """Seconds that the whole run is expected to take."""
+    by_name = {s.name: s for s in scenarios}
+    return sum(r.rounds * len(r.variants) * block_seconds(by_name[r.name], profile) for r in records)
+
+
+def describe_limit(name: str) -> VariantRecord:
+    """The record of a limit row."""
+    what = {
+        "nginx": "nginx as a plain reverse proxy with keep-alive: the practical limit",
+        "ceiling": "the fleet without a manager: the ruler's own limit",
+    }
+    return VariantRecord(name=name, kind="limit", description=what[name])

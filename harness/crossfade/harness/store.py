@@ -1,0 +1,120 @@
+"""Results on disk: ``<root>/<time>-<seed>/results.json``, rewritten whole after each block, and ``<root>/latest``.
+
+The rule: a reader never sees half a file (write beside, ``fsync``, rename), and a file that cannot be trusted is
+refused with the reason: truncated, edited into nonsense, newer than this release, or not ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from crossfade.harness.problems import BrokenResults
+from crossfade.harness.samples import FORMAT, METRICS, VERSION, Results
+
+FILE = "results.json"
+
+
+class _Head(msgspec.Struct):
+    format: str = ""
+    version: int = 0
+
+
+def new_id(seed: int, now: datetime | None = None) -> str:
+    """``<time>-<seed>`` in UTC, which sorts by time and is a valid file name everywhere."""
+    return f"{(now or datetime.now(UTC)):%Y-%m-%dT%H%M%S}-{seed}"
+
+
+class Store:
+    """Writes one run. Creates its folder on the first save."""
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        self.root = root
+        self.folder = root / run_id
+        self.path = self.folder / FILE
+
+    def save(self, results: Results) -> None:
+        """Replace the file atomically and point ``latest`` at the folder. Raises BrokenResults if the disk refuses."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            beside = self.path.with_suffix(".tmp")
+            with beside.open("wb") as file:
+                file.write(msgspec.json.encode(results))
+                file.write(b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self.path)
+            self._point()
+        except OSError as error:
+            raise BrokenResults(
+                f"{self.path}: cannot be written ({error}); free space or choose another --out"
+            ) from error
+
+    def _point(self) -> None:
+        link = self.root / "latest"
+        fresh = self.root / f".latest-{os.getpid()}"
+        # A file system without symbolic links loses the convenience, not the results.
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(self.folder.name, target_is_directory=True)
+            fresh.replace(link)
+
+
+def load(path: str | Path) -> Results:
+    """Read results from a file, or from a folder that holds ``results.json``. Raises BrokenResults with the reason."""
+    path = Path(path)
+    if path.is_dir():
+        path = path / FILE
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BrokenResults(f"{path}: cannot be read ({error.strerror}); give a results.json or its folder") from None
+    _check_head(path, raw)
+    try:
+        results = msgspec.json.decode(raw, type=Results)
+    except msgspec.ValidationError as error:
+        raise BrokenResults(f"{path}: was edited or damaged ({error}); restore it or measure again") from None
+    _check_sense(path, results)
+    return results
+
+
+def _check_head(path: Path, raw: bytes) -> None:
+    if not raw.strip():
+        raise BrokenResults(f"{path}: is empty; measure again")
+    try:
+        head = msgspec.json.decode(raw, type=_Head)
+    except msgspec.ValidationError:
+        raise BrokenResults(f"{path}: is no results file of crossfade; give one that `crossfade run` wrote") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BrokenResults(
+            f"{path}: is not whole JSON ({error}); it was cut short or edited, so measure again"
+        ) from None
+    if head.format != FORMAT:
+        raise BrokenResults(f"{path}: is no results file of crossfade; give one that `crossfade run` wrote")
+    if head.version > VERSION:
+        raise BrokenResults(
+            f"{path}: has format version {head.version} and this release reads up to {VERSION}; upgrade crossfade"
+        )
+
+
+def _check_sense(path: Path, results: Results) -> None:
+    scenarios = {s.name for s in results.scenarios}
+    variants = {v.name for v in results.variants}
+    seen: set[tuple[str, str, int]] = set()
+    for block in results.blocks:
+        where = f"block {block.scenario}/{block.variant}/round {block.round}"
+        if block.scenario not in scenarios or block.variant not in variants:
+            raise BrokenResults(f"{path}: {where} belongs to no scenario and variant of this file; restore the file")
+        if unknown := sorted(block.metrics.keys() - METRICS.keys()):
+            raise BrokenResults(f"{path}: {where} has an unknown metric {unknown[0]!r}; restore the file")
+        if not all(math.isfinite(value) for value in block.metrics.values()):
+            raise BrokenResults(f"{path}: {where} has a metric that is no finite number; restore the file")
+        key = (block.scenario, block.variant, block.round)
+        if key in seen:
+            raise BrokenResults(f"{path}: {where} is there twice; restore the file")
+        seen.add(key)
