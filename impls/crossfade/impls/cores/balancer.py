@@ -4,7 +4,8 @@ Round robin: the first usable instance at or after the cursor; the cursor moves 
 
 P2C ("power of two choices", Mitzenmacher 2001) with a peak-sensitive EWMA of latency, as in Finagle and linkerd:
 
-1. Draw two different usable instances, each pair equally likely.
+1. Draw two different usable instances, each pair equally likely: one number, its high half for the first (rank
+   ``high * n >> 32``), its low half for the second among the others (``low * (n - 1) >> 32``).
 2. The cost of one is its EWMA times (calls in flight + 1). An idle one's EWMA fades linearly to 0 within ``DECAY_NS``,
    so that nobody is shunned for ever. One that was never measured costs nothing while idle and ``UNKNOWN`` while busy:
    it gets one call at a time until it has answered.
@@ -131,7 +132,7 @@ class P2C(_Loads):
         self._indices = list(range(n))
 
     def pick(self, now_ns: int, usable: int) -> int:
-        """The cheaper of two usable instances, or -1. Draws two numbers, none if fewer than two are usable."""
+        """The cheaper of two usable instances, or -1. Draws one number, none if fewer than two are usable."""
         usable &= self._all
         if usable != self._mask:
             self._mask = usable
@@ -140,9 +141,9 @@ class P2C(_Loads):
         n = len(indices)
         if n < 2:
             return indices[0] if n else -1
-        below = self._rng.below
-        first = below(n)
-        second = below(n - 1)
+        drawn = self._rng.next_u64()
+        first = (drawn >> 32) * n >> 32
+        second = (drawn & 0xFFFFFFFF) * (n - 1) >> 32
         a = indices[first]
         b = indices[second + (second >= first)]
         return b if self._cost(b, now_ns) < self._cost(a, now_ns) else a

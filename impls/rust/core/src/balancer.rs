@@ -4,7 +4,8 @@
 //!
 //! P2C ("power of two choices", Mitzenmacher 2001) with a peak-sensitive EWMA of latency, as in Finagle and linkerd:
 //!
-//! 1. Draw two different usable instances, each pair equally likely.
+//! 1. Draw two different usable instances, each pair equally likely: one number, its high half for the first (rank
+//!    `high * n >> 32`), its low half for the second among the others (`low * (n - 1) >> 32`).
 //! 2. The cost of one is its EWMA times (calls in flight + 1). An idle one's EWMA fades linearly to 0 within
 //!    [`DECAY_NS`], so that nobody is shunned for ever. One that was never measured costs nothing while idle and
 //!    [`UNKNOWN`] while busy: it gets one call at a time until it has answered.
@@ -200,7 +201,7 @@ impl P2c {
 }
 
 impl Balance for P2c {
-    /// Draws two numbers, none if fewer than two are usable.
+    /// Draws one number, none if fewer than two are usable.
     fn pick(&mut self, now_ns: u64, usable: &[u64]) -> Option<usize> {
         let n = self.loads.len();
         let count = words(usable, n)
@@ -209,8 +210,9 @@ impl Balance for P2c {
         if count < 2 {
             return first_from(usable, 0, n);
         }
-        let first = self.rng.below(count);
-        let second = self.rng.below(count - 1);
+        let drawn = self.rng.next_u64();
+        let first = ((drawn >> 32) * count) >> 32;
+        let second = ((drawn & 0xFFFF_FFFF) * (count - 1)) >> 32;
         let (a, b) = if count == n as u64 {
             (
                 first as usize,

@@ -58,6 +58,11 @@ const fn next(state: CircuitState, event: Event) -> CircuitState {
 
 /// `window_ns` 0: no bound by age. `slow_call_ns` 0: no call is slow. `min_calls` is at most `window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "replay",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct BreakerConfig {
     pub enabled: bool,
     pub window: usize,

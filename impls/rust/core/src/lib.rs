@@ -6,13 +6,16 @@
 #![forbid(unsafe_code)]
 
 pub mod balancer;
+pub mod bench_ops;
 pub mod breaker;
 mod order;
 pub mod pool;
+#[cfg(feature = "replay")]
+pub mod replay;
 pub mod rng;
 mod waiters;
 
-pub use balancer::{Balancer, Mask, P2c, RoundRobin};
+pub use balancer::{Balance, Balancer, Mask, P2c, RoundRobin};
 pub use breaker::{Breaker, BreakerConfig, CircuitState};
 pub use pool::{Action, CloseReason, Pool, PoolConfig, RejectReason};
 pub use rng::SplitMix64;

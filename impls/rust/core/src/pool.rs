@@ -78,6 +78,11 @@ pub enum Action {
 
 /// `streams`: leases per connection. `idle_timeout_ns` and `max_age_ns` 0: never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "replay",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct PoolConfig {
     pub max_connections: usize,
     pub max_waiters: usize,

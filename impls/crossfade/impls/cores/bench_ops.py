@@ -1,0 +1,104 @@
+"""Owns the operations that scenario ``policy-ops`` times; ``impls/rust/core/src/bench_ops.rs`` has the same.
+
+Rule: the caller holds the clock. ``prepare`` builds the state and returns what to time; nothing is built while it runs.
+Time passes in the loops as data, 1 us per iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from crossfade.impls.cores.balancer import P2C
+from crossfade.impls.cores.breaker import Breaker, BreakerConfig
+from crossfade.impls.cores.pool import Pool, PoolConfig
+
+
+def prepare(op: str, iterations: int, size: int) -> Callable[[], int]:
+    """What to time for ``op``; calling it does ``iterations`` operations over ``size`` items and returns a checksum.
+
+    Raises KeyError for an operation that is not in ``OPS``.
+    """
+    return OPS[op](iterations, size)
+
+
+def run(op: str, iterations: int, size: int) -> None:
+    """Prepare and do it, for callers that time the whole."""
+    prepare(op, iterations, size)()
+
+
+def _pool_checkout(iterations: int, size: int) -> Callable[[], int]:
+    """``try_acquire`` and ``release`` on a pool with ``size`` idle connections."""
+    pool = Pool(PoolConfig(max_connections=size))
+    for waiter in range(size):
+        pool.acquire(0, waiter, 1)
+    for conn in range(1, size + 1):
+        pool.connected(0, conn)
+        pool.take(conn - 1)
+    for conn in range(1, size + 1):
+        pool.release(0, conn, True)
+
+    def checkout() -> int:
+        total = 0
+        for now_ns in range(0, iterations * 1000, 1000):
+            conn = pool.try_acquire(now_ns)
+            if conn is not None:
+                total += conn
+                pool.release(now_ns, conn, True)
+        return total
+
+    return checkout
+
+
+def _breaker(iterations: int, size: int) -> Callable[[], int]:
+    """``admit`` and ``record`` of a success, closed, window of ``size`` (at least 16) verdicts, one failure in 16."""
+    breaker = Breaker(BreakerConfig(window=max(size, 16)))
+
+    def calls() -> int:
+        total = 0
+        for now_ns in range(0, iterations * 1000, 1000):
+            if breaker.admit(now_ns):
+                total += 1
+                breaker.record(now_ns, now_ns & 0x3C00 != 0, 1000)
+        return total
+
+    return calls
+
+
+def _route(iterations: int, size: int) -> Callable[[], int]:
+    """P2C ``pick``, ``started``, ``finished`` over ``size`` usable instances."""
+    balancer = P2C(size, 1)
+    usable = (1 << size) - 1
+
+    def route() -> int:
+        total = 0
+        for now_ns in range(0, iterations * 1000, 1000):
+            i = balancer.pick(now_ns, usable)
+            balancer.started(i)
+            balancer.finished(i, now_ns, 1_000_000 + i, True)
+            total += i
+        return total
+
+    return route
+
+
+def _registry_lookup(iterations: int, size: int) -> Callable[[], int]:
+    """One server by name among ``size``."""
+    names = [f"server-{i}" for i in range(size)]
+    registry = {name: i for i, name in enumerate(names)}
+
+    def lookup() -> int:
+        total = 0
+        for i in range(iterations):
+            total += registry[names[i % size]]
+        return total
+
+    return lookup
+
+
+OPS: dict[str, Callable[[int, int], Callable[[], int]]] = {
+    "pool_checkout": _pool_checkout,
+    "breaker": _breaker,
+    "route": _route,
+    "registry_lookup": _registry_lookup,
+}
+"""Operation by name: ``(iterations, size)`` to what to time."""

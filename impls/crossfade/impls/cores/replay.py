@@ -1,0 +1,81 @@
+"""Owns the wire form of the cores: one step in, one JSON value out, as ``impls/vectors/SCHEMA.md`` says.
+
+Rule: it only translates. ``impls/rust/core/src/replay.rs`` is its twin, and whatever replays one replays the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from crossfade.impls.cores.balancer import P2C, Balancer, RoundRobin
+from crossfade.impls.cores.breaker import Breaker, BreakerConfig
+from crossfade.impls.cores.pool import Action, Pool, PoolConfig
+from crossfade.impls.cores.rng import SplitMix64
+
+Step = Callable[..., Any]
+
+
+class Replayer:
+    """One core of the named kind. Raises KeyError for a kind or an operation that SCHEMA.md does not list."""
+
+    def __init__(self, kind: str, config: Mapping[str, Any], seed: int = 0) -> None:
+        self._ops: dict[str, Step] = _KINDS[kind](config, seed)
+
+    def step(self, at_ns: int, op: str, args: Sequence[Any] = ()) -> Any:
+        """Perform one operation; the answer is a JSON value."""
+        return self._ops[op](at_ns, *args)
+
+
+def _rng(_config: Mapping[str, Any], seed: int) -> dict[str, Step]:
+    rng = SplitMix64(seed)
+    return {"next_u64": lambda _now: rng.next_u64(), "below": lambda _now, n: rng.below(n)}
+
+
+def _breaker(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    breaker = Breaker(BreakerConfig(**config))
+    return {
+        "admit": breaker.admit,
+        "record": breaker.record,
+        "forget": breaker.forget,
+        "state": lambda now: breaker.state(now).value,
+        "retry_after_ns": breaker.retry_after_ns,
+    }
+
+
+def _balancer(balancer: Balancer) -> dict[str, Step]:
+    # `usable` travels as a string of 0 and 1, instance 0 first: readable, and any number of instances fits.
+    return {
+        "pick": lambda now, usable: balancer.pick(now, int(usable[::-1] or "0", 2)),
+        "started": lambda _now, i: balancer.started(i),
+        "finished": lambda now, i, latency_ns, ok: balancer.finished(i, now, latency_ns, ok),
+        "cancelled": lambda _now, i: balancer.cancelled(i),
+        "pending": lambda _now, i: balancer.pending(i),
+        "ewma_ns": lambda _now, i: balancer.ewma_ns(i),
+        "resize": lambda _now, n: balancer.resize(n),
+    }
+
+
+def _pool(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    pool = Pool(PoolConfig(**config))
+
+    def wire(method: Callable[..., Sequence[Action]]) -> Step:
+        return lambda now, *args: [[type(action).__name__.lower(), *action] for action in method(now, *args)]
+
+    acting = (pool.acquire, pool.cancel, pool.release, pool.connected, pool.connect_failed, pool.lost)
+    return {
+        **{method.__name__: wire(method) for method in (*acting, pool.tick, pool.drain)},
+        "try_acquire": pool.try_acquire,
+        "take": lambda _now, waiter: pool.take(waiter),
+        "next_deadline_ns": lambda _now: pool.next_deadline_ns(),
+        "counts": lambda _now: [pool.open, pool.connecting, pool.in_use, pool.waiting, pool.untaken],
+    }
+
+
+_KINDS: dict[str, Callable[[Mapping[str, Any], int], dict[str, Step]]] = {
+    "rng": _rng,
+    "breaker": _breaker,
+    "round_robin": lambda config, _seed: _balancer(RoundRobin(config["instances"])),
+    "p2c": lambda config, seed: _balancer(P2C(config["instances"], seed)),
+    "pool": _pool,
+}

@@ -1,0 +1,186 @@
+//! Owns the wire form of the cores: one step in, one JSON value out, as `impls/vectors/SCHEMA.md` says.
+//!
+//! Rule: it only translates. `impls/crossfade/impls/cores/replay.py` is its twin, and whatever replays one replays the
+//! other. It is for tests: behind the feature `replay`, and nothing on a request path uses it.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::balancer::{Balance, Balancer, Mask, P2c, RoundRobin};
+use crate::breaker::{Breaker, BreakerConfig};
+use crate::pool::{Action, Pool, PoolConfig};
+use crate::rng::SplitMix64;
+
+#[derive(Debug)]
+enum Core {
+    Rng(SplitMix64),
+    Breaker(Breaker),
+    Balancer(Balancer),
+    Pool(Box<Pool>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Instances {
+    instances: usize,
+}
+
+/// One core of a named kind, stepped with JSON. Errors are sentences for the author of a vector.
+#[derive(Debug)]
+pub struct Replayer(Core);
+
+impl Replayer {
+    pub fn new(kind: &str, config_json: &str, seed: u64) -> Result<Self, String> {
+        Ok(Self(match kind {
+            "rng" => Core::Rng(SplitMix64::new(seed)),
+            "breaker" => {
+                Core::Breaker(Breaker::new(parse::<BreakerConfig>("config", config_json)?))
+            }
+            "round_robin" => {
+                let Instances { instances } = parse("config", config_json)?;
+                Core::Balancer(Balancer::RoundRobin(RoundRobin::new(instances)))
+            }
+            "p2c" => {
+                let Instances { instances } = parse("config", config_json)?;
+                Core::Balancer(Balancer::P2c(P2c::new(instances, seed)))
+            }
+            "pool" => Core::Pool(Box::new(Pool::new(parse::<PoolConfig>(
+                "config",
+                config_json,
+            )?))),
+            other => {
+                return Err(format!(
+                    "kind {other:?} is unknown; see impls/vectors/SCHEMA.md"
+                ));
+            }
+        }))
+    }
+
+    /// Perform one operation with a JSON array of arguments; the answer is a JSON value.
+    pub fn step(&mut self, at_ns: u64, op: &str, args_json: &str) -> Result<String, String> {
+        let found = match &mut self.0 {
+            Core::Rng(rng) => rng_step(rng, op, args_json),
+            Core::Breaker(breaker) => breaker_step(breaker, at_ns, op, args_json),
+            Core::Balancer(balancer) => balancer_step(balancer, at_ns, op, args_json),
+            Core::Pool(pool) => pool_step(pool, at_ns, op, args_json),
+        };
+        let answer = found?
+            .ok_or_else(|| format!("operation {op:?} is unknown; see impls/vectors/SCHEMA.md"))?;
+        Ok(answer.to_string())
+    }
+}
+
+type Stepped = Result<Option<Value>, String>;
+
+fn rng_step(rng: &mut SplitMix64, op: &str, args: &str) -> Stepped {
+    Ok(Some(match op {
+        "next_u64" => json!(rng.next_u64()),
+        "below" => json!(rng.below(one(op, args)?)),
+        _ => return Ok(None),
+    }))
+}
+
+fn breaker_step(breaker: &mut Breaker, now_ns: u64, op: &str, args: &str) -> Stepped {
+    Ok(Some(match op {
+        "admit" => json!(breaker.admit(now_ns)),
+        "record" => {
+            let (ok, duration_ns) = parse(op, args)?;
+            breaker.record(now_ns, ok, duration_ns);
+            Value::Null
+        }
+        "forget" => {
+            breaker.forget(now_ns, one(op, args)?);
+            Value::Null
+        }
+        "state" => json!(breaker.state(now_ns).as_str()),
+        "retry_after_ns" => json!(breaker.retry_after_ns(now_ns)),
+        _ => return Ok(None),
+    }))
+}
+
+fn balancer_step(balancer: &mut Balancer, now_ns: u64, op: &str, args: &str) -> Stepped {
+    Ok(Some(match op {
+        "pick" => {
+            let mut mask = Mask::default();
+            for (i, bit) in one::<String>(op, args)?.bytes().enumerate() {
+                mask.set(i, bit == b'1');
+            }
+            balancer
+                .pick(now_ns, mask.words())
+                .map_or(json!(-1), |i| json!(i))
+        }
+        "started" => {
+            balancer.started(one(op, args)?);
+            Value::Null
+        }
+        "finished" => {
+            let (i, latency_ns, ok) = parse(op, args)?;
+            balancer.finished(i, now_ns, latency_ns, ok);
+            Value::Null
+        }
+        "cancelled" => {
+            balancer.cancelled(one(op, args)?);
+            Value::Null
+        }
+        "resize" => {
+            balancer.resize(one(op, args)?);
+            Value::Null
+        }
+        "pending" => json!(balancer.pending(one(op, args)?)),
+        "ewma_ns" => json!(balancer.ewma_ns(one(op, args)?)),
+        _ => return Ok(None),
+    }))
+}
+
+fn pool_step(pool: &mut Pool, now_ns: u64, op: &str, args: &str) -> Stepped {
+    let actions = match op {
+        "try_acquire" => return Ok(Some(json!(pool.try_acquire(now_ns)))),
+        "take" => return Ok(Some(json!(pool.take(one(op, args)?)))),
+        "next_deadline_ns" => return Ok(Some(json!(pool.next_deadline_ns()))),
+        "counts" => {
+            let counts = [
+                pool.open(),
+                pool.connecting(),
+                pool.in_use(),
+                pool.waiting(),
+                pool.untaken(),
+            ];
+            return Ok(Some(json!(counts)));
+        }
+        "acquire" => {
+            let (waiter, deadline_ns) = parse(op, args)?;
+            pool.acquire(now_ns, waiter, deadline_ns)
+        }
+        "release" => {
+            let (conn, reusable) = parse(op, args)?;
+            pool.release(now_ns, conn, reusable)
+        }
+        "cancel" => pool.cancel(now_ns, one(op, args)?),
+        "connected" => pool.connected(now_ns, one(op, args)?),
+        "connect_failed" => pool.connect_failed(now_ns, one(op, args)?),
+        "lost" => pool.lost(now_ns, one(op, args)?),
+        "tick" => pool.tick(now_ns),
+        "drain" => pool.drain(now_ns),
+        _ => return Ok(None),
+    };
+    Ok(Some(actions.into_iter().map(wire).collect()))
+}
+
+fn wire(action: Action) -> Value {
+    match action {
+        Action::Connect { conn } => json!(["connect", conn]),
+        Action::Close { conn, reason } => json!(["close", conn, reason.as_str()]),
+        Action::Grant { waiter, conn } => json!(["grant", waiter, conn]),
+        Action::Reject { waiter, reason } => json!(["reject", waiter, reason.as_str()]),
+    }
+}
+
+fn one<T: DeserializeOwned>(op: &str, args_json: &str) -> Result<T, String> {
+    parse::<(T,)>(op, args_json).map(|(only,)| only)
+}
+
+fn parse<T: DeserializeOwned>(what: &str, json: &str) -> Result<T, String> {
+    serde_json::from_str(json)
+        .map_err(|error| format!("{what}: {json}: {error}; see impls/vectors/SCHEMA.md"))
+}
