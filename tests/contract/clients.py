@@ -6,11 +6,17 @@ Rule: every request carries the id 1 unless the test says otherwise, because rea
 from __future__ import annotations
 
 import json
-from typing import Any, Self
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
+from tests.contract.kit import manager_of
 from tests.contract.rawhttp import Connection, Response
 
-from crossfade.impls import Gateway
+from crossfade.impls import Gateway, Manager, ServerSpec
+
+_T = TypeVar("_T", bound=AbstractAsyncContextManager[Any])
 
 MODERN = "2026-07-28"
 META = "io.modelcontextprotocol/"
@@ -129,3 +135,36 @@ class LegacyClient(Client):
 
 
 CLIENTS: dict[str, type[Client]] = {"modern": ModernClient, "legacy": LegacyClient}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A manager with its gateway face, for as long as the test's ``async with`` lasts."""
+
+    manager: Manager
+    gateway: Gateway
+
+    def connect(self) -> AbstractAsyncContextManager[Connection]:
+        """A raw connection."""
+        return _opened(Connection.open(self.gateway))
+
+    def client(self, era: str) -> AbstractAsyncContextManager[Client]:
+        """A client of one era, its handshake done."""
+        return _opened(CLIENTS[era].open(self.gateway))
+
+    def legacy(self, version: str = "2025-11-25") -> AbstractAsyncContextManager[LegacyClient]:
+        """A legacy client of one revision."""
+        return _opened(LegacyClient.open(self.gateway, version))
+
+
+@asynccontextmanager
+async def serving(variant: str, *servers: ServerSpec, **gateway: Any) -> AsyncIterator[Served]:
+    """A manager over ``servers`` that serves on a free port."""
+    async with manager_of(variant, *servers, **gateway) as manager:
+        yield Served(manager, await manager.serve(port=0))
+
+
+@asynccontextmanager
+async def _opened(opening: Coroutine[Any, Any, _T]) -> AsyncIterator[_T]:
+    async with await opening as opened:
+        yield opened

@@ -5,6 +5,7 @@ Rule: nothing in here knows a variant.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -111,3 +112,11 @@ def eventually(check: Callable[[], bool], *, within_s: float = 5.0, what: str = 
     while not check():
         assert time.monotonic() < end, f"{what} did not happen within {within_s} s"
         time.sleep(0.01)
+
+
+async def until(check: Callable[[], bool], *, within_s: float = 5.0, what: str = "it") -> None:
+    """:func:`eventually` for tests whose own event loop has to turn for it to happen."""
+    end = time.monotonic() + within_s
+    while not check():
+        assert time.monotonic() < end, f"{what} did not happen within {within_s} s"
+        await asyncio.sleep(0.01)

@@ -1,0 +1,155 @@
+"""However a request is cut, framed or sized, it is the same request; however large, it is not held in memory twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from tests.contract.clients import Client, serving
+from tests.contract.kit import HttpServer, http_spec, stdio_spec
+
+from crossfade.impls import ServerSpec
+
+MIB = 1 << 20
+UPSTREAMS = ["stdio-legacy", "http-modern", "http-legacy"]
+
+
+@pytest.fixture(params=UPSTREAMS)
+def upstream(request: pytest.FixtureRequest, shared_http: Callable[..., HttpServer]) -> ServerSpec:
+    transport, _, era = request.param.partition("-")
+    return stdio_spec("fix", era=era) if transport == "stdio" else http_spec(shared_http(era=era))
+
+
+def echo(client: Client, text: str, *, id: int = 1) -> bytes:  # noqa: A002 -- the field's name
+    return client.encode("tools/call", {"name": "fix__echo", "arguments": {"text": text}}, id=id)
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+@pytest.mark.parametrize("size", [0, 1, 15_000, 16_384, 70_000, MIB])
+async def test_bodies_of_any_size_pass_both_ways(variant: str, era: str, size: int, upstream: ServerSpec) -> None:
+    async with serving(variant, upstream) as served, served.client(era) as client:
+        text = ("é" + "0123456789" * (size // 10 + 1))[:size]
+        async with asyncio.timeout(15):
+            assert await client.text("fix__echo", text=text) == text
+            assert await client.text("fix__echo", text="small after large") == "small after large"
+
+
+async def test_a_large_answer_to_a_small_request_comes_whole(variant: str, upstream: ServerSpec) -> None:
+    async with serving(variant, upstream) as served, served.client("legacy") as client:
+        assert len(await client.text("fix__huge", bytes=3 * MIB)) == 3 * MIB
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_a_request_byte_by_byte_is_the_same_request(variant: str, era: str, upstream: ServerSpec) -> None:
+    async with serving(variant, upstream) as served, served.client(era) as client:
+        for byte in echo(client, "drip"):
+            await client.connection.send(bytes([byte]))
+            await asyncio.sleep(0)  # one segment each: the gateway has TCP_NODELAY's word for it, not ours
+        assert (await client.connection.response()).message["result"]["content"][0]["text"] == "drip"
+
+
+async def test_a_request_cut_anywhere_is_the_same_request(variant: str, shared_http: Callable[..., HttpServer]) -> None:
+    async with serving(variant, http_spec(shared_http(era="modern"))) as served, served.client("modern") as client:
+        request = echo(client, "cut")
+        for cut in range(1, len(request), 7):
+            await client.connection.send(request[:cut])
+            await asyncio.sleep(0.001)
+            await client.connection.send(request[cut:])
+            assert (await client.connection.response()).message["result"]["content"][0]["text"] == "cut"
+
+
+async def test_pipelined_requests_are_answered_in_order(variant: str, upstream: ServerSpec) -> None:
+    async with serving(variant, upstream) as served, served.client("modern") as client:
+        slow = client.encode("tools/call", {"name": "fix__sleep", "arguments": {"ms": 50}}, id=1)
+        await client.connection.send(slow + b"".join(echo(client, f"p{n}", id=n) for n in range(2, 12)))
+        answers = [(await client.connection.response()).message for _ in range(11)]
+        assert [answer["id"] for answer in answers] == list(range(1, 12))
+        assert [answer["result"]["content"][0]["text"] for answer in answers[1:]] == [f"p{n}" for n in range(2, 12)]
+
+
+def chunked(client: Client, request: bytes, sizes: list[int]) -> bytes:
+    """The same request with its body in chunks."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
+    parts, at = [], 0
+    for size in [*sizes, len(body)]:
+        part = body[at : at + size]
+        if part:
+            parts.append(b"%x;ext=1\r\n%s\r\n" % (len(part), part))
+        at += size
+    return (
+        b"\r\n".join([*lines, b"Transfer-Encoding: chunked", b"", b""]) + b"".join(parts) + b"0\r\nX-Trailer: y\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize("size", [5, 200_000])
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_a_chunked_body_is_the_same_body(variant: str, era: str, size: int, upstream: ServerSpec) -> None:
+    async with serving(variant, upstream) as served, served.client(era) as client:
+        text = "x" * size
+        await client.connection.send(chunked(client, echo(client, text), [1, 7, 50, 1000]))
+        assert (await client.connection.response()).message["result"]["content"][0]["text"] == text
+        await client.connection.send(echo(client, "next"))
+        assert (await client.connection.response()).message["result"]["content"][0]["text"] == "next"
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("jsonrpc", "id", "method", "params"),
+        ("params", "method", "id", "jsonrpc"),
+        ("id", "params", "jsonrpc", "method"),
+        ("method", "x-unknown", "params", "id", "jsonrpc"),
+    ],
+    ids="-".join,
+)
+@pytest.mark.parametrize("size", [10, 100_000])
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_the_order_of_members_does_not_matter(
+    variant: str, era: str, size: int, order: tuple[str, ...], upstream: ServerSpec
+) -> None:
+    """``params`` first and large means that id and method come behind 100 KB: slower, not wrong."""
+    async with serving(variant, upstream) as served, served.client(era) as client:
+        head, _, body = echo(client, "y" * size, id=77).partition(b"\r\n\r\n")
+        members: dict[str, Any] = {**json.loads(body), "x-unknown": [{"id": 5, "method": "trap"}]}
+        members["params"] = dict(reversed(members["params"].items()))
+        text = json.dumps({name: members[name] for name in order}, indent=1).encode()
+        lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
+        request = b"\r\n".join([*lines, b"Content-Length: %d" % len(text), b"", b""]) + text
+        await client.connection.send(request)
+        answer = (await client.connection.response()).message
+        assert answer["id"] == 77
+        assert answer["result"]["content"][0]["text"] == "y" * size
+
+
+@pytest.mark.parametrize("name", ["fix__\\u0065cho", "\\u0066ix__echo"])
+async def test_a_name_written_with_escapes_is_the_same_name(variant: str, name: str, upstream: ServerSpec) -> None:
+    async with serving(variant, upstream) as served, served.client("legacy") as client:
+        head, _, body = echo(client, "escaped").partition(b"\r\n\r\n")
+        text = body.replace(b"fix__echo", name.encode())
+        lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
+        await client.connection.send(b"\r\n".join([*lines, b"Content-Length: %d" % len(text), b"", b""]) + text)
+        assert (await client.connection.response()).message["result"]["content"][0]["text"] == "escaped"
+
+
+async def test_arguments_that_look_like_an_envelope_are_left_alone(variant: str, upstream: ServerSpec) -> None:
+    trap = '"id":2,"method":"tools/list","params":{"name":"fix__fail"}} \\" {"_meta": {"name": "x"'
+    async with serving(variant, upstream) as served, served.client("modern") as client:
+        assert await client.text("fix__echo", text=trap, name="fix__fail", id=5, _meta={"a": 1}) == trap
+        called = await client.call("fix__echo", text=trap, name="fix__fail", id=5, _meta={"a": 1})
+        assert called["structuredContent"] == {"text": trap, "name": "fix__fail", "id": 5, "_meta": {"a": 1}}
+
+
+async def test_a_client_that_does_not_read_stops_nobody_else(variant: str, upstream: ServerSpec) -> None:
+    async with serving(variant, upstream) as served, served.client("modern") as lazy, served.client("modern") as other:
+        lazy.connection.writer.transport.set_write_buffer_limits(1 << 26)
+        big = lazy.encode("tools/call", {"name": "fix__huge", "arguments": {"bytes": 8 * MIB}})
+        transport = cast(asyncio.Transport, lazy.connection.writer.transport)
+        transport.pause_reading()
+        await lazy.connection.send(big)
+        async with asyncio.timeout(10):
+            for number in range(20):
+                assert await other.text("fix__echo", text=f"{number}") == f"{number}"

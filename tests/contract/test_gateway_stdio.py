@@ -1,0 +1,120 @@
+"""The gateway's other face: one client on stdin and stdout of its own process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+from tests.contract.clients import META, MODERN, modern_meta
+from tests.contract.kit import stdio_spec
+
+from crossfade.impls import Config
+
+SERVE = """
+import asyncio, sys, msgspec
+from crossfade.impls import Config, open_manager
+async def main():
+    async with open_manager(msgspec.json.decode(sys.argv[2], type=Config), sys.argv[1]) as manager:
+        await manager.serve_stdio()
+asyncio.run(main())
+"""
+
+
+class Peer:
+    """The client's end of the pipes."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def send(self, message: object) -> None:
+        assert self.process.stdin is not None
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.process.stdin.write(data + b"\n")
+        await self.process.stdin.drain()
+
+    async def receive(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = await self.process.stdout.readline()
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    async def request(self, method: str, params: dict[str, Any] | None = None, *, id: Any = 1) -> dict[str, Any]:  # noqa: A002
+        await self.send({"jsonrpc": "2.0", "id": id, "method": method, "params": params or {}})
+        while True:
+            message = await self.receive()
+            if "id" in message and "method" not in message:
+                assert message["id"] == id
+                return message
+
+
+@asynccontextmanager
+async def talking_to(variant: str) -> AsyncIterator[Peer]:
+    config = Config(servers=(stdio_spec("fix"),))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SERVE, variant, msgspec.json.encode(config).decode()),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 24,
+    )
+    try:
+        yield Peer(process)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(10):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            pytest.fail("serve_stdio went on after its client had closed stdin")
+    assert process.returncode == 0
+
+
+async def test_a_legacy_client_is_served(variant: str) -> None:
+    async with talking_to(variant) as peer:
+        params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+        hello = await peer.request("initialize", params)
+        assert hello["result"]["protocolVersion"] == "2025-06-18"
+        await peer.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        tools = (await peer.request("tools/list"))["result"]["tools"]
+        assert "fix__echo" in {tool["name"] for tool in tools}
+        called = await peer.request("tools/call", {"name": "fix__echo", "arguments": {"text": "é" * 100_000}}, id="x")
+        assert called["result"]["content"][0]["text"] == "é" * 100_000
+        assert (await peer.request("no/such"))["error"]["code"] == -32601
+
+
+async def test_a_modern_client_is_served(variant: str) -> None:
+    async with talking_to(variant) as peer:
+        found = await peer.request("server/discover", {"_meta": modern_meta()})
+        assert MODERN in found["result"]["supportedVersions"]
+        params = {"name": "fix__echo", "arguments": {"text": "a"}, "_meta": modern_meta()}
+        assert (await peer.request("tools/call", params))["result"]["content"][0]["text"] == "a"
+        unknown = modern_meta(**{META + "protocolVersion": "2031-01-01"})
+        assert (await peer.request("tools/list", {"_meta": unknown}))["error"]["code"] == -32022
+
+
+async def test_answers_come_as_they_are_ready_and_cancelling_stops_one(variant: str) -> None:
+    async with talking_to(variant) as peer:
+        slow = {"name": "fix__never", "arguments": {}, "_meta": modern_meta()}
+        await peer.send({"jsonrpc": "2.0", "id": "slow", "method": "tools/call", "params": slow})
+        quick = {"name": "fix__echo", "arguments": {"text": "quick"}, "_meta": modern_meta()}
+        assert (await peer.request("tools/call", quick, id=2))["result"]["content"][0]["text"] == "quick"
+        await peer.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "slow"}})
+        asked = {"name": "fix__seen", "arguments": {"method": "stopped", "wait_ms": 5000}, "_meta": modern_meta()}
+        seen = await peer.request("tools/call", asked, id=3)
+        assert json.loads(seen["result"]["content"][0]["text"])
+
+
+async def test_a_broken_line_is_an_error_and_the_next_is_served(variant: str) -> None:
+    async with talking_to(variant) as peer:
+        await peer.send(b"{not json")
+        assert (await peer.receive())["error"]["code"] == -32700
+        params = {"name": "fix__echo", "arguments": {"text": "a"}, "_meta": modern_meta()}
+        assert (await peer.request("tools/call", params))["result"]["content"][0]["text"] == "a"
