@@ -1,7 +1,7 @@
 """nginx as a plain reverse proxy: the practical limit that every gateway is read against.
 
-The configuration is the smallest that is fair: one worker, keep-alive on both sides, no logs, buffers large enough for the
-largest body of our scenarios so that nothing touches the disk. Everything it writes stays in a temporary folder.
+The configuration is the smallest that is fair: one worker, keep-alive on both sides, no logs, buffers large enough for
+the largest body of our scenarios so that nothing touches the disk. Everything it writes stays in a temporary folder.
 """
 
 from __future__ import annotations

@@ -1,0 +1,161 @@
+"""The bench of one block: fleet, thing under test and load, each in a fresh process and on its own processor.
+
+Everything that knows how these processes are configured is here; the modules beside it only measure. A *target* is what
+the load talks to: a variant's gateway, nginx, or the fleet itself (the ceiling).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from crossfade.harness import proxies
+from crossfade.harness.affinity import Placement
+from crossfade.harness.probe import Probe
+from crossfade.harness.problems import BlockFailed
+from crossfade.harness.processes import Child
+from crossfade.harness.samples import LoadPoint, Mark, Rung
+from crossfade.scenarios import Profile, Rounds, Scenario
+
+SERVER = "up"
+START_S = 30.0
+
+
+class Measured(msgspec.Struct, kw_only=True):
+    """What a block yields. ``void`` says why it may not count although it ran."""
+
+    metrics: dict[str, float] = {}
+    points: tuple[LoadPoint, ...] = ()
+    ladder: tuple[Rung, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    errors: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+    void: str | None = None
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where the load goes. ``pids`` are the processes whose processor time and memory count."""
+
+    port: int
+    tool: str
+    pids: tuple[int, ...]
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """One block's settings: ``generator`` is ``rust`` or ``python``, ``seed`` feeds arrivals and arguments."""
+
+    scenario: Scenario
+    profile: Profile
+    variant: str
+    placement: Placement
+    seed: int
+    hash_seed: int
+    generator: str
+    memray: Path | None = None
+
+    @property
+    def rounds(self) -> Rounds:
+        """Durations of the profile."""
+        return self.scenario.rounds(self.profile)
+
+    def _python(self, what: str, module: str, *arguments: str, cpus: frozenset[int] | None) -> Child:
+        # -X utf8: a C locale must not change what a child writes.
+        argv = [sys.executable, "-X", "utf8", "-m", module, *arguments]
+        return Child(what, argv, cpus=cpus, env={"PYTHONHASHSEED": str(self.hash_seed)})
+
+    @contextlib.contextmanager
+    def fleet(self) -> Iterator[tuple[Child, int]]:
+        """The upstream HTTP servers, with their port."""
+        with self._python("fleet", "crossfade.harness.fleet", cpus=self.placement.rest) as child:
+            child.send(fleet_config(self.scenario, self.generator))
+            ready = child.expect("ready", timeout_s=START_S)
+            yield child, int(ready["port"])
+
+    def load(self, plan: dict[str, Any]) -> Child:
+        """A load generator that has been given its plan."""
+        child = self._python("load", "crossfade.harness.load", cpus=self.placement.rest)
+        try:
+            child.send(plan)
+        except BlockFailed:
+            child.close(grace_s=0.0)
+            raise
+        return child
+
+    @contextlib.contextmanager
+    def worker(self, fleet_port: int | None, *, serve: bool) -> Iterator[tuple[Child, dict[str, Any]]]:
+        """The variant in a fresh process, with its ready event."""
+        what = f"variant {self.variant!r}"
+        with self._python(what, "crossfade.harness.worker", cpus=self.placement.variant) as child:
+            job: dict[str, Any] = {"variant": self.variant, "config": self.manager_config(fleet_port), "serve": serve}
+            if self.memray is not None:
+                job["memray"] = str(self.memray)
+            child.send(job)
+            yield child, child.expect("ready", timeout_s=START_S)
+
+    @contextlib.contextmanager
+    def target(self, fleet: Child, fleet_port: int) -> Iterator[Target]:
+        """What the load talks to, accepting connections."""
+        if self.variant == "ceiling":
+            yield Target(fleet_port, "echo", (fleet.pid,))
+        elif self.variant == "nginx":
+            with proxies.nginx(fleet_port, cpus=self.placement.variant) as running:
+                yield Target(running.port, "echo", running.pids)
+        else:
+            with self.worker(fleet_port, serve=True) as (child, ready):
+                yield Target(int(ready["port"]), f"{SERVER}__echo", (child.pid,))
+
+    def manager_config(self, fleet_port: int | None) -> dict[str, Any]:
+        """The configuration of the manager under test: one server and the scenario's own keys."""
+        server: dict[str, Any] = dict(self.scenario.manager)
+        if self.scenario.upstream.transport == "stdio":
+            server |= self._stdio_command()
+        else:
+            server |= {"url": f"http://127.0.0.1:{fleet_port}/mcp", "era": self.scenario.upstream.era}
+        return {"mcpServers": {SERVER: server}, "seed": self.seed}
+
+    def _stdio_command(self) -> dict[str, Any]:
+        fleet = ["-m", "crossfade.harness.fleet", "--stdio"]
+        if self.placement.rest is None:
+            return {"command": sys.executable, "args": fleet}
+        # The manager starts this child, which would inherit the manager's processor.
+        cpus = ",".join(map(str, sorted(self.placement.rest)))
+        return {
+            "command": sys.executable,
+            "args": ["-m", "crossfade.harness.affinity", cpus, "--", sys.executable, *fleet],
+        }
+
+
+def fleet_config(scenario: Scenario, generator: str) -> dict[str, Any]:
+    """The fleet's configuration line."""
+    upstream = scenario.upstream
+    return {
+        "port": 0,
+        "era": upstream.era,
+        "latency": upstream.latency,
+        "latency_ms": upstream.latency_ms,
+        "error_rate": upstream.error_per_mille / 1000,
+        "implementation": generator,
+    }
+
+
+def warm(target: Target, scenario: Scenario, *, calls: int) -> None:
+    """A few calls, each checked, so that lazy parts exist before anything is measured."""
+    era = scenario.load.era if scenario.load is not None else "modern"
+    with Probe(target.port, era=era) as probe:
+        for number in range(calls):
+            text = f"warm-{number}"
+            answer = probe.call(target.tool, {"text": text, "n": number})
+            if echoed(answer) != text:
+                raise BlockFailed(f"wrong answer to {target.tool}: sent {text!r}, got {str(answer)[:300]}")
+
+
+def echoed(answer: dict[str, Any]) -> str | None:
+    """The text of an echo's answer, or None if it is none."""
+    content = answer.get("result", {}).get("content", [])
+    texts = [block.get("text") for block in content if isinstance(block, dict)]
+    return texts[0] if len(texts) == 1 else None

@@ -1,0 +1,94 @@
+"""An upstream dies under load and comes back: what clients saw, and how long recovery took.
+
+Errors are counted, never a reason to void: they are the measurement. The first success is timed by a probe that asks
+every few milliseconds from the moment the upstream is told to recover; the rate is read from the load's own series.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+from crossfade.harness.measure import loadrun
+from crossfade.harness.measure.bench import Bench, Measured, Target, echoed, warm
+from crossfade.harness.probe import Probe
+from crossfade.harness.problems import BlockFailed
+from crossfade.harness.processes import Child
+from crossfade.harness.samples import LoadPoint, Mark
+from crossfade.scenarios import Faults
+
+PROBE_EVERY_S = 0.005
+HANGS = ("timeout", "unanswered")
+
+
+class Conductor:
+    """Crashes and revives the fleet at the planned moments, from the start of measuring."""
+
+    def __init__(self, fleet: Child, target: Target, faults: Faults) -> None:
+        self.fleet, self.target, self.faults = fleet, target, faults
+        self.marks: list[Mark] = []
+        self.first_success_ms: float | None = None
+
+    def __call__(self) -> None:
+        begin = time.monotonic()
+        self._at(begin, self.faults.crash_at_s, "crash")
+        self._at(begin, self.faults.recover_at_s, "recover")
+        threading.Thread(target=self._probe, args=(time.monotonic(),), daemon=True).start()
+
+    def _at(self, begin: float, at_s: float, what: str) -> None:
+        # The schedule of the experiment, not a synchronisation: the moment that was hit is recorded.
+        time.sleep(max(0.0, begin + at_s - time.monotonic()))
+        self.fleet.send({"op": what})
+        self.marks.append(Mark(t_ms=(time.monotonic() - begin) * 1000, what=what))
+
+    def _probe(self, recovered: float) -> None:
+        while time.monotonic() - recovered < 30.0 and self.first_success_ms is None:
+            with contextlib.suppress(BlockFailed), Probe(self.target.port, timeout_s=2.0) as probe:
+                if echoed(probe.call(self.target.tool, {"text": "back", "n": 0})) == "back":
+                    self.first_success_ms = (time.monotonic() - recovered) * 1000
+                    return
+            time.sleep(PROBE_EVERY_S)
+
+
+def run(bench: Bench) -> Measured:
+    """One crash and recovery."""
+    faults, load = bench.scenario.faults, bench.scenario.load
+    assert faults is not None and load is not None  # noqa: S101, PT018 - the scenario was validated
+    with bench.fleet() as (fleet, port), bench.target(fleet, port) as target:
+        warm(target, bench.scenario, calls=3)
+        conductor = Conductor(fleet, target, faults)
+        found = loadrun.run(bench, target, loadrun.plan(bench, target), during=conductor)
+    return conclude(found, conductor, load.rate_per_s or 0.0, faults.restored_share)
+
+
+def conclude(found: LoadPoint, conductor: Conductor, rate_per_s: float, share: float) -> Measured:
+    """The block's figures. A variant that does not recover within the block has no recovery time and is void."""
+    recovered_ms = conductor.marks[-1].t_ms
+    restored = restored_ms(found, recovered_ms, rate_per_s * share)
+    hung = sum(count for kind, count in found.errors.items() if any(h in kind for h in HANGS))
+    metrics = {
+        "failed_requests": float(sum(found.errors.values()) - hung),
+        "hung_requests": float(hung),
+    }
+    if restored is not None:
+        metrics["restored_ms"] = restored
+    if conductor.first_success_ms is not None:
+        metrics["first_success_ms"] = conductor.first_success_ms
+    void = None
+    if found.mismatches:
+        void = f"{found.mismatches} answers did not match their request; run `crossfade parity`"
+    elif restored is None:
+        void = f"the rate did not come back to {share:.0%} before the block ended; see the series of this block"
+    return Measured(metrics=metrics, points=(found,), marks=tuple(conductor.marks), errors=found.errors, void=void)
+
+
+def restored_ms(found: LoadPoint, recovered_ms: float, wanted_per_s: float) -> float | None:
+    """From recovery to the end of the first interval, wholly after it, that answered at ``wanted_per_s``."""
+    previous = 0.0
+    for interval in found.series:
+        width_s = (interval.t_ms - previous) / 1000
+        begin, previous = previous, interval.t_ms
+        if begin >= recovered_ms and width_s > 0 and interval.completed / width_s >= wanted_per_s:
+            return interval.t_ms - recovered_ms
+    return None

@@ -1,0 +1,140 @@
+"""One load phase: send a plan, clock the target's processor over the measured window, build the sample.
+
+The window is the generator's own: processor time is read when it says ``measuring`` and when it says ``measured``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from crossfade.harness.cpuclock import total_cpu_ns
+from crossfade.harness.hdr import Histogram
+from crossfade.harness.measure.bench import Bench, Target
+from crossfade.harness.processes import Child
+from crossfade.harness.samples import LoadPoint, SeriesPoint
+from crossfade.harness.stats.latency import NEEDED
+
+MISSED_LIMIT = 0.01
+LAG_LIMIT_US = 2_000.0
+ERROR_LIMIT = 0.01
+
+
+def plan(bench: Bench, target: Target, *, rate_per_s: float | None = None, seed_offset: int = 0) -> dict[str, Any]:
+    """The generator's plan for this block; ``rate_per_s`` overrides the scenario's."""
+    load = bench.scenario.load
+    assert load is not None  # noqa: S101 - the scenario was validated: every kind that comes here has a load
+    return {
+        "host": "127.0.0.1",
+        "port": target.port,
+        "path": "/mcp",
+        "mode": load.mode,
+        "connections": load.connections,
+        "rate_per_s": rate_per_s or load.rate_per_s,
+        "arrivals": load.arrivals,
+        "warmup_s": bench.rounds.warmup_s,
+        "duration_s": bench.rounds.duration_s,
+        "drain_s": load.drain_s,
+        "era": load.era,
+        "tool": target.tool,
+        "payload_bytes": load.payload_bytes,
+        "seed": (bench.seed * 1_000_003 + seed_offset) % (1 << 63),
+        "check_every": load.check_every,
+        "timeout_s": load.timeout_s,
+        "generator": bench.generator,
+        # The process is pinned when it is started.
+        "cpu": None,
+    }
+
+
+def run(
+    bench: Bench,
+    target: Target,
+    body: dict[str, Any],
+    *,
+    during: Callable[[], None] | None = None,
+) -> LoadPoint:
+    """Run one phase. ``during`` is called when measuring starts, and has to return before it ends."""
+    with bench.load(body) as child:
+        return collect(child, target, body, during=during)
+
+
+def collect(child: Child, target: Target, body: dict[str, Any], *, during: Callable[[], None] | None) -> LoadPoint:
+    """Follow a generator (or an in-process loop that speaks the same events) to its result."""
+    patience = body["warmup_s"] + 30.0
+    child.expect("measuring", timeout_s=patience)
+    before = total_cpu_ns(target.pids)
+    if during is not None:
+        during()
+    child.expect("measured", timeout_s=body["duration_s"] + 30.0)
+    spent = total_cpu_ns(target.pids) - before
+    result = child.expect("result", timeout_s=body["drain_s"] + body["timeout_s"] + 30.0)
+    return point(body, result, cpu_ns=spent)
+
+
+def point(body: dict[str, Any], result: dict[str, Any], *, cpu_ns: int | None) -> LoadPoint:
+    """A load result as a sample."""
+    mode: Literal["closed", "open"] = body["mode"]
+    histogram = Histogram.decode(result["latency"])
+    completed = int(result["completed"])
+    return LoadPoint(
+        mode=mode,
+        connections=body["connections"],
+        rate_per_s=body["rate_per_s"] if mode == "open" else None,
+        duration_s=result["duration_s"],
+        sent=result["sent"],
+        completed=completed,
+        errors=result["errors"],
+        mismatches=result["mismatches"],
+        missed_sends=result["missed_sends"],
+        throughput_per_s=result["throughput_per_s"],
+        cpu_us_per_request=cpu_ns / 1000 / completed if cpu_ns is not None and completed else None,
+        latency=result["latency"],
+        service=result["service"],
+        lag=result["lag"],
+        series=tuple(SeriesPoint(**p) for p in result["series"]),
+        generator=result["generator"],
+        generator_cpu_s=result["generator_cpu_s"],
+        p50_us=_at(histogram, 50.0),
+        p99_us=_at(histogram, 99.0),
+    )
+
+
+def latency_metrics(found: LoadPoint) -> dict[str, float]:
+    """p50, p99 and p99.9 of a phase, each only if there are samples enough."""
+    histogram = Histogram.decode(found.latency)
+    pairs = (("p50_us", 50.0), ("p99_us", 99.0), ("p999_us", 99.9))
+    return {name: value for name, at in pairs if (value := _at(histogram, at)) is not None}
+
+
+def doubt(found: LoadPoint) -> str | None:
+    """Why a phase may not count, or None (method rules 8 and 9)."""
+    if found.mismatches:
+        return f"{found.mismatches} answers did not match their request; run `crossfade parity` to see the difference"
+    if not found.completed:
+        return f"no request was answered; errors: {found.errors or 'none'}"
+    failed = sum(found.errors.values())
+    if failed > ERROR_LIMIT * found.sent:
+        return f"{failed} of {found.sent} requests failed ({_kinds(found.errors)}); find out why before timing counts"
+    if found.missed_sends > MISSED_LIMIT * max(1, found.sent):
+        return f"the generator missed {found.missed_sends} of {found.sent} sends; use a lower rate or more processors"
+    return None
+
+
+def generator_late(found: LoadPoint) -> bool:
+    """True if the generator itself sent late, so that latency from the intended time is not the target's doing."""
+    if found.mode != "open" or not found.lag:
+        return False
+    lag = Histogram.decode(found.lag)
+    return lag.total_count > 0 and lag.value_at_percentile(50.0) / 1000 > LAG_LIMIT_US
+
+
+def _kinds(errors: dict[str, int]) -> str:
+    return ", ".join(f"{kind}: {count}" for kind, count in sorted(errors.items(), key=lambda e: -e[1])[:3])
+
+
+def _at(histogram: Histogram, percentile: float) -> float | None:
+    if histogram.total_count < NEEDED[percentile]:
+        return None
+    value: float = histogram.value_at_percentile(percentile) / 1000
+    return value

@@ -1,0 +1,65 @@
+"""Closed-loop saturation, through a target or in process.
+
+Labelled so, and never the ground of a latency claim beyond this load (method rule 10).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crossfade.harness.measure import loadrun
+from crossfade.harness.measure.bench import SERVER, Bench, Measured, Target, warm
+from crossfade.harness.problems import BlockFailed
+from crossfade.harness.samples import LoadPoint
+from crossfade.harness.stats.shape import classify
+
+
+def through_target(bench: Bench) -> Measured:
+    """Load against a gateway, nginx or the fleet."""
+    with bench.fleet() as (fleet, port), bench.target(fleet, port) as target:
+        warm(target, bench.scenario, calls=3)
+        return measured(loadrun.run(bench, target, loadrun.plan(bench, target)))
+
+
+def over_stdio(bench: Bench) -> Measured:
+    """The same, with a child of the manager as upstream."""
+    with bench.worker(None, serve=True) as (child, ready):
+        target = Target(int(ready["port"]), f"{SERVER}__echo", (child.pid,))
+        warm(target, bench.scenario, calls=3)
+        return measured(loadrun.run(bench, target, loadrun.plan(bench, target)))
+
+
+def in_process(bench: Bench) -> Measured:
+    """``call_tool`` in the variant's own process; the ceiling is the load generator straight at the fleet."""
+    if bench.variant == "ceiling":
+        return through_target(bench)
+    with bench.fleet() as (_, port), bench.worker(port, serve=False) as (child, _ready):
+        target = Target(0, f"{SERVER}__echo", (child.pid,))
+        body = loadrun.plan(bench, target)
+        child.send({"op": "calls", "in_flight": body["connections"], **_only(body)})
+        return measured(loadrun.collect(child, target, body, during=None))
+
+
+def measured(found: LoadPoint) -> Measured:
+    """The block's figures out of its one phase."""
+    metrics = {"throughput_per_s": found.throughput_per_s, **loadrun.latency_metrics(found)}
+    if found.cpu_us_per_request is not None:
+        metrics["cpu_us_per_request"] = found.cpu_us_per_request
+    if found.throughput_per_s <= 0:
+        raise BlockFailed(loadrun.doubt(found) or "nothing was measured")
+    shape = classify([p.completed for p in found.series])
+    void = loadrun.doubt(found)
+    if void is None and shape == "unstable":
+        void = "the rate was unstable over the block, so that no single number describes it; quieten the machine"
+    return Measured(
+        metrics=metrics,
+        points=(found,),
+        errors=found.errors,
+        notes=() if shape in ("flat", "too short") else (f"series: {shape}",),
+        void=void,
+    )
+
+
+def _only(body: dict[str, Any]) -> dict[str, Any]:
+    keys = ("tool", "payload_bytes", "check_every", "timeout_s", "warmup_s", "duration_s")
+    return {key: body[key] for key in keys}

@@ -1,0 +1,160 @@
+"""The runner: plan, parity, blocks in planned order, saved after each.
+
+It knows neither processes nor statistics. The rules it keeps: the plan is drawn before the first block and never
+changed; a failed block is recorded and the run goes on; an interrupt keeps what was measured; a scenario whose variants
+disagree is not timed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from crossfade.harness.executor import Executor, Task
+from crossfade.harness.plan import block_seconds, order
+from crossfade.harness.progress import Progress
+from crossfade.harness.samples import (
+    FORMAT,
+    VERSION,
+    Block,
+    Environment,
+    Parity,
+    Results,
+    ScenarioRecord,
+    SelfTest,
+    Slot,
+    VariantRecord,
+)
+from crossfade.scenarios import LIMITS, Profile, Scenario
+
+Save = Callable[[Results], None]
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def start(
+    *,
+    run_id: str,
+    command: Sequence[str],
+    profile: Profile,
+    seed: int,
+    baseline: str,
+    candidates: Sequence[str],
+    environment: Environment,
+    scenarios: Sequence[ScenarioRecord],
+    variants: Sequence[VariantRecord],
+    selftest: SelfTest | None = None,
+    notes: Sequence[str] = (),
+) -> Results:
+    """Results with a plan and no blocks."""
+    return Results(
+        format=FORMAT,
+        version=VERSION,
+        id=run_id,
+        created=now(),
+        finished=None,
+        complete=False,
+        command=tuple(command),
+        profile=profile,
+        seed=seed,
+        baseline=baseline,
+        candidates=tuple(candidates),
+        environment=environment,
+        scenarios=tuple(scenarios),
+        variants=tuple(variants),
+        order=order(scenarios, seed),
+        selftest=selftest,
+        notes=tuple(notes),
+    )
+
+
+class Interrupted(Exception):
+    """The run was stopped; ``results`` hold every finished block."""
+
+    def __init__(self, results: Results) -> None:
+        super().__init__("interrupted")
+        self.results = results
+
+
+def execute(
+    results: Results, scenarios: Sequence[Scenario], executor: Executor, save: Save, progress: Progress
+) -> Results:
+    """Run every block of the plan that is not there yet, saving after each. Raises :class:`Interrupted`."""
+    by_name = {s.name: s for s in scenarios}
+    done = {(b.scenario, b.round, b.variant) for b in results.blocks}
+    try:
+        results = check_parity(results, by_name, executor, progress)
+        save(results)
+        wrong = {p.scenario: p.detail for p in results.parity if not p.ok}
+        for index, slot in enumerate(results.order):
+            if (slot.scenario, slot.round, slot.variant) in done:
+                continue
+            scenario = by_name[slot.scenario]
+            progress.starting(f"{slot.scenario}  round {slot.round + 1}  {slot.variant}")
+            task = Task(
+                scenario=scenario,
+                profile=_profile(results),
+                slot=slot,
+                # Every variant of a round gets the same arrivals and arguments: pairs differ in the variant alone.
+                seed=draw(results.seed, "load", slot.scenario, slot.round),
+                hash_seed=draw(results.seed, "hash", str(index), slot.round) % (1 << 32),
+            )
+            block = refuse(task, wrong[slot.scenario]) if slot.scenario in wrong else executor.block(task)
+            results = msgspec.structs.replace(results, blocks=(*results.blocks, block))
+            save(results)
+            progress.finished(block, block_seconds(scenario, task.profile))
+    except KeyboardInterrupt:
+        progress.close()
+        raise Interrupted(results) from None
+    results = msgspec.structs.replace(results, complete=True, finished=now())
+    save(results)
+    progress.close()
+    return results
+
+
+def check_parity(results: Results, scenarios: dict[str, Scenario], executor: Executor, progress: Progress) -> Results:
+    """Same answers before timing counts (method rule 8). Limits are checked by the warm-up of each block."""
+    if results.parity:
+        return results
+    found: list[Parity] = []
+    for record in results.scenarios:
+        variants = tuple(v for v in record.variants if v not in LIMITS)
+        progress.starting(f"{record.name}  parity")
+        parity = executor.parity(scenarios[record.name], variants)
+        if not parity.ok:
+            progress.say(f"{record.name}: variants disagree, so it is not timed: {parity.detail}")
+        found.append(parity)
+    return msgspec.structs.replace(results, parity=tuple(found))
+
+
+def refuse(task: Task, why: str) -> Block:
+    """The block of a scenario whose answers differ: recorded, not run."""
+    slot: Slot = task.slot
+    return Block(
+        scenario=slot.scenario,
+        variant=slot.variant,
+        kind="limit" if slot.variant in LIMITS else "variant",
+        round=slot.round,
+        position=slot.position,
+        status="failed",
+        started=now(),
+        wall_s=0.0,
+        hash_seed=task.hash_seed,
+        error=f"not timed because the variants disagree: {why}",
+    )
+
+
+def draw(seed: int, *parts: str | int) -> int:
+    """A 48-bit number that depends on the seed and on what it is for."""
+    return random.Random(f"crossfade {seed} {' '.join(map(str, parts))}").getrandbits(48)  # noqa: S311 - reproducible
+
+
+def _profile(results: Results) -> Profile:
+    profile: Profile = msgspec.convert(results.profile, Profile)
+    return profile
