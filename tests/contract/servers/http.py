@@ -167,6 +167,8 @@ class Handler(BaseHTTPRequestHandler):
         if session is not None:
             self.send_header("Mcp-Session-Id", session)
         self.end_headers()
+        priming = b"id: prime\ndata: \n\n"  # 2025-11-25, "Resumability": an event without data comes first
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(priming), priming))
         for number, item in enumerate([*before, message]):
             event = b": note\nid: %d\nevent: message\ndata: %s\n\n" % (number, json.dumps(item).encode())
             cut = len(event) // 2  # an event split over two chunks, as a proxy in between may do
