@@ -98,7 +98,9 @@ class Background:
         with self._arrived:
             self._arrived.wait_for(lambda: self._ended or found() is not None, timeout_s)
             match = found()
-        assert match is not None, f"{self.process.args} never said {pattern.pattern!r}; it said: {''.join(self.lines)}"
+        assert match is not None, (
+            f"{self.process.args!r} never said {pattern.pattern!r}; it said: {''.join(self.lines)}"
+        )
         return match.group()
 
     def stop(self) -> None:

@@ -30,6 +30,7 @@ async def test_the_eras_are_agreed_on(variant: str, serving: Callable[[str], str
     for mode, version in (("auto", "2026-07-28"), ("2026-07-28", "2026-07-28"), ("legacy", "2025-11-25")):
         async with Client(serving(variant), mode=mode) as client:
             assert client.protocol_version == version
+            assert client.server_info is not None
             assert client.server_info.name
 
 
@@ -89,11 +90,11 @@ async def test_resources_prompts_and_completion(variant: str, serving: Callable[
         templates = {template.uri_template for template in (await client.list_resource_templates()).resource_templates}
         assert "demo://resource/dynamic/text/{resourceId}" in templates
         dynamic = await client.read_resource("demo://resource/dynamic/text/7")
-        assert "7" in dynamic.contents[0].text  # type: ignore[union-attr] -- a text resource
+        assert "text='Resource 7" in str(dynamic.contents[0])
         prompts = {prompt.name for prompt in (await client.list_prompts()).prompts}
         assert {"every__args-prompt", "web__simple-prompt"} <= prompts
         got = await client.get_prompt("every__args-prompt", {"city": "Berlin"})
-        assert "Berlin" in got.messages[0].content.text  # type: ignore[union-attr] -- a text message
+        assert "Berlin" in str(got.messages[0].content)
         reference = PromptReference(type="ref/prompt", name="every__completable-prompt")
         done = await client.complete(reference, {"name": "department", "value": "E"})
         assert done.completion.values == ["Engineering"]
