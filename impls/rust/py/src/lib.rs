@@ -1,8 +1,35 @@
 //! The module `crossfade_native`: glue between the crates and Python, and nothing else.
+
+#![allow(missing_debug_implementations)] // what is public here is a Python class and has a `__repr__`
+
 use pyo3::prelude::*;
 
+mod bridge;
+mod cores;
+mod errors;
+mod faces;
+mod info;
+mod manager;
+mod probe;
+mod process;
+
+/// The Rust side of crossfade: the manager on tokio, the policy cores, the load generator. Use it through
+/// `crossfade.impls.open_manager(config, "rust")`.
 #[pymodule]
-mod crossfade_native {
+mod _native {
     #[pymodule_export]
-    const ABI: u32 = 1;
+    const ABI: u32 = super::info::ABI;
+
+    #[pymodule_export]
+    use super::bridge::{Coroutine, Inbox, Waiter};
+    #[pymodule_export]
+    use super::cores::{CoreReplay, policy_bench};
+    #[pymodule_export]
+    use super::faces::{Gateway, Subscription};
+    #[pymodule_export]
+    use super::info::build_info;
+    #[pymodule_export]
+    use super::manager::Manager;
+    #[pymodule_export]
+    use super::probe::{bridge_probe, bridge_probes_running};
 }

@@ -1,0 +1,1 @@
+"""The ``rust`` variant: a thin wrapper of ``crossfade_native``."""

@@ -1,0 +1,164 @@
+"""``RustManager``: the interface over the native manager. It translates and decides nothing.
+
+Rule: one crossing per call. Parameters are encoded here, results stay the bytes that came, and whoever looks at a
+result pays for its decoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import crossfade_native
+import msgspec
+
+from crossfade.impls import api
+from crossfade.impls.api import CallResult, Event, Item, Metrics, Result, ServerInfo, ServerState
+from crossfade.impls.config import Config, ServerSpec
+from crossfade.impls.errors import ManagerClosed
+from crossfade.impls.rust import wire
+
+LEAVE_DRAIN_S = 5.0
+"""How long leaving the manager waits for calls in flight."""
+
+
+class RustManager(api.Manager):
+    """The ``rust`` variant: tokio shell, Rust cores, and gateway traffic that never touches Python."""
+
+    variant: ClassVar[str] = "rust"
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._open: crossfade_native.Manager | None = None
+
+    @property
+    def _native(self) -> crossfade_native.Manager:
+        if self._open is None:
+            raise ManagerClosed("the manager is not open; use it inside `async with open_manager(...) as manager:`")
+        return self._open
+
+    async def __aenter__(self) -> Self:
+        native = crossfade_native.Manager(self.config.to_json())
+        try:
+            await native.start()
+        except BaseException:
+            await native.close(0.0)
+            raise
+        self._open = native
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        native, self._open = self._open, None
+        if native is not None:
+            await native.close(LEAVE_DRAIN_S)
+
+    # -- registry
+
+    async def register(self, spec: ServerSpec) -> ServerInfo:
+        return wire.server_info(await self._native.register(msgspec.json.encode(spec)))
+
+    async def unregister(self, name: str, *, drain_s: float = 5.0) -> None:
+        await self._native.unregister(name, drain_s)
+
+    def get(self, name: str) -> ServerInfo:
+        return wire.server_info(self._native.get(name))
+
+    def servers(
+        self, *, tag: str | None = None, state: ServerState | None = None, capability: str | None = None
+    ) -> list[ServerInfo]:
+        return [
+            info
+            for info in wire.server_infos(self._native.servers())
+            if (tag is None or tag in info.tags)
+            and (state is None or info.state is state)
+            and (capability is None or capability in info.capabilities)
+        ]
+
+    def events(self) -> AsyncIterator[Event]:
+        # Subscribed here and not in the generator's body, which only runs when the first event is asked for.
+        return _events(self._native.subscribe())
+
+    # -- MCP
+
+    async def list_tools(self, server: str | None = None) -> list[Item]:
+        return wire.items(await self._native.list("tools", server))
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | msgspec.Raw | None = None,
+        *,
+        timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> CallResult:
+        params = wire.call_params(name, arguments, meta)
+        return CallResult(await self._native.request("tools/call", params, None, timeout_s))
+
+    async def list_resources(self, server: str | None = None) -> list[Item]:
+        return wire.items(await self._native.list("resources", server))
+
+    async def list_resource_templates(self, server: str | None = None) -> list[Item]:
+        return wire.items(await self._native.list("resource_templates", server))
+
+    async def read_resource(self, uri: str, *, server: str | None = None, timeout_s: float | None = None) -> Result:
+        return Result(await self._native.request("resources/read", wire.params(uri=uri), server, timeout_s))
+
+    async def list_prompts(self, server: str | None = None) -> list[Item]:
+        return wire.items(await self._native.list("prompts", server))
+
+    async def get_prompt(
+        self, name: str, arguments: Mapping[str, str] | None = None, *, timeout_s: float | None = None
+    ) -> Result:
+        params = wire.params(name=name, arguments=arguments)
+        return Result(await self._native.request("prompts/get", params, None, timeout_s))
+
+    async def complete(
+        self,
+        ref: Mapping[str, Any],
+        argument: Mapping[str, str],
+        *,
+        server: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> Result:
+        params = wire.params(ref=ref, argument=argument, context=context)
+        return Result(await self._native.request("completion/complete", params, server, timeout_s))
+
+    # -- watching
+
+    async def health(self, server: str | None = None, *, timeout_s: float = 5.0) -> dict[str, ServerState]:
+        return wire.states(await self._native.health(server, timeout_s))
+
+    def metrics(self) -> Metrics:
+        return wire.metrics(self._native.metrics())
+
+    # -- serving
+
+    async def serve(self, host: str = "127.0.0.1", port: int = 8080) -> api.Gateway:
+        return RustGateway(await self._native.serve(host, port))
+
+    async def serve_stdio(self) -> None:
+        await self._native.serve_stdio()
+
+
+class RustGateway(api.Gateway):
+    """A gateway that runs on tokio; Python only starts and stops it."""
+
+    def __init__(self, native: crossfade_native.Gateway) -> None:
+        self._native = native
+        self.host = native.host
+        self.port = native.port
+
+    async def close(self, *, drain_s: float = 5.0) -> None:
+        await self._native.close(drain_s)
+
+
+async def _events(subscription: crossfade_native.Subscription) -> AsyncIterator[Event]:
+    try:
+        while (raw := await subscription.next()) is not None:
+            yield wire.event(raw)
+    finally:
+        subscription.close()
