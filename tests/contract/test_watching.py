@@ -63,12 +63,11 @@ async def test_metrics_count_what_was_done(variant: str) -> None:
             await manager.call_tool("b__never", {}, timeout_s=0.05)
         after = manager.metrics()
         assert after.requests - before.requests == 14
-        assert after.errors - before.errors == 4
-        assert after.errors_by_code["remote"] == 3
+        assert after.errors - before.errors == 1, "a server's own error is an answer; the relay does not look into it"
         assert after.errors_by_code["server_timeout"] == 1
         assert after.in_flight == 0
         assert after.servers["a"]["requests"] - before.servers["a"]["requests"] == 10
-        assert after.servers["b"]["errors"] - before.servers["b"]["errors"] == 4
+        assert after.servers["b"]["errors"] - before.servers["b"]["errors"] == 1
         assert after.connections == 2
         assert 0 < after.latency_ns["p50"] <= after.latency_ns["p99"] <= after.latency_ns["max"]
 
@@ -78,4 +77,4 @@ async def test_a_server_that_is_gone_takes_its_metrics_along(variant: str) -> No
         await manager.call_tool("a__echo", {})
         await manager.unregister("a")
         assert "a" not in manager.metrics().servers
-        assert manager.metrics().requests >= 1
+        assert manager.metrics().requests >= 1, "a counter went backwards"
