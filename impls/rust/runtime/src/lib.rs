@@ -3,12 +3,22 @@
 //! Policy (pool, breaker, balancer) lives in `crossfade-core`; this crate only performs what the cores decide.
 //! Public items are what `crossfade-native` binds; everything else is private to the crate.
 
+mod clock;
 mod config;
+mod envelope;
 mod error;
 mod events;
+mod gateway;
 mod info;
+mod listing;
 mod manager;
 mod metrics;
+mod names;
+mod registry;
+mod route;
+mod translate;
+mod upstream;
+mod wire;
 
 pub use config::{
     BalancerKind, BreakerSpec, Config, EraSpec, GatewaySpec, PoolSpec, ServerSpec, TransportKind,

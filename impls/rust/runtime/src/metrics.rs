@@ -127,6 +127,50 @@ pub struct MetricsSnapshot {
     pub servers: BTreeMap<String, ServerCounters>,
 }
 
+/// Codes that are counted, in the order of their counters.
+const CODES: [&str; 14] = [
+    "error",
+    "config",
+    "server_not_found",
+    "server_exists",
+    "unknown_target",
+    "manager_closed",
+    "address_in_use",
+    "server_start",
+    "server_crashed",
+    "server_timeout",
+    "protocol_violation",
+    "pool_timeout",
+    "circuit_open",
+    "remote",
+];
+
+/// The live counters of a manager.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) latency: Histogram,
+    pub(crate) rejected: AtomicU64,
+    pub(crate) clients: AtomicU64,
+    pub(crate) sessions: AtomicU64,
+    errors: [AtomicU64; CODES.len()],
+}
+
+impl Metrics {
+    pub(crate) fn error(&self, code: &str) {
+        if let Some(index) = CODES.iter().position(|known| *known == code) {
+            self.errors[index].fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn errors_by_code(&self) -> BTreeMap<String, u64> {
+        let counted = CODES
+            .iter()
+            .zip(&self.errors)
+            .map(|(code, count)| ((*code).to_owned(), count.load(Relaxed)));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

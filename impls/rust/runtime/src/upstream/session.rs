@@ -1,0 +1,79 @@
+//! Sessions with legacy HTTP servers: opened by `initialize`, named by `Mcp-Session-Id`, ended by DELETE.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::discovery::{self, Agreed};
+use super::http::{Head, HttpLink};
+use crate::error::{Error, Result};
+
+/// One session with one instance. Some servers give no id: then nothing ties requests together.
+#[derive(Debug)]
+pub(crate) struct UpstreamSession {
+    pub(crate) id: Option<String>,
+    pub(crate) version: String,
+}
+
+impl UpstreamSession {
+    /// `initialize`, then `notifications/initialized`.
+    pub(crate) async fn open(link: &Arc<HttpLink>, deadline: Instant) -> Result<(Self, Agreed)> {
+        let params = discovery::initialize_params();
+        let (answer, _) = match link
+            .roundtrip(&Head::default(), "initialize", &params, deadline)
+            .await
+        {
+            Ok(done) => done,
+            Err(error @ Error::ServerStart { .. }) => return Err(error),
+            Err(error) => return Err(link.start_error(&error)),
+        };
+        let result = match link.read(&answer) {
+            Ok(Ok(result)) => result,
+            Ok(Err(fault)) => {
+                return Err(Error::ServerStart {
+                    message: format!(
+                        "server '{}' at {} refused initialize ({}); check that the url is an MCP endpoint",
+                        link.name(),
+                        link.url(),
+                        fault.message
+                    ),
+                    server: link.name().to_owned(),
+                });
+            }
+            Err(error) => return Err(link.start_error(&error)),
+        };
+        let agreed = discovery::read_initialize(&result, link.name())?;
+        let id = answer
+            .session
+            .filter(|id| !id.is_empty() && id.bytes().all(|byte| (0x21..=0x7e).contains(&byte)));
+        let session = Self {
+            id,
+            version: agreed.version.clone(),
+        };
+        let head = Head {
+            version: Some(&session.version),
+            session: session.id.as_deref(),
+            ..Head::default()
+        };
+        let note = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}";
+        link.exchange(&head, note, None, deadline)
+            .await
+            .map_err(|error| link.start_error(&error))?;
+        Ok((session, agreed))
+    }
+
+    /// Tells the server that the session is over; what it answers does not matter.
+    pub(crate) async fn end(&self, link: &HttpLink) {
+        let Some(id) = &self.id else { return };
+        let mut request = Vec::new();
+        link.write_bare_head(&mut request, "DELETE", id, &self.version);
+        let Some(mut lease) = link.pool.try_acquire() else {
+            return;
+        };
+        let conn = lease.conn();
+        let work = async {
+            crate::wire::io::write(&mut conn.stream, &request).await?;
+            crate::wire::io::fill(&mut conn.stream, &mut conn.buffer).await
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(500), work).await;
+    }
+}
