@@ -69,7 +69,7 @@ def outcome(block: Block) -> str:
     """One block in a few words."""
     if block.status != "ok":
         return f"{block.status.upper()}: {block.error}"
-    shown = []
+    shown: list[str] = []
     for name, metric in METRICS.items():
         if name in block.metrics and len(shown) < 2:
             shown.append(

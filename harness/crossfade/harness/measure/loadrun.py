@@ -126,7 +126,7 @@ def generator_late(found: LoadPoint) -> bool:
     if found.mode != "open" or not found.lag:
         return False
     lag = Histogram.decode(found.lag)
-    return lag.total_count > 0 and lag.value_at_percentile(50.0) / 1000 > LAG_LIMIT_US
+    return bool(lag.total_count > 0 and lag.value_at_percentile(50.0) / 1000 > LAG_LIMIT_US)
 
 
 def _kinds(errors: dict[str, int]) -> str:

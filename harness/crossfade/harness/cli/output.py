@@ -1,0 +1,130 @@
+"""Text for people: tables on stdout, notices on stderr. Knows how to print, not what is true."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from crossfade.harness.gate import Check
+from crossfade.harness.samples import METRICS, Results
+from crossfade.harness.stats import Analysis, Comparison
+
+
+def note(text: str) -> None:
+    """A line on stderr."""
+    sys.stderr.write(f"crossfade: {text}\n")
+
+
+def say(text: str) -> None:
+    """A line on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def dump(value: object) -> None:
+    """JSON on stdout, for machines."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: bool = False) -> str:
+    """Columns padded to their widest cell; numbers (every column but the first two) to the right."""
+    cells = [list(head), *[list(r) for r in rows]]
+    widths = [max(len(r[i]) for r in cells) for i in range(len(head))]
+    left = {0, 1}
+
+    def line(row: Sequence[str]) -> str:
+        padded = [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        return ("| " + " | ".join(padded) + " |") if markdown else "  ".join(padded).rstrip()
+
+    rule = [("-" * w if i in left else "-" * (w - 1) + ":") for i, w in enumerate(widths)]
+    middle = "| " + " | ".join(rule) + " |" if markdown else "  ".join("-" * w for w in widths)
+    return "\n".join([line(cells[0]), middle, *[line(r) for r in cells[1:]]])
+
+
+def number(value: float) -> str:
+    """Three significant digits, thousands separated."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def verdicts(results: Results, analysis: Analysis) -> str:
+    """The verdict table of a run."""
+    means = {(s.scenario, s.variant, s.metric): s.mean for s in analysis.summaries}
+    rows = []
+    for c in analysis.verdicts:
+        base, mine = means[c.scenario, c.baseline, c.metric], means[c.scenario, c.candidate, c.metric]
+        unit = METRICS[c.metric].unit
+        rows.append(
+            (
+                c.scenario,
+                METRICS[c.metric].title,
+                f"{number(base)} {unit}",
+                f"{number(mine)} {unit}",
+                _ratio(c),
+                _word(c),
+            )
+        )
+    if not rows:
+        return alone(results, analysis)
+    heading = ("scenario", "metric", results.baseline, "candidate", "ratio [95 %]", "verdict")
+    if len(results.candidates) == 1:
+        heading = (*heading[:3], results.candidates[0], *heading[4:])
+    return table(heading, rows)
+
+
+def alone(results: Results, analysis: Analysis) -> str:
+    """Means of a run without a candidate to compare with."""
+    headline = {(s.name, m) for s in results.scenarios for m in s.headline}
+    rows = [
+        (s.scenario, METRICS[s.metric].title, s.variant, f"{number(s.mean)} {METRICS[s.metric].unit}", str(s.rounds))
+        for s in analysis.summaries
+        if (s.scenario, s.metric) in headline
+    ]
+    return table(("scenario", "metric", "variant", "mean", "rounds"), rows) if rows else "nothing was measured"
+
+
+def limits(analysis: Analysis, results: Results) -> str:
+    """How near each variant comes to the limits, for headline metrics."""
+    headline = {(s.name, m) for s in results.scenarios for m in s.headline}
+    rows = [
+        (c.scenario, METRICS[c.metric].title, c.candidate, c.baseline, _ratio(c))
+        for c in analysis.limits
+        if (c.scenario, c.metric) in headline
+    ]
+    return table(("scenario", "metric", "variant", "limit", "ratio to limit [95 %]"), rows) if rows else ""
+
+
+def checks(found: Sequence[Check], *, markdown: bool = False) -> str:
+    """The table of ``compare`` and ``gate``."""
+    rows = [
+        (
+            c.scenario,
+            METRICS[c.metric].title,
+            c.variant,
+            _interval(c.ratio, c.low, c.high),
+            f"{c.threshold:.0%}",
+            c.yardstick or "",
+            c.outcome,
+        )
+        for c in found
+    ]
+    head = ("scenario", "metric", "variant", "candidate / base [95 %]", "threshold", "relative to", "outcome")
+    return table(head, rows, markdown=markdown)
+
+
+def _ratio(c: Comparison) -> str:
+    return _interval(c.ratio, c.low, c.high)
+
+
+def _interval(ratio: float, low: float | None, high: float | None) -> str:
+    return f"{ratio:.2f}" if low is None or high is None else f"{ratio:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _word(c: Comparison) -> str:
+    if c.verdict == "inconclusive" and c.equivalent:
+        return "no difference that matters"
+    if c.verdict == "inconclusive" and c.more_rounds is not None and c.more_rounds > c.rounds:
+        return f"inconclusive (about {c.more_rounds} rounds would tell)"
+    return c.verdict or ""

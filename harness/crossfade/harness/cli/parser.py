@@ -1,0 +1,210 @@
+"""Every command and option, and nothing that they do."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NoReturn
+
+from crossfade.harness.problems import EX_USAGE
+from crossfade.scenarios import PROFILES
+
+_EPILOG = """\
+examples:
+  crossfade run --profile quick              every scenario, all variants, about ten minutes
+  crossfade run gateway-echo --impl python --impl rust --rounds 10
+  crossfade report results/latest            the page again
+  crossfade gate main/results.json results/latest --threshold 5%
+  crossfade serve --config mcp.json --impl rust --port 8080
+
+exit codes: 0 fine, 1 no (regressed, different, failed call), 2 inconclusive, 64+ usage or broken input, 130 interrupted
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse exits with 2 on a usage error, which is the gate's "inconclusive"; ours is 64."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and leave."""
+        self.print_usage(sys.stderr)
+        self.exit(EX_USAGE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def share(text: str) -> float:
+    """``5%`` or ``0.05`` as 0.05."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(%?)\s*", text)
+    value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 < value < 10:
+        raise argparse.ArgumentTypeError(f"{text!r} is no threshold; write 5% or 0.05")
+    return value
+
+
+def count(text: str) -> int:
+    """A number of rounds."""
+    if not text.isdecimal() or not 2 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 2 to 1000, for an interval needs two")
+    return int(text)
+
+
+def port(text: str) -> int:
+    """A TCP port; 0 lets the system choose."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 to 65535")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """A seed that fits every generator."""
+    if not text.isdecimal() or int(text) >= 1 << 32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; give 0 to 4294967295")
+    return int(text)
+
+
+def _later(module: str, function: str) -> Callable[[argparse.Namespace], int]:
+    # A gateway must not carry the statistics, nor `list` the measuring, in its memory: a command imports its own part.
+    def handler(options: argparse.Namespace) -> int:
+        chosen: Callable[[argparse.Namespace], int]
+        chosen = getattr(importlib.import_module(f"crossfade.harness.cli.{module}"), function)
+        return chosen(options)
+
+    return handler
+
+
+def build_parser() -> Parser:
+    """The whole command line; ``handler`` of the parsed options runs the command."""
+    parser = Parser(
+        prog="crossfade",
+        description="One MCP manager, built twice, and the harness that proves what the second one is worth.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"crossfade {_version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    _measuring(commands)
+    _judging(commands)
+    _managing(commands)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("crossfade")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
+    command = commands.add_parser("run", help="measure scenarios, print verdicts, write results and report")
+    command.add_argument(
+        "selectors", nargs="*", metavar="SCENARIO|TAG|FILE", help="default: all (`crossfade list scenarios`)"
+    )
+    _impls(command, "variant to measure; the first is the baseline (default: all that are installed)")
+    command.add_argument(
+        "--profile", choices=PROFILES, default="standard", help="how often and how long (default: %(default)s)"
+    )
+    command.add_argument("--rounds", type=count, help="rounds of every scenario, instead of the profile's")
+    command.add_argument("--seed", type=seed, help="draws order, arrivals and arguments (default: from the clock)")
+    command.add_argument("--out", type=Path, default=Path("results"), help="folder of results (default: %(default)s)")
+    command.add_argument("--limits", default="nginx,ceiling", help="limit rows, or `none` (default: %(default)s)")
+    command.add_argument("--resume", type=Path, metavar="DIR", help="go on with an interrupted run")
+    command.add_argument(
+        "--memray", action="store_true", help="attach a flamegraph of the python variant's allocations"
+    )
+    command.add_argument("--no-report", action="store_true", help="write results only")
+    _json(command)
+    command.set_defaults(handler=_later("run", "run"))
+
+    command = commands.add_parser("selftest", help="A/A: the ruler's own false-alarm rate on this machine")
+    command.add_argument("--impl", default="python", help="variant to run against itself (default: %(default)s)")
+    command.add_argument("--rounds", type=count, default=12, help="pairs to measure (default: %(default)s)")
+    command.add_argument("--scenario", default="gateway-echo", help="(default: %(default)s)")
+    command.add_argument("--seed", type=seed)
+    command.add_argument("--out", type=Path, default=Path("results"))
+    _json(command)
+    command.set_defaults(handler=_later("run", "selftest"))
+
+    command = commands.add_parser("parity", help="do the variants give the same answers?")
+    _impls(command, "variant to ask; the first is the reference (default: all that are installed)")
+    _json(command)
+    command.set_defaults(handler=_later("run", "parity"))
+
+    command = commands.add_parser("doctor", help="what on this machine makes numbers noisy, and how to fix it")
+    _json(command)
+    command.set_defaults(handler=_later("results", "doctor"))
+
+    command = commands.add_parser("list", help="scenarios or implementations")
+    command.add_argument("what", choices=("scenarios", "impls"))
+    _json(command)
+    command.set_defaults(handler=_later("results", "list_"))
+
+
+def _judging(commands: argparse._SubParsersAction[Parser]) -> None:
+    command = commands.add_parser("report", help="write the HTML page from stored results")
+    command.add_argument("results", nargs="+", type=Path, help="results.json, or its folder")
+    command.add_argument("--out", type=Path, help="file or folder to write (default: beside the first result)")
+    command.set_defaults(handler=_later("results", "report"))
+
+    for name, text in (
+        ("compare", "two results, metric by metric"),
+        ("gate", "exit 0 fine, 1 regressed, 2 inconclusive"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("base", type=Path)
+        command.add_argument("candidate", type=Path)
+        command.add_argument(
+            "--threshold", type=share, help="change that matters, as 5%% or 0.05 (default: each scenario's own)"
+        )
+        command.add_argument("--force", action="store_true", help="compare although environments differ, and say so")
+        if name == "compare":
+            command.add_argument("--format", choices=("table", "markdown", "json"), default="table")
+            command.set_defaults(handler=_later("results", "compare"))
+        else:
+            _json(command)
+            command.set_defaults(handler=_later("results", "gate"))
+
+
+def _managing(commands: argparse._SubParsersAction[Parser]) -> None:
+    command = commands.add_parser("serve", help="run the gateway until SIGINT or SIGTERM")
+    _config(command)
+    command.add_argument("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
+    command.add_argument("--port", type=port, default=8080, help="TCP port, 0 for any (default: %(default)s)")
+    command.add_argument("--stdio", action="store_true", help="serve one client on stdin and stdout instead")
+    command.set_defaults(handler=_later("manager", "serve"))
+
+    command = commands.add_parser("call", help="call one tool and print its answer")
+    command.add_argument("tool", help="as `crossfade tools` prints it, for example files__read")
+    command.add_argument(
+        "--arg", action="append", default=[], metavar="K=V", help="argument; V is JSON if it parses, else text"
+    )
+    command.add_argument("--timeout", type=float, help="seconds")
+    _config(command)
+    _json(command)
+    command.set_defaults(handler=_later("manager", "call"))
+
+    for name, text in (
+        ("tools", "every tool of every server"),
+        ("servers", "configured servers and their state"),
+        ("status", "probe every server now; exit 1 if one is not healthy"),
+    ):
+        command = commands.add_parser(name, help=text)
+        _config(command)
+        _json(command)
+        command.set_defaults(handler=_later("manager", name))
+
+
+def _config(command: Parser) -> None:
+    command.add_argument("--config", type=Path, required=True, help="mcpServers JSON file")
+    command.add_argument("--impl", default="python", help="variant (default: %(default)s)")
+
+
+def _impls(command: Parser, text: str) -> None:
+    command.add_argument("--impl", action="append", metavar="NAME", help=text)
+
+
+def _json(command: Parser) -> None:
+    command.add_argument("--json", action="store_true", help="print for machines")

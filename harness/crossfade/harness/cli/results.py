@@ -1,0 +1,101 @@
+"""Commands about results and this machine: ``report``, ``compare``, ``gate``, ``doctor``, ``list``."""
+
+from __future__ import annotations
+
+import argparse
+
+from crossfade.harness import doctor as doctor_
+from crossfade.harness import gate as gate_
+from crossfade.harness.cli import output
+from crossfade.harness.cli.run import write_report
+from crossfade.harness.problems import EX_OK, UsageError
+from crossfade.harness.store import load
+from crossfade.impls import VARIANTS, missing
+from crossfade.scenarios import builtin
+
+
+def report(options: argparse.Namespace) -> int:
+    """``crossfade report``: the page again, from what is stored."""
+    loaded = [(path, load(path)) for path in options.results]
+    if options.out is not None and options.out.suffix == ".html" and len(loaded) > 1:
+        raise UsageError(f"--out {options.out} is one file and {len(loaded)} results were given; name a folder")
+    for path, results in loaded:
+        beside = path if path.is_dir() else path.parent
+        out = options.out or beside
+        if options.out is not None and len(loaded) > 1:
+            out = options.out / results.id
+        output.say(str(write_report(results, out)))
+    return EX_OK
+
+
+def compare(options: argparse.Namespace) -> int:
+    """``crossfade compare``: the gate's table without its exit code."""
+    found = _gate(options)
+    if options.format == "json":
+        output.dump(found)
+    else:
+        output.say(output.checks(found.checks, markdown=options.format == "markdown"))
+    return EX_OK
+
+
+def gate(options: argparse.Namespace) -> int:
+    """``crossfade gate``: 0 fine, 1 regressed, 2 inconclusive."""
+    found = _gate(options)
+    if options.json:
+        output.dump(found)
+    else:
+        output.say(output.checks(found.checks))
+        for missed in found.missing:
+            output.say(f"cannot be compared, too few blocks that count: {missed}")
+        output.say(f"\n{found.outcome}")
+    return found.exit_code
+
+
+def _gate(options: argparse.Namespace) -> gate_.Report:
+    found = gate_.gate(load(options.base), load(options.candidate), threshold=options.threshold, force=options.force)
+    for warning in found.warnings:
+        output.note(f"FORCED although environments differ: {warning}")
+    return found
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """``crossfade doctor``: 0 if nothing is a problem, else 1."""
+    findings = doctor_.examine()
+    if options.json:
+        output.dump(findings)
+    else:
+        for finding in findings:
+            fix = f"\n          -> {finding.fix}" if finding.fix else ""
+            output.say(f"{finding.level:>8}  {finding.what}{fix}")
+    return 1 if any(f.level == "problem" for f in findings) else EX_OK
+
+
+def list_(options: argparse.Namespace) -> int:
+    """``crossfade list``."""
+    if options.what == "scenarios":
+        scenarios = list(builtin().values())
+        if options.json:
+            output.dump(scenarios)
+        else:
+            rows = [(s.name, s.title, s.kind, " ".join(s.tags)) for s in scenarios]
+            width = [max(len(r[i]) for r in rows) for i in range(3)]
+            for row in rows:
+                output.say("  ".join([*(c.ljust(w) for c, w in zip(row[:3], width, strict=True)), row[3]]))
+        return EX_OK
+    impls = [
+        {
+            "name": v.name,
+            "description": v.description,
+            "missing": missing(v.name),
+            "capabilities": sorted(v.capabilities),
+        }
+        for v in VARIANTS.values()
+    ]
+    if options.json:
+        output.dump(impls)
+    else:
+        for impl in impls:
+            output.say(f"{impl['name']:<10} {impl['description']}")
+            if impl["missing"]:
+                output.say(f"{'':<10} not available: {impl['missing']}")
+    return EX_OK
