@@ -11,8 +11,8 @@ The laws:
 2. All probes succeed: closed, with an empty window. One fails or is slow: open again, for the full ``open_ns``.
 3. A verdict on a call that began before the last trip is ignored: it is old evidence. So ``duration_ns`` is counted
    from the ``now_ns`` given to ``admit`` (or a little earlier, never by ``open_ns`` or more).
-4. A probe without a verdict does not lock the breaker: ``forget`` gives it back, and ``open_ns`` after the last probe
-   was let through a fresh set of probes is.
+4. A probe without a verdict does not lock the breaker: ``forget`` gives it back, and when no probe was let through for
+   ``open_ns`` there is a fresh set of them.
 5. No floats, no clock: rates are per mille by cross-multiplication, ``now_ns`` comes from the caller.
 """
 
@@ -128,10 +128,10 @@ class Breaker:
             if now_ns - self._tripped_at < self._open_ns:
                 return False
             self._move(_COOLED, now_ns)
-        elif self._probes_left == 0:
-            if now_ns - self._probe_at < self._open_ns:
-                return False
+        elif now_ns - self._probe_at >= self._open_ns:
             self._probes_left = self._probes
+        elif self._probes_left == 0:
+            return False
         self._probes_left -= 1
         self._probe_at = now_ns
         return True

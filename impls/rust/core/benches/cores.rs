@@ -12,7 +12,7 @@ fn policy_ops(criterion: &mut Criterion) {
         for size in [1, 16, 256] {
             let mut run = prepare(op, ITERATIONS, size).expect("OPS lists what prepare knows");
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-                bencher.iter(&mut run)
+                bencher.iter(&mut run);
             });
         }
         group.finish();

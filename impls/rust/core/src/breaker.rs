@@ -11,8 +11,8 @@
 //! 2. All probes succeed: closed, with an empty window. One fails or is slow: open again, for the full `open_ns`.
 //! 3. A verdict on a call that began before the last trip is ignored: it is old evidence. So `duration_ns` is counted
 //!    from the `now_ns` given to `admit` (or a little earlier, never by `open_ns` or more).
-//! 4. A probe without a verdict does not lock the breaker: `forget` gives it back, and `open_ns` after the last probe was
-//!    let through a fresh set of probes is.
+//! 4. A probe without a verdict does not lock the breaker: `forget` gives it back, and when no probe was let through for
+//!    `open_ns` there is a fresh set of them.
 //! 5. No floats, no clock: rates are per mille by cross-multiplication, `now_ns` comes from the caller.
 
 use std::collections::VecDeque;
@@ -142,11 +142,10 @@ impl Breaker {
                 return false;
             }
             self.step(Event::Cooled, now_ns);
-        } else if self.probes_left == 0 {
-            if now_ns.saturating_sub(self.probe_at) < self.config.open_ns {
-                return false;
-            }
+        } else if now_ns.saturating_sub(self.probe_at) >= self.config.open_ns {
             self.probes_left = self.config.probes;
+        } else if self.probes_left == 0 {
+            return false;
         }
         self.probes_left -= 1;
         self.probe_at = now_ns;

@@ -18,7 +18,8 @@ fn replay(kind: &str, vector: &Value) -> Result<(), String> {
         let at_ns = step["at_ns"].as_u64().ok_or("at_ns is not a u64")?;
         let op = step["op"].as_str().ok_or("op is not a string")?;
         let found = core.step(at_ns, op, &step["args"].to_string())?;
-        if found != step["expect"].to_string() {
+        let found: Value = serde_json::from_str(&found).map_err(|error| error.to_string())?;
+        if found != step["expect"] {
             return Err(format!("step {number} {step}: found {found}"));
         }
     }

@@ -1,0 +1,182 @@
+"""Writes ``impls/vectors/*-generated.jsonl``: long random walks through each core, with the Python core as oracle.
+
+    python tests/vectors/generate.py          # after a deliberate change of a decision; read the diff before committing
+
+The hazards in the other files are written and checked by hand; this script never touches them. The walks come from
+SplitMix64, so the output is the same on every machine, and ``test_vectors.py`` fails if it is not what is committed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from crossfade.impls.cores.replay import Replayer
+from crossfade.impls.cores.rng import SplitMix64
+
+FOLDER = Path(__file__).parents[2] / "impls" / "vectors"
+STEPS = 60
+
+Step = tuple[str, list[Any]]
+
+
+class Walk:
+    """A random walk: draws the next step, performs it on the core, writes down what happened."""
+
+    def __init__(self, kind: str, number: int, config: dict[str, Any], rng: SplitMix64) -> None:
+        self.rng = rng
+        seed = rng.next_u64()
+        self.core = Replayer(kind, config, seed)
+        self.now_ns = rng.below(100)
+        self.vector: dict[str, Any] = {"id": f"walk-{number}", "config": config, "seed": seed, "steps": []}
+
+    def step(self, op: str, *args: Any) -> Any:
+        expect = self.core.step(self.now_ns, op, args)
+        self.vector["steps"].append({"at_ns": self.now_ns, "op": op, "args": list(args), "expect": expect})
+        return expect
+
+    def chance(self, per_mille: int) -> bool:
+        return self.rng.below(1000) < per_mille
+
+    def one_of(self, *items: Any) -> Any:
+        return items[self.rng.below(len(items))]
+
+
+def breaker(number: int, rng: SplitMix64) -> dict[str, Any]:
+    config = {
+        "enabled": True,
+        "window": 1 + rng.below(8),
+        "window_ns": rng.below(3) * 40,
+        "min_calls": 1 + rng.below(5),
+        "failure_per_mille": 200 + rng.below(801),
+        "slow_call_ns": rng.below(2) * 20,
+        "slow_per_mille": 300 + rng.below(701),
+        "open_ns": 1 + rng.below(60),
+        "probes": 1 + rng.below(3),
+    }
+    walk = Walk("breaker", number, config, rng)
+    began: list[int] = []
+    for _ in range(STEPS):
+        walk.now_ns += rng.below(16)
+        if not began or walk.chance(450):
+            if walk.step("admit"):
+                began.append(walk.now_ns)
+        else:
+            duration_ns = walk.now_ns - began.pop(rng.below(len(began)))
+            if walk.chance(850):
+                walk.step("record", walk.chance(650), duration_ns)
+            else:
+                walk.step("forget", duration_ns)
+        walk.step(walk.one_of("state", "retry_after_ns"))
+    return walk.vector
+
+
+def _balancer(kind: str, number: int, rng: SplitMix64) -> dict[str, Any]:
+    n = walk_n = 1 + rng.below(6) if number % 8 else 65 + rng.below(10)
+    walk = Walk(kind, number, {"instances": n}, rng)
+    for _ in range(STEPS):
+        walk.now_ns += rng.below(1 << 31)
+        usable = "".join("01"[walk.chance(700)] for _ in range(n))
+        i = rng.below(n)
+        if walk.chance(500):
+            i = walk.step("pick", usable)
+            if i >= 0:
+                walk.step("started", i)
+        elif walk.chance(800):
+            walk.step("finished", i, rng.below(1 << (8 + 3 * (i % 8))), walk.chance(900))
+        elif walk.chance(800):
+            walk.step("cancelled", i)
+        else:
+            n = 1 + rng.below(walk_n)
+            walk.step("resize", n)
+        walk.step(walk.one_of("pending", "ewma_ns"), i if i >= 0 else 0)
+    return walk.vector
+
+
+def round_robin(number: int, rng: SplitMix64) -> dict[str, Any]:
+    return _balancer("round_robin", number, rng)
+
+
+def p2c(number: int, rng: SplitMix64) -> dict[str, Any]:
+    return _balancer("p2c", number, rng)
+
+
+def pool(number: int, rng: SplitMix64) -> dict[str, Any]:
+    config = {
+        "max_connections": 1 + rng.below(4),
+        "max_waiters": rng.below(6),
+        "streams": 1 + rng.below(3),
+        "idle_timeout_ns": rng.below(2) * (10 + rng.below(40)),
+        "max_age_ns": rng.below(2) * (20 + rng.below(60)),
+    }
+    walk = Walk("pool", number, config, rng)
+    connecting: list[int] = []
+    leases: list[int] = []
+    waiters: list[int] = []
+    granted: dict[int, int] = {}
+
+    def drop(items: list[int]) -> int:
+        return items.pop(rng.below(len(items)))
+
+    def perform(actions: list[list[Any]]) -> None:
+        for verb, who, *rest in actions:
+            if verb == "connect":
+                connecting.append(who)
+            elif verb == "grant":
+                granted[who] = rest[0]
+            if verb in ("grant", "reject"):
+                waiters.remove(who)
+
+    def disturb(late: bool) -> None:
+        if walk.chance(300) and waiters:
+            perform(walk.step("cancel", drop(waiters)))
+        elif walk.chance(120):
+            perform(walk.step("lost", 1 + rng.below(8)))
+        elif late and walk.chance(80):
+            perform(walk.step("drain"))
+        else:
+            perform(walk.step("tick"))
+
+    for turn in range(STEPS):
+        walk.now_ns += rng.below(8)
+        op = walk.one_of("acquire", "acquire", "try_acquire", "connect", "take", "take", "release", "release", "rest")
+        if op == "acquire":
+            waiters.append(turn)
+            perform(walk.step("acquire", turn, walk.now_ns + rng.below(60)))
+        elif op == "try_acquire":
+            if (conn := walk.step("try_acquire")) is not None:
+                leases.append(conn)
+        elif op == "connect" and connecting:
+            perform(walk.step(walk.one_of("connected", "connected", "connected", "connect_failed"), drop(connecting)))
+        elif op == "take" and granted:
+            waiter = drop(list(granted))
+            conn = granted.pop(waiter)
+            if walk.chance(750):
+                walk.step("take", waiter)
+                leases.append(conn)
+            else:
+                perform(walk.step("cancel", waiter))
+        elif op == "release" and leases:
+            perform(walk.step("release", drop(leases), walk.chance(850)))
+        else:
+            disturb(late=turn > STEPS * 3 // 4)
+        walk.step(walk.one_of("counts", "next_deadline_ns"))
+    return walk.vector
+
+
+KINDS = {"breaker": (breaker, 20), "round_robin": (round_robin, 8), "p2c": (p2c, 16), "pool": (pool, 48)}
+
+
+def generated() -> Iterator[tuple[str, str]]:
+    """File name and content, for every kind."""
+    for kind, (walk, count) in KINDS.items():
+        rng = SplitMix64(0xC0DE)
+        lines = [json.dumps(walk(number, rng), separators=(",", ":")) for number in range(count)]
+        yield f"{kind}-generated.jsonl", "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    for name, content in generated():
+        (FOLDER / name).write_text(content)

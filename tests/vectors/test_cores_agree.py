@@ -1,0 +1,183 @@
+"""Hypothesis drives the Python and the Rust core with the same steps; the first difference fails.
+
+Two kinds of steps, because each finds what the other misses: walks of a caller that behaves (``generate.py``) get deep
+into half-open breakers and full pools, steps drawn one by one say what nobody would.
+
+The native module must be there. Only ``make test`` on a machine without cargo, which says so, sets CROSSFADE_NO_NATIVE.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossfade.impls.cores.replay import Replayer
+from crossfade.impls.cores.rng import SplitMix64
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("CROSSFADE_NO_NATIVE") == "1", reason="CROSSFADE_NO_NATIVE=1: this machine has no cargo"
+)
+
+WALKS = runpy.run_path(str(Path(__file__).with_name("generate.py")))["KINDS"]
+
+Step = tuple[int, str, list[Any]]  # nanoseconds since the step before, operation, arguments
+
+SEEDS = st.integers(0, 2**64 - 1)
+# Mostly small, so that walks cross deadlines and windows again and again; sometimes of a real clock's size.
+NS = st.one_of(st.integers(0, 10), st.integers(0, 40), st.integers(0, 40), st.integers(0, 2**40))
+ELAPSED = st.one_of(st.integers(0, 3), st.integers(0, 3), st.integers(0, 20), st.integers(0, 2**33))
+
+
+def op(name: str, *args: st.SearchStrategy[Any]) -> st.SearchStrategy[Step]:
+    return st.tuples(ELAPSED, st.just(name), st.tuples(*args).map(list))
+
+
+def steps(*ops: st.SearchStrategy[Step]) -> st.SearchStrategy[list[Step]]:
+    return st.lists(st.one_of(*ops), min_size=1, max_size=80)
+
+
+CONN = st.integers(0, 9)
+WAITER = st.integers(0, 6)
+INSTANCE = st.integers(0, 70)
+BITS = st.one_of(st.text("01", max_size=8), st.text("01", min_size=60, max_size=70))
+
+
+def native() -> Any:
+    return importlib.import_module("crossfade_native")
+
+
+def agree(kind: str, config: dict[str, Any], seed: int, walk: list[Step]) -> None:
+    python = Replayer(kind, config, seed)
+    rust = native().CoreReplay(kind, json.dumps(config), seed)
+    at_ns = 0
+    for number, (elapsed, name, args) in enumerate(walk):
+        at_ns += elapsed
+        expect = json.loads(json.dumps(python.step(at_ns, name, args)))
+        found = json.loads(rust.step(at_ns, name, json.dumps(args)))
+        assert found == expect, f"step {number} at {at_ns}: {name}{args}: Rust says {found}, Python {expect}"
+
+
+@pytest.mark.parametrize("kind", sorted(WALKS))
+@settings(deadline=None, max_examples=250)
+@given(seed=SEEDS)
+def test_walks_agree(kind: str, seed: int) -> None:
+    walk, _count = WALKS[kind]
+    vector = walk(seed, SplitMix64(seed))
+    rust = native().CoreReplay(kind, json.dumps(vector["config"]), vector["seed"])
+    for number, step in enumerate(vector["steps"]):
+        found = json.loads(rust.step(step["at_ns"], step["op"], json.dumps(step["args"])))
+        assert found == step["expect"], f"step {number} of the walk of seed {seed}: {step}: Rust says {found}"
+
+
+@settings(deadline=None, max_examples=200)
+@given(seed=SEEDS, walk=steps(op("next_u64"), op("below", SEEDS)))
+def test_random_streams_agree(seed: int, walk: list[Step]) -> None:
+    agree("rng", {}, seed, walk)
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    config=st.fixed_dictionaries(
+        {
+            "enabled": st.sampled_from([True, True, True, False]),
+            "window": st.integers(1, 4),
+            "window_ns": NS,
+            "min_calls": st.integers(1, 5),
+            "failure_per_mille": st.integers(1, 1000),
+            "slow_call_ns": NS,
+            "slow_per_mille": st.integers(1, 1000),
+            "open_ns": st.integers(0, 12),
+            "probes": st.integers(1, 3),
+        }
+    ),
+    walk=steps(
+        op("admit"),
+        op("admit"),
+        op("record", st.booleans(), st.integers(0, 12)),
+        op("record", st.just(True), NS),
+        op("forget", NS),
+        op("state"),
+        op("retry_after_ns"),
+    ),
+)
+def test_breakers_agree(config: dict[str, Any], walk: list[Step]) -> None:
+    agree("breaker", config, 0, walk)
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    kind=st.sampled_from(["round_robin", "p2c"]),
+    instances=st.one_of(st.integers(0, 6), st.integers(60, 70)),
+    seed=SEEDS,
+    walk=steps(
+        op("pick", BITS),
+        op("started", INSTANCE),
+        op("finished", INSTANCE, st.integers(0, 2**42), st.booleans()),
+        op("cancelled", INSTANCE),
+        op("resize", INSTANCE),
+        op("pending", INSTANCE),
+        op("ewma_ns", INSTANCE),
+    ),
+)
+def test_balancers_agree(kind: str, instances: int, seed: int, walk: list[Step]) -> None:
+    agree(kind, {"instances": instances}, seed, walk)
+
+
+@settings(deadline=None, max_examples=600)
+@given(
+    config=st.fixed_dictionaries(
+        {
+            "max_connections": st.integers(1, 4),
+            "max_waiters": st.integers(0, 4),
+            "streams": st.integers(1, 3),
+            "idle_timeout_ns": NS,
+            "max_age_ns": NS,
+        }
+    ),
+    walk=steps(
+        op("acquire", WAITER, NS),
+        op("try_acquire"),
+        op("release", CONN, st.booleans()),
+        op("take", WAITER),
+        op("cancel", WAITER),
+        op("connected", CONN),
+        op("connect_failed", CONN),
+        op("lost", CONN),
+        op("tick"),
+        op("drain"),
+        op("next_deadline_ns"),
+        op("counts"),
+    ),
+)
+def test_pools_agree(config: dict[str, Any], walk: list[Step]) -> None:
+    agree("pool", config, 0, unique_waiters(walk))
+
+
+def unique_waiters(walk: list[Step]) -> list[Step]:
+    """A waiter id that is alive must not be used again (SCHEMA.md): every acquire gets its own, the others refer to it.
+
+    Deadlines become relative to the time of the step, and `drain` only ends a walk, or most of it would say nothing.
+    """
+    acquired = 0
+    at_ns = 0
+    found: list[Step] = []
+    for number, (elapsed, name, args) in enumerate(walk):
+        at_ns += elapsed
+        if name == "acquire":
+            acquired += 1
+            found.append((elapsed, name, [acquired, at_ns + args[1]]))
+        elif name in ("take", "cancel"):
+            found.append((elapsed, name, [max(0, acquired - args[0])]))
+        elif name != "drain" or number > len(walk) * 3 // 4:
+            found.append((elapsed, name, args))
+        else:
+            found.append((elapsed, "counts", []))
+    return found
