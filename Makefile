@@ -21,7 +21,7 @@ endif
 
 ROOTS := impls/crossfade harness/crossfade scenarios/crossfade reports/crossfade
 RUST := impls/rust
-RUST_SOURCES := $(shell find $(RUST) -name target -prune -o -type f \( -name '*.rs' -o -name '*.pyi' -o -name '*.toml' \
+RUST_SOURCES := $(shell find $(RUST) -name target -prune -o -type f \( -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml' \
 	-o -name Cargo.lock \) -print 2>/dev/null)
 CARGO := $(shell command -v cargo 2>/dev/null || PATH='$(PATH)' command -v cargo 2>/dev/null)
 PYTEST_FLAGS ?=
@@ -135,5 +135,6 @@ report: $(VENV)/.stamp-python ## Write the HTML page of the latest results again
 
 .PHONY: clean
 clean: ## Remove the venv, caches and built files (results and the cargo cache stay)
+	rm -f $(RUST)/py/python/crossfade_native/*.so
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .asv build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
