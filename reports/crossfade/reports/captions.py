@@ -1,0 +1,152 @@
+"""What each figure says, and how to read it. The finding comes first, computed from the same data as the drawing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from crossfade.reports.page import Bar, Crash, Fit, Ladder, RateCurve, Sweep, Tails, Traces, Work
+from crossfade.reports.words import digits, joined, milliseconds, percent, plural, rate, times
+
+READ_WORK = (
+    "Bars are means over blocks, dots the single blocks. Dashed and dotted lines are limits measured in the "
+    "same rounds: nginx "
+    "as a plain reverse proxy, and the ceiling, which is the load with no manager in between. Throughput is a "
+    "closed loop at "
+    "saturation: longer is better left, shorter is better right."
+)
+READ_SWEEP = (
+    "Strong lines are p99, thin ones p50, both axes logarithmic. Requests are sent at the offered rate whether "
+    "or not earlier "
+    "ones were answered, and latency runs from the intended send time. A hollow mark is a rate that some round "
+    "did not hold; "
+    "the dotted drop is the knee."
+)
+READ_TAILS = (
+    "Lower is better. The further right, the rarer the slow request: each nine has equal room. A line that ends "
+    "early, in a "
+    "ring, ends where the samples are too few for the next percentile."
+)
+READ_LADDER = (
+    "Each mark is one fresh process at that many connections, all rounds; the line is the least-squares fit. On "
+    "the other "
+    "panel the bar is the 95\u202f% interval of the slope and the grey field with its end line is what was asked for."
+)
+READ_CRASH = (
+    "All panels share one clock and one scale, and nought is when the server dies. Above the line are answers "
+    "per second, below "
+    "it errors per second. The first block is filled, the others are drawn over it."
+)
+READ_TRACES = (
+    "Requests per second inside every block, each panel from nought to its own top: a level line can be summed "
+    "up in one number, "
+    "a ramp is a warm-up, and anything else is not to be trusted. Void blocks are dashed and red."
+)
+
+
+def work(found: Work) -> str:
+    """Who leads, by how much, and how far from nginx."""
+    bars = sorted((b for b in found.throughput if not b.who.limit), key=lambda b: -b.value)
+    if not bars:
+        return f"On {found.scenario} no block gave a throughput."
+    best = bars[0]
+    told = f"On {found.scenario} {best.who.name} serves {rate(best.value)} requests/s"
+    nginx = _limit(found.throughput, "nginx")
+    if nginx:
+        told += f", {percent(best.value / nginx.value)} of nginx"
+    if len(bars) > 1:
+        rest = joined(
+            [f"{times(best.value / b.value)} times {b.who.name}\u2019s {rate(b.value)}" for b in bars[1:] if b.value]
+        )
+        told += f" and {rest}" if nginx else f", {rest}"
+    cheap = sorted((b for b in found.cpu_us if not b.who.limit), key=lambda b: b.value)
+    if cheap:
+        costs = [f"{b.who.name} {digits(b.value)} \u00b5s" for b in cheap]
+        told += f"; a request costs {joined(costs)} of CPU"
+    return f"{told}."
+
+
+def _limit(bars: Iterable[Bar], name: str) -> Bar | None:
+    return next((b for b in bars if b.who.limit and b.who.name == name and b.value), None)
+
+
+def sweep(found: Sweep) -> str:
+    """The knees, highest first, and who has none."""
+    told = sorted((c for c in found.curves if c.knee is not None), key=lambda c: -(c.knee or 0))
+    none = [c.who.name for c in found.curves if c.knee is None]
+    parts = [_knee(c) for c in told]
+    lines = []
+    if parts:
+        lines.append(f"With p99 within {found.objective_ms:g}\u202fms, {joined(parts)}.")
+    if none:
+        lines.append(f"{joined(none)} held no offered rate.")
+    return " ".join(lines)
+
+
+def _knee(curve: RateCurve) -> str:
+    least = "at least " if curve.beyond else ""
+    return f"{curve.who.name} holds {least}{rate(curve.knee or 0)} requests/s"
+
+
+def tails(found: Tails) -> str:
+    """p99 (or the highest percentile there is) of each, and where the samples run out."""
+    parts = []
+    for tail in found.curves:
+        values = dict(tail.points)
+        p = next((p for p in (99.0, 90.0, 50.0) if p in values), None)
+        if p is not None and not tail.who.limit:
+            parts.append(f"{p:g} of 100 requests within {milliseconds(values[p])} ({tail.who.name})")
+    few = [f"{t.who.name} (p{t.too_few[0]:g})" for t in found.curves if t.too_few]
+    told = (
+        f"At {found.load}: {joined(parts)}."
+        if parts
+        else f"At {found.load} the samples are too few for any percentile."
+    )
+    return told + (f" Too few samples: {joined(few)}." if few and parts else "")
+
+
+def ladder(found: Ladder) -> str:
+    """The slopes with their intervals."""
+    parts = [f"{fit.who.name} {_slope(fit)}" for fit in found.fits if fit.state == "idle"]
+    busy = [f"{fit.who.name} {_slope(fit)}" for fit in found.fits if fit.state != "idle"]
+    lines = []
+    if parts:
+        lines.append(f"A further idle connection costs {joined(parts)}.")
+    if busy:
+        lines.append(f"With a call in flight it costs {joined(busy)}.")
+    return " ".join(lines)
+
+
+def _slope(fit: Fit) -> str:
+    ends = (
+        f" ({digits(fit.slope.low)} to {digits(fit.slope.high)})"
+        if fit.slope.low is not None and fit.slope.high
+        else ""
+    )
+    return f"{digits(fit.slope.value)} KiB{ends}"
+
+
+def crash(found: Iterable[Crash]) -> str:
+    """What each lost, and how long it took to serve again."""
+    parts = []
+    for one in found:
+        told = f"{one.who.name} fails {digits(one.failed)} requests" if one.failed is not None else one.who.name
+        if one.hung is not None:
+            told += ", leaves none hanging" if one.hung == 0 else f", leaves {digits(one.hung)} hanging"
+        if one.first_success_ms is not None:
+            told += f", answers again {milliseconds(one.first_success_ms)} after the server is back"
+        if one.restored_ms is not None:
+            told += f" and is at 90\u202f% of its rate after {milliseconds(one.restored_ms)}"
+        parts.append(told)
+    return f"{'. '.join(parts)}. These are medians over rounds." if parts else ""
+
+
+def traces(found: Iterable[Traces]) -> str:
+    """How many blocks are flat, and what the others are."""
+    shapes = Counter("void" if b.voided else b.shape for t in found for b in t.blocks)
+    total = sum(shapes.values())
+    flat = shapes.pop("flat", 0)
+    rest = [f"{count} {shape}" for shape, count in sorted(shapes.items(), key=lambda item: (-item[1], item[0]))]
+    return f"{flat} of {plural(total, 'block')} are level from the first interval to the last" + (
+        f"; {joined(rest)}." if rest else "."
+    )

@@ -1,0 +1,24 @@
+"""Placing labels beside what they name, so that no legend has to be decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions near ``wanted`` that keep ``gap`` apart within ``low..high``, in the order of ``wanted``.
+
+    Pushes upwards in one pass and back down from the top in a second, which is enough for the handful of lines a
+    figure has.
+    """
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    placed = [0.0] * len(wanted)
+    floor = low
+    for i in order:
+        placed[i] = max(wanted[i], floor)
+        floor = placed[i] + gap
+    ceiling = high
+    for i in reversed(order):
+        placed[i] = min(placed[i], ceiling)
+        ceiling = placed[i] - gap
+    return placed

@@ -1,0 +1,70 @@
+"""The comparison as a Markdown table, for a comment on a pull request.
+
+The rule: the same view model as the page, so that the two can never say different things.
+"""
+
+from __future__ import annotations
+
+import re
+
+from crossfade.harness.samples import Results
+from crossfade.reports.page import Page, Verdict, VerdictTable
+from crossfade.reports.plates import gain
+from crossfade.reports.render import quantity
+from crossfade.reports.view import view
+from crossfade.reports.words import plural
+
+_MARKS = {
+    "better": "\u25b6 better",
+    "worse": "\u25c0 **worse**",
+    "equal": "= equal",
+    "inconclusive": "\u25cb inconclusive",
+}
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+def markdown(results: Results) -> str:
+    """Headline, warnings and verdict tables; ends with a newline."""
+    return of_page(view(results))
+
+
+def of_page(page: Page) -> str:
+    """The same from a page that is already there."""
+    lines = [f"**{_text(page.headline)}**", ""]
+    for banner in page.banners:
+        lines += [f"> **{_text(banner.title)}** {_text(banner.text)}", ""]
+    for found in page.verdicts:
+        lines += [*_table(found), ""]
+    lost = sum(len(fault.voided) for fault in page.faults)
+    errors = sum(count for fault in page.faults for _, count in fault.errors)
+    wrong = sum(fault.mismatches for fault in page.faults)
+    lines.append(
+        f"{plural(lost, 'lost block')}, {plural(errors, 'failed request')}, {plural(wrong, 'wrong answer')}. "
+        f"Again: {_code(page.command)}"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _table(found: VerdictTable) -> list[str]:
+    pair = f"{_text(found.baseline.name)} | {_text(found.candidate.name)}"
+    head = f"| scenario | quantity | {pair} | times better | verdict |"
+    return [head, "| --- | --- | ---: | ---: | --- | --- |", *(_row(row) for row in found.rows)]
+
+
+def _row(row: Verdict) -> str:
+    told = _MARKS[row.word or "inconclusive"]
+    if row.pairs_needed:
+        told += f" ({plural(row.pairs_needed, 'round')} would tell)"
+    values = (quantity(row.baseline, row.unit), quantity(row.candidate, row.unit), gain(row.gain))
+    return f"| {_text(row.scenario)} | {_text(row.quantity)} | {' | '.join(values)} | {told} |"
+
+
+def _text(words: str) -> str:
+    """Text that Markdown prints as it stands, on one line."""
+    return _SPECIAL.sub(lambda match: "\\" + match[1], " ".join(words.split()))
+
+
+def _code(words: str) -> str:
+    """A code span that holds any backtick the words have."""
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", words)), default=0))
+    return f"{fence} {words} {fence}" if "`" in words else f"`{words}`"

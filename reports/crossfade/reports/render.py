@@ -1,0 +1,152 @@
+"""The page on disk: one file that holds everything it needs, the same bytes for the same results.
+
+The rule: every value goes through autoescape; the only trusted markup is the SVG that :mod:`figures` drew and our own
+CSS.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from crossfade.harness.samples import Results
+from crossfade.reports import words
+from crossfade.reports.page import Fault, Page, Verdict, VerdictTable
+from crossfade.reports.plates import NONE, Table, gain, plates
+from crossfade.reports.view import view
+
+FILE = "report.html"
+
+
+def render(results: Results, out: Path, *, raw: str = "results.json") -> Path:
+    """Write the report and return its path. ``out`` is a folder, or the file if it ends in ``.html``.
+
+    ``raw`` is the address of the results relative to the page. Raises OSError if the file cannot be written.
+    """
+    path = out if out.suffix == ".html" else out / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(html(view(results, raw=raw)), encoding="utf-8")
+    return path
+
+
+def html(page: Page) -> str:
+    """The document of a page."""
+    environment = Environment(
+        loader=PackageLoader("crossfade.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        along=along,
+        code=code,
+        gain=gain,
+        groupby_order=grouped,
+        nanoseconds=words.nanoseconds,
+        percent=words.percent,
+        plural=words.plural,
+        quantity=quantity,
+        span=words.span,
+        tick=tick,
+        times=words.times,
+    )
+    css = (resources.files("crossfade.reports") / "templates" / "style.css").read_text(encoding="utf-8")
+    dirty = [fault for fault in page.faults if not fault.clean]
+    return environment.get_template("report.html.j2").render(
+        page=page,
+        plates=plates(page),
+        css=Markup(css),  # noqa: S704 - our own file
+        dirty=dirty,
+        clean=len(page.faults) - len(dirty),
+        faults_table=faults_table,
+        shown_table=shown_table,
+    )
+
+
+def along(value: float, axis: tuple[float, float]) -> float:
+    """Where a value stands on the forest's logarithmic axis, in per cent, kept on it."""
+    low, high = (math.log(end) for end in axis)
+    if not value > 0:
+        return 0.0
+    return min(100.0, max(0.0, 100 * (min(math.log(value), high) - low) / (high - low)))
+
+
+def code(text: str) -> Markup:
+    """Escaped text in which `words in backticks` are set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped first
+
+
+def grouped(rows: Iterable[Verdict], attribute: str) -> list[tuple[str, list[Verdict]]]:
+    """Rows by an attribute in order of first appearance; jinja's own groupby would sort."""
+    found: dict[str, list[Verdict]] = {}
+    for row in rows:
+        found.setdefault(getattr(row, attribute), []).append(row)
+    return list(found.items())
+
+
+def tick(value: float) -> str:
+    """0.5, 1, 20 on an axis of factors."""
+    return f"{value:g}\u00d7" if value >= 1 else f"{value:.2g}\u00d7"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A value with its unit, as short as it can be."""
+    if not math.isfinite(value):
+        return NONE
+    match unit:
+        case "requests/s":
+            return f"{words.rate(value)}/s"
+        case "us" | "ns" | "ms":
+            return words.nanoseconds(value * {"ns": 1.0, "us": 1e3, "ms": 1e6}[unit])
+        case "requests":
+            return words.digits(value)
+        case _:
+            return f"{words.digits(value)}{words.THIN}{unit}"
+
+
+def faults_table(faults: Sequence[Fault]) -> Table:
+    """Requests and errors beside each other, lost blocks with their reasons."""
+    return Table(
+        ("scenario", "", "sent", "answered", "errors", "wrong answers", "sends missed", "lost blocks"),
+        tuple(
+            (
+                fault.scenario,
+                fault.who.name,
+                f"{fault.sent:,}",
+                f"{fault.completed:,}",
+                ", ".join(f"{count:,} {kind}" for kind, count in fault.errors) or "none",
+                f"{fault.mismatches:,}" if fault.mismatches else "none",
+                f"{fault.missed_sends:,}" if fault.missed_sends else "none",
+                f"{len(fault.voided)} of {fault.blocks}: {'; '.join(fault.voided)}"
+                if fault.voided
+                else f"none of {fault.blocks}",
+            )
+            for fault in faults
+        ),
+    )
+
+
+def shown_table(table: VerdictTable) -> Table:
+    """The quantities that have an interval and no verdict."""
+    return Table(
+        ("scenario", "quantity", table.baseline.name, table.candidate.name, "times better", "rounds"),
+        tuple(
+            (
+                row.scenario,
+                row.quantity,
+                quantity(row.baseline, row.unit),
+                quantity(row.candidate, row.unit),
+                gain(row.gain),
+                str(row.pairs),
+            )
+            for row in table.shown
+        ),
+    )

@@ -1,0 +1,189 @@
+"""The headline, the opening paragraph and the key figures: what was found, in sentences that the verdicts carry.
+
+The rule: a sentence claims a difference only where the verdict says better or worse. Anything else is called what it
+is.
+"""
+
+from __future__ import annotations
+
+from crossfade.harness.samples import METRICS, Results
+from crossfade.harness.stats import Analysis, Comparison
+from crossfade.reports.measured import Cast, summary
+from crossfade.reports.page import KeyFigure
+from crossfade.reports.words import THIN, digits, joined, percent, plain, plural, rate, times
+
+_KINDS = ("throughput", "calls", "sweep", "memory_clients", "memory_upstreams", "ops", "faults")
+
+
+def headline(results: Results, analysis: Analysis, cast: Cast) -> str:
+    """One honest sentence."""
+    lead = lead_comparison(results, analysis)
+    if lead is None:
+        return _alone(results, analysis, cast)
+    if METRICS[lead.metric].name != "throughput_per_s":
+        return _any_metric(lead)
+    who, other = plain(lead.candidate), plain(lead.baseline)
+    cpu = _verdict(analysis, lead, "cpu_us_per_request")
+    nginx = _against(analysis, lead, "nginx", "throughput_per_s")
+    reach = f", and reaches {percent(nginx.ratio)} of nginx" if nginx else ""
+    if lead.verdict in ("better", "worse"):
+        first = f"{who} serves {_amount(lead.ratio, 'requests', other)}"
+        price = f" at {_share(cpu.ratio)} of the CPU each" if cpu else ""
+        unsure = f"; on CPU per request the two {_undecided(cpu)}" if cpu else ""
+    else:
+        first = f"On {plain(lead.scenario)}, {who} and {other} {_undecided(lead)} in throughput"
+        price = f", but {who} spends {_share(cpu.ratio)} of the CPU on each request" if cpu else ""
+        unsure = ""
+    decided = cpu is not None and cpu.verdict in ("better", "worse")
+    return f"{first}{price if decided else unsure}{reach}."
+
+
+def lead_comparison(results: Results, analysis: Analysis) -> Comparison | None:
+    """The comparison the page opens with: throughput before all else, scenarios in the order of the run."""
+    kinds = {s.name: _KINDS.index(s.kind) for s in results.scenarios}
+    places = {s.name: i for i, s in enumerate(results.scenarios)}
+    ranked = sorted(
+        enumerate(analysis.verdicts),
+        key=lambda pair: (kinds[pair[1].scenario], places[pair[1].scenario], pair[0]),
+    )
+    return ranked[0][1] if ranked else None
+
+
+def standfirst(results: Results, analysis: Analysis) -> tuple[str, ...]:
+    """What the headline rests on, and how the whole suite came out."""
+    lines = []
+    lead = lead_comparison(results, analysis)
+    if lead is not None:
+        low_high = (
+            f"the 95{THIN}% interval runs from {times(lead.low)} to {times(lead.high)}"
+            if lead.low and lead.high
+            else ""
+        )
+        lines.append(
+            f"The headline is {plain(lead.scenario)}: {plural(lead.rounds, 'paired round')}, "
+            f"{METRICS[lead.metric].title.lower()} "
+            f"ratio {times(lead.ratio)}" + (f"; {low_high}." if low_high else ", and one round leaves no interval.")
+        )
+    for candidate in results.candidates:
+        words = [_word(c) for c in analysis.verdicts if c.candidate == candidate]
+        if words:
+            counts = [
+                f"{label} in {words.count(word)}"
+                for word, label in (
+                    ("better", "better"),
+                    ("worse", "worse"),
+                    ("equal", "equal within the threshold"),
+                    ("inconclusive", "undecided"),
+                )
+                if words.count(word)
+            ]
+            lines.append(f"Over {plural(len(words), 'comparison')} {plain(candidate)} is {joined(counts)}.")
+    lines.append(_errors(results, analysis))
+    return tuple(line for line in lines if line)
+
+
+def _errors(results: Results, analysis: Analysis) -> str:
+    """Errors outside the scenarios that cause them on purpose, and lost blocks, in one sentence."""
+    calm = {s.name for s in results.scenarios if s.kind != "faults"}
+    points = [p for b in results.blocks if b.scenario in calm for p in b.points]
+    sent, failed = sum(p.sent for p in points), sum(sum(p.errors.values()) + p.mismatches for p in points)
+    if not points:
+        return ""
+    told = f"Of {sent:,} requests {'none failed' if not failed else f'{failed:,} failed or got a wrong answer'}"
+    lost = len(analysis.lost)
+    blocks = "no block was lost" if not lost else f"{plural(lost, 'block')} of {len(results.blocks)} did not count"
+    return f"{told}; {blocks}."
+
+
+def keys(results: Results, analysis: Analysis, cast: Cast) -> tuple[KeyFigure, ...]:
+    """Up to four figures worth remembering. Undecided ones are left to the table."""
+    found: list[KeyFigure] = []
+    lead = lead_comparison(results, analysis)
+    if lead is not None and lead.metric == "throughput_per_s" and lead.verdict in ("better", "worse"):
+        interval = f"95{THIN}% interval {times(lead.low)} to {times(lead.high)}" if lead.low and lead.high else ""
+        found.append(KeyFigure(f"{times(lead.ratio)}\u00d7", f"the requests of {plain(lead.baseline)}", interval))
+    if lead is not None and (nginx := _against(analysis, lead, "nginx", "throughput_per_s")):
+        mine = summary(analysis, lead.scenario, lead.candidate, "throughput_per_s")
+        limit = summary(analysis, lead.scenario, "nginx", "throughput_per_s")
+        detail = f"{rate(mine.mean)} of {rate(limit.mean)} requests/s" if mine and limit else ""
+        found.append(KeyFigure(percent(nginx.ratio), "of nginx\u2019s throughput", detail))
+    if lead is not None and (cpu := _verdict(analysis, lead, "cpu_us_per_request")):
+        mine = summary(analysis, lead.scenario, lead.candidate, "cpu_us_per_request")
+        base = summary(analysis, lead.scenario, lead.baseline, "cpu_us_per_request")
+        detail = f"{digits(mine.mean)} against {digits(base.mean)} \u00b5s" if mine and base else ""
+        if cpu.verdict in ("better", "worse"):
+            found.append(KeyFigure(_share(cpu.ratio), f"of {plain(lead.baseline)}\u2019s CPU per request", detail))
+    who = (results.candidates or (results.baseline,))[0]
+    slopes = [a for a in analysis.ladders if a.state == "idle" and a.kind == "variant"]
+    mine_slope = next((a for a in slopes if a.variant == who), None)
+    if mine_slope is not None:
+        others = [a for a in slopes if a.scenario == mine_slope.scenario and a.variant != who]
+        what = "client" if mine_slope.scenario == "memory-clients" else "connection"
+        found.append(
+            KeyFigure(
+                f"{digits(mine_slope.line.slope)} KiB",
+                f"for each idle {what} of {plain(who)}",
+                ", ".join(f"{plain(a.variant)} {digits(a.line.slope)} KiB" for a in others),
+            )
+        )
+    return tuple(found)
+
+
+def _alone(results: Results, analysis: Analysis, cast: Cast) -> str:
+    """Nothing was paired: say what stands alone, or that nothing does."""
+    for record in results.scenarios:
+        for variant in cast.variants:
+            found = summary(analysis, record.name, variant, "throughput_per_s")
+            if found is not None:
+                nginx = summary(analysis, record.name, "nginx", "throughput_per_s")
+                reach = f", {percent(found.mean / nginx.mean)} of nginx" if nginx and nginx.mean else ""
+                return (
+                    f"{plain(variant)} serves {rate(found.mean)} requests per second on {plain(record.name)}{reach}; "
+                    "there is nothing to compare it with."
+                )
+    if analysis.summaries:
+        return "Something was measured, but no two variants can be compared."
+    return "No block counts: nothing can be said yet."
+
+
+def _any_metric(lead: Comparison) -> str:
+    metric = METRICS[lead.metric]
+    name = f"{metric.title[0].lower()}{metric.title[1:]}"
+    who, other = plain(lead.candidate), plain(lead.baseline)
+    if lead.verdict in ("better", "worse"):
+        where = f"in {name} on {plain(lead.scenario)}"
+        return f"{who} is {lead.verdict} than {other} {where}: {times(lead.ratio)} times its value."
+    return f"On {plain(lead.scenario)}, {who} and {other} {_undecided(lead)} in {name}."
+
+
+def _amount(ratio: float, noun: str, other: str) -> str:
+    """2.21 -> 2.2 times the requests of python; 1.12 -> 12 % more requests than python; 0.8 -> 20 % fewer ..."""
+    if ratio >= 1.5:
+        return f"{times(ratio)} times the {noun} of {other}"
+    return f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {noun} than {other}"
+
+
+def _share(ratio: float) -> str:
+    return percent(ratio) if ratio < 1.5 else f"{times(ratio)} times"
+
+
+def _undecided(comparison: Comparison) -> str:
+    if comparison.equivalent:
+        return f"differ by less than {percent(comparison.threshold)}"
+    return "cannot be told apart yet"
+
+
+def _word(comparison: Comparison) -> str:
+    if comparison.verdict in (None, "inconclusive"):
+        return "equal" if comparison.equivalent else "inconclusive"
+    return comparison.verdict
+
+
+def _verdict(analysis: Analysis, like: Comparison, metric: str) -> Comparison | None:
+    wanted = (like.scenario, metric, like.baseline, like.candidate)
+    return next((c for c in analysis.verdicts if (c.scenario, c.metric, c.baseline, c.candidate) == wanted), None)
+
+
+def _against(analysis: Analysis, like: Comparison, limit: str, metric: str) -> Comparison | None:
+    wanted = (like.scenario, metric, limit, like.candidate)
+    return next((c for c in analysis.limits if (c.scenario, c.metric, c.baseline, c.candidate) == wanted), None)

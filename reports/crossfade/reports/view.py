@@ -1,0 +1,144 @@
+"""The view model: from stored results to the plain data of a page. Pure: no clock, no file, no drawing.
+
+The rule: nothing is computed here that :mod:`crossfade.harness.stats` computes; this module orders, turns and names.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+from crossfade.harness.samples import METRICS, Results
+from crossfade.harness.stats import Analysis, Comparison, analyse
+from crossfade.reports import facts, measured, story
+from crossfade.reports.measured import Cast, summary
+from crossfade.reports.page import Estimate, Page, Verdict, VerdictTable, Word
+from crossfade.reports.targets import goals
+from crossfade.reports.words import joined, plain, plural
+
+_STEPS = (1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
+
+
+def view(results: Results, *, raw: str = "results.json") -> Page:
+    """Everything the page shows. ``raw`` is the link to the results, relative to the page."""
+    analysis = analyse(results)
+    cast = Cast(results)
+    return Page(
+        title=_title(results),
+        headline=story.headline(results, analysis, cast),
+        standfirst=story.standfirst(results, analysis),
+        kicker=_kicker(results),
+        banners=facts.banners(results, analysis, cast),
+        series=tuple(cast),
+        keys=story.keys(results, analysis, cast),
+        verdicts=tuple(
+            table
+            for candidate in results.candidates
+            if (table := _table(results, analysis, cast, candidate)) is not None
+        ),
+        work=measured.works(results, analysis, cast),
+        faults=measured.faults(results, cast),
+        sweeps=measured.sweeps(results, analysis, cast),
+        tails=measured.tails(results, analysis, cast),
+        ladders=measured.ladders(results, analysis, cast),
+        operations=measured.operations(results, analysis, cast),
+        crashes=measured.crashes(results, cast),
+        traces=measured.traces(results, cast),
+        goals=goals(analysis),
+        environment=facts.environment(results),
+        scenarios=facts.scenarios(results),
+        method=facts.method(results, analysis, cast),
+        raw=raw,
+        command=facts.command(results),
+        attachments=tuple(
+            (plain(a.path), plain(f"{a.what}: {a.variant} on {a.scenario}")) for a in results.attachments
+        ),
+    )
+
+
+def verdict(comparison: Comparison, analysis: Analysis, *, judged: bool = True) -> Verdict:
+    """One comparison, its ratio turned so that above 1 the candidate is better; ``judged`` ones have a word."""
+    metric = METRICS[comparison.metric]
+    higher = metric.better == "higher"
+    means = [
+        found.mean if (found := summary(analysis, comparison.scenario, name, comparison.metric)) else math.nan
+        for name in (comparison.baseline, comparison.candidate)
+    ]
+    low, high = comparison.low, comparison.high
+    turned = Estimate(comparison.ratio, low, high)
+    if not higher:
+        turned = Estimate(1 / comparison.ratio, 1 / high if high else None, 1 / low if low else None)
+    return Verdict(
+        scenario=plain(comparison.scenario),
+        quantity=metric.title,
+        unit=metric.unit,
+        baseline=means[0],
+        candidate=means[1],
+        gain=turned,
+        word=word(comparison) if judged else None,
+        higher_is_better=higher,
+        threshold=comparison.threshold,
+        pairs=comparison.rounds,
+        pairs_needed=comparison.more_rounds,
+    )
+
+
+def word(comparison: Comparison) -> Word:
+    """The verdict as the page says it: an undecided comparison that is shown to be within the threshold is
+    ``equal``."""
+    if comparison.verdict in (None, "inconclusive"):
+        return "equal" if comparison.equivalent else "inconclusive"
+    return comparison.verdict
+
+
+def _table(results: Results, analysis: Analysis, cast: Cast, candidate: str) -> VerdictTable | None:
+    rows = tuple(verdict(c, analysis) for c in analysis.verdicts if c.candidate == candidate)
+    if not rows:
+        return None
+    shown = tuple(verdict(c, analysis, judged=False) for c in analysis.shown if c.candidate == candidate)
+    ends = [math.inf if not math.isfinite(v) else v for row in rows for v in _extent(row)]
+    low, high, ticks = scale([end for end in ends if 0 < end < math.inf])
+    return VerdictTable(cast[results.baseline], cast[candidate], rows, (low, high), ticks, shown)
+
+
+def _extent(row: Verdict) -> tuple[float, ...]:
+    """What the axis must hold; an interval wider than a hundredfold is cut at the edge rather than flattening the
+    rest."""
+    gain = row.gain
+    ends = (gain.low or gain.value, gain.value, gain.high or gain.value, 1 + row.threshold, 1 / (1 + row.threshold))
+    return tuple(min(max(end, gain.value / 10), gain.value * 10) for end in ends)
+
+
+def scale(values: list[float]) -> tuple[float, float, tuple[float, ...]]:
+    """A logarithmic axis around 1 that holds all values, and its labelled ticks."""
+    low, high = min([*values, 1 / 1.25]) / 1.06, max([*values, 1.25]) * 1.06
+    steps = [1 / s for s in reversed(_STEPS[1:])] + list(_STEPS)
+    inside = [s for s in steps if low <= s <= high]
+    while len(inside) > 6:
+        rest = [s for s in inside if s != 1]
+        inside = sorted([1, *rest[1::2]]) if len(rest) > 1 else [1]
+    return low, high, tuple(inside)
+
+
+def _title(results: Results) -> str:
+    names = [plain(name) for name in (*results.candidates, results.baseline)]
+    return f"{' against '.join([joined(names[:-1]), names[-1]]) if len(names) > 1 else names[0]}: crossfade report"
+
+
+def _kicker(results: Results) -> tuple[str, ...]:
+    return (
+        _day(results.created),
+        f"{plain(results.profile)} profile",
+        plural(len(results.scenarios), "scenario"),
+        plural(len(results.blocks), "block"),
+        f"seed {results.seed}",
+    )
+
+
+def _day(stamp: str) -> str:
+    """2026-11-22T11:24:00Z -> 22 November 2026; anything else as it stands."""
+    try:
+        when = datetime.fromisoformat(stamp)
+    except ValueError:
+        return plain(stamp)
+    return f"{when.day} {when:%B %Y}"
