@@ -69,10 +69,10 @@ def no_work_left(native: None) -> Iterator[None]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Lets the loop turn until it holds; there is no event to wait for, since the bridge's insides are what is tested."""
+    """Lets the loop turn until it holds."""
     async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)  # noqa: ASYNC110 -- see above
+        while not condition():  # noqa: ASYNC110 -- the bridge's insides are tested, and they have no event
+            await asyncio.sleep(0)
 
 
 def nothing_runs(within_s: float = 5.0) -> None:
