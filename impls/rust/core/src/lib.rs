@@ -2,7 +2,8 @@
 //!
 //! Rule: nothing in this crate reads a clock, a socket, the environment or a log, and it depends on neither tokio nor
 //! pyo3. `impls/crossfade/impls/cores` holds the same cores in Python; both replay `impls/vectors` exactly, and
-//! `impls/vectors/SCHEMA.md` pins every tie and rounding. All cores are single-threaded (`&mut self`).
+//! `impls/vectors/SCHEMA.md` pins every tie and rounding. All cores are single-threaded (`&mut self`);
+//! [`SharedBreaker`] is the one wrapper for many threads.
 #![forbid(unsafe_code)]
 
 pub mod balancer;
@@ -13,9 +14,11 @@ pub mod pool;
 #[cfg(feature = "replay")]
 pub mod replay;
 pub mod rng;
+pub mod shared;
 mod waiters;
 
 pub use balancer::{Balance, Balancer, Mask, P2c, RoundRobin};
 pub use breaker::{Breaker, BreakerConfig, CircuitState};
 pub use pool::{Action, CloseReason, Pool, PoolConfig, RejectReason};
 pub use rng::SplitMix64;
+pub use shared::SharedBreaker;

@@ -1,0 +1,381 @@
+//! The laws at the top of `pool.rs`, `breaker.rs` and `balancer.rs`, held against random callers.
+
+use std::collections::BTreeMap;
+
+use crossfade_core::balancer::Balance;
+use crossfade_core::{
+    Action, Breaker, BreakerConfig, CircuitState, Mask, P2c, Pool, PoolConfig, RejectReason,
+    RoundRobin, SharedBreaker,
+};
+use proptest::prelude::*;
+
+/// What the shell of a pool knows from the actions alone.
+struct Shell {
+    config: PoolConfig,
+    pool: Pool,
+    now_ns: u64,
+    next_waiter: u64,
+    arriving: u64,
+    connecting: Vec<u64>,
+    open: BTreeMap<u64, usize>,
+    queue: Vec<(u64, u64)>,
+    granted: Vec<(u64, u64)>,
+    leases: Vec<u64>,
+}
+
+impl Shell {
+    fn new(config: PoolConfig) -> Self {
+        Self {
+            config,
+            pool: Pool::new(config),
+            now_ns: 0,
+            next_waiter: 1,
+            arriving: 0,
+            connecting: vec![],
+            open: BTreeMap::new(),
+            queue: vec![],
+            granted: vec![],
+            leases: vec![],
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Connect { conn } => {
+                    assert!(
+                        !self.pool.draining()
+                            && !self.open.contains_key(&conn)
+                            && !self.connecting.contains(&conn)
+                    );
+                    self.connecting.push(conn);
+                }
+                Action::Close { conn, .. } => {
+                    if let Some(at) = self.connecting.iter().position(|&id| id == conn) {
+                        self.connecting.remove(at);
+                    } else {
+                        assert_eq!(
+                            self.open.remove(&conn),
+                            Some(0),
+                            "law 6: closed with a lease out"
+                        );
+                    }
+                }
+                Action::Grant { waiter, conn } => {
+                    let mut alive = self
+                        .queue
+                        .iter()
+                        .filter(|&&(id, until)| until > self.now_ns || id == self.arriving);
+                    assert_eq!(
+                        alive.next().map(|&(id, _)| id),
+                        Some(waiter),
+                        "law 2: out of turn, or overdue"
+                    );
+                    self.queue.retain(|&(id, _)| id != waiter);
+                    self.granted.push((waiter, conn));
+                    *self
+                        .open
+                        .get_mut(&conn)
+                        .expect("a grant names an open connection") += 1;
+                }
+                Action::Reject { waiter, reason } => {
+                    let at = self
+                        .queue
+                        .iter()
+                        .position(|&(id, _)| id == waiter)
+                        .expect("law 2: answered twice");
+                    let (_, until) = self.queue.remove(at);
+                    assert!(reason != RejectReason::Deadline || until <= self.now_ns);
+                }
+            }
+        }
+    }
+
+    fn end_lease(&mut self, conn: u64) {
+        if let Some(leases) = self.open.get_mut(&conn) {
+            *leases -= 1;
+        }
+    }
+
+    fn step(&mut self, op: u8, pick: usize, amount: u64) {
+        let flag = !amount.is_multiple_of(4);
+        let now_ns = self.now_ns;
+        match op {
+            0 | 1 => {
+                let waiter = self.next_waiter;
+                self.next_waiter += 1;
+                self.queue.push((waiter, now_ns + amount));
+                self.arriving = waiter;
+                let actions = self.pool.acquire(now_ns, waiter, now_ns + amount);
+                self.perform(actions);
+                self.arriving = 0;
+            }
+            2 => {
+                if let Some(conn) = self.pool.try_acquire(now_ns) {
+                    assert!(self.queue.is_empty(), "law 3: overtook a waiter");
+                    *self.open.get_mut(&conn).expect("an open connection") += 1;
+                    self.leases.push(conn);
+                }
+            }
+            3 | 4 if !self.connecting.is_empty() => {
+                let conn = self.connecting[pick % self.connecting.len()];
+                if flag && self.pool.draining() {
+                    let actions = self.pool.connected(now_ns, conn);
+                    self.perform(actions);
+                    return;
+                }
+                self.connecting.retain(|&id| id != conn);
+                let waiting = self.queue.len();
+                let actions = if flag {
+                    self.open.insert(conn, 0);
+                    self.pool.connected(now_ns, conn)
+                } else {
+                    self.pool.connect_failed(now_ns, conn)
+                };
+                self.perform(actions);
+                assert!(
+                    flag || self.queue.len() == waiting.saturating_sub(self.config.streams),
+                    "law 7"
+                );
+            }
+            5 | 6 if !self.granted.is_empty() => {
+                let (waiter, conn) = self.granted.remove(pick % self.granted.len());
+                if flag {
+                    assert!(self.pool.take(waiter));
+                    self.leases.push(conn);
+                } else {
+                    self.end_lease(conn);
+                    let actions = self.pool.cancel(now_ns, waiter);
+                    self.perform(actions);
+                }
+            }
+            7 | 8 if !self.leases.is_empty() => {
+                let conn = self.leases.swap_remove(pick % self.leases.len());
+                self.end_lease(conn);
+                let actions = self.pool.release(now_ns, conn, flag);
+                self.perform(actions);
+            }
+            9 if !self.queue.is_empty() => {
+                let (waiter, _) = self.queue.remove(pick % self.queue.len());
+                let actions = self.pool.cancel(now_ns, waiter);
+                self.perform(actions);
+            }
+            10 if !self.open.is_empty() => {
+                let conn = *self
+                    .open
+                    .keys()
+                    .nth(pick % self.open.len())
+                    .expect("within the length");
+                self.open.remove(&conn);
+                let actions = self.pool.lost(now_ns, conn);
+                self.perform(actions);
+            }
+            11 if amount == 0 => {
+                let actions = self.pool.drain(now_ns);
+                self.perform(actions);
+            }
+            _ => {
+                self.now_ns += amount;
+                let actions = self.pool.tick(self.now_ns);
+                self.perform(actions);
+                let next = self.pool.next_deadline_ns();
+                assert!(
+                    next.is_none_or(|at| at > self.now_ns),
+                    "law 8: tick left something to do"
+                );
+            }
+        }
+    }
+
+    fn check(&self) {
+        let (pool, config) = (&self.pool, &self.config);
+        assert_eq!(
+            (pool.open(), pool.connecting()),
+            (self.open.len(), self.connecting.len())
+        );
+        assert!(
+            pool.open() + pool.connecting() <= config.max_connections,
+            "law 1"
+        );
+        assert!(
+            self.open.values().all(|&leases| leases <= config.streams),
+            "law 1"
+        );
+        assert_eq!(pool.in_use(), self.open.values().sum::<usize>());
+        assert_eq!(
+            (pool.waiting(), pool.untaken()),
+            (self.queue.len(), self.granted.len())
+        );
+        assert!(
+            pool.waiting() <= config.max_waiters + config.streams * config.max_connections,
+            "law 9"
+        );
+        let full = pool.open() + pool.connecting() == config.max_connections;
+        assert!(
+            full || pool.waiting() <= pool.connecting() * config.streams,
+            "waiters without a connect"
+        );
+    }
+}
+
+prop_compose! {
+    fn pool_config()(
+        max_connections in 1..5usize,
+        max_waiters in 0..6usize,
+        streams in 1..4usize,
+        idle_timeout_ns in prop_oneof![Just(0), Just(15)],
+        max_age_ns in prop_oneof![Just(0), Just(40)],
+    ) -> PoolConfig {
+        PoolConfig { max_connections, max_waiters, streams, idle_timeout_ns, max_age_ns }
+    }
+}
+
+prop_compose! {
+    fn breaker_config()(
+        window in 1..5usize,
+        window_ns in prop_oneof![Just(0), Just(25)],
+        min_calls in 1..6usize,
+        failure_per_mille in 1..=1000u64,
+        slow_call_ns in prop_oneof![Just(0), Just(12)],
+        slow_per_mille in 1..=1000u64,
+        open_ns in 1..20u64,
+        probes in 1..4u64,
+    ) -> BreakerConfig {
+        BreakerConfig {
+            enabled: true, window, window_ns, min_calls, failure_per_mille, slow_call_ns, slow_per_mille, open_ns, probes,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn the_books_of_pool_and_shell_agree(
+        config in pool_config(),
+        steps in prop::collection::vec((0..14u8, 0..8usize, 0..20u64), 1..150),
+    ) {
+        let mut shell = Shell::new(config);
+        for (op, pick, amount) in steps {
+            shell.step(op, pick, amount);
+            shell.check();
+        }
+    }
+
+    #[test]
+    fn a_breaker_admits_by_its_state_and_always_lets_a_healthy_server_back(
+        config in breaker_config(),
+        steps in prop::collection::vec((0..3u8, 0..8usize, any::<bool>(), 0..6u64), 1..150),
+    ) {
+        let mut breaker = Breaker::new(config);
+        let shared = SharedBreaker::new(config);
+        let mut now_ns = 100;
+        let mut began = vec![];
+        for (op, pick, ok, elapsed) in steps {
+            now_ns += elapsed;
+            let before = breaker.state(now_ns);
+            if op == 0 || began.is_empty() {
+                let admitted = breaker.admit(now_ns);
+                prop_assert_eq!(shared.admit(now_ns), admitted);
+                prop_assert!(before != CircuitState::Closed || admitted, "law 1: closed admits");
+                prop_assert!(before != CircuitState::Open || !admitted, "law 1: open never admits");
+                if admitted {
+                    began.push(now_ns);
+                }
+            } else {
+                let duration_ns = now_ns - began.swap_remove(pick % began.len());
+                if op == 1 {
+                    breaker.record(now_ns, ok, duration_ns);
+                    shared.record(now_ns, ok, duration_ns);
+                } else {
+                    breaker.forget(now_ns, duration_ns);
+                    shared.forget(now_ns, duration_ns);
+                }
+            }
+            prop_assert_eq!(shared.state(now_ns), breaker.state(now_ns));
+            prop_assert_eq!(shared.retry_after_ns(now_ns), breaker.retry_after_ns(now_ns));
+            prop_assert_eq!(breaker.retry_after_ns(now_ns) > 0, breaker.state(now_ns) == CircuitState::Open);
+        }
+        now_ns += config.open_ns;
+        for _ in 0..config.probes {
+            if breaker.state(now_ns) != CircuitState::Closed {
+                prop_assert!(breaker.admit(now_ns), "law 4: no probe for a healthy server");
+                breaker.record(now_ns, true, 0);
+            }
+        }
+        prop_assert_eq!(breaker.state(now_ns), CircuitState::Closed);
+    }
+
+    #[test]
+    fn only_a_usable_instance_is_ever_picked(n in 0..150usize, words in prop::collection::vec(any::<u64>(), 0..4), seed: u64) {
+        let usable = |i: usize| words.get(i / 64).is_some_and(|word| word >> (i % 64) & 1 == 1);
+        let count = (0..n).filter(|&i| usable(i)).count();
+        let mut p2c = P2c::new(n, seed);
+        let mut turns = RoundRobin::new(n);
+        let mut seen = vec![];
+        for _ in 0..count.max(1) {
+            let picked = p2c.pick(0, &words);
+            prop_assert_eq!(picked.is_some(), count > 0);
+            prop_assert!(picked.is_none_or(|i| i < n && usable(i)));
+            seen.extend(turns.pick(0, &words));
+        }
+        let all: Vec<usize> = (0..n).filter(|&i| usable(i)).collect();
+        prop_assert_eq!(seen, all, "round robin serves everybody once a turn");
+    }
+
+    #[test]
+    fn a_mask_holds_what_it_was_told(n in 0..200usize, off in 0..200usize) {
+        let mut mask = Mask::all(n);
+        prop_assert!((0..256).all(|i| mask.get(i) == (i < n)));
+        mask.set(off, false);
+        prop_assert!((0..256).all(|i| mask.get(i) == (i < n && i != off)));
+        mask.set(off, true);
+        prop_assert!(mask.get(off));
+    }
+}
+
+#[test]
+fn cancelled_waiters_do_not_pile_up() {
+    let mut pool = Pool::new(PoolConfig {
+        max_connections: 1,
+        max_waiters: 10,
+        ..PoolConfig::default()
+    });
+    pool.acquire(0, 0, u64::MAX);
+    let size = |pool: &Pool| format!("{pool:?}").len();
+    let before = size(&pool);
+    for waiter in 1..10_000 {
+        pool.acquire(0, waiter, u64::MAX - waiter);
+        pool.cancel(0, waiter);
+    }
+    assert!(
+        size(&pool) < before + 2000,
+        "the queue or the heap keeps cancelled waiters"
+    );
+}
+
+#[test]
+fn threads_never_get_more_probes_than_there_are() {
+    let config = BreakerConfig {
+        window: 1,
+        min_calls: 1,
+        open_ns: 10,
+        probes: 3,
+        ..BreakerConfig::default()
+    };
+    for _ in 0..200 {
+        let breaker = SharedBreaker::new(config);
+        breaker.record(100, false, 0);
+        assert!(!breaker.admit(109));
+        let admitted: usize = std::thread::scope(|scope| {
+            let callers: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (0..4).filter(|_| breaker.admit(110)).count()))
+                .collect();
+            callers
+                .into_iter()
+                .map(|caller| caller.join().expect("no panic"))
+                .sum()
+        });
+        assert_eq!(admitted, 3);
+    }
+}
