@@ -1,0 +1,1 @@
+"""The ``python`` variant: an asyncio shell (uvloop when installed) around the Python cores."""

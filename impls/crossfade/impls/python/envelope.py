@@ -1,0 +1,277 @@
+r"""Owns the reading of a JSON-RPC envelope: what a relay must know, and where in the bytes it stands.
+
+Two readers of the same thing, held equal by tests (``tests/impls_python/test_envelope.py``) and by the vectors
+``impls/vectors/envelope.jsonl`` that the Rust scanner replays:
+
+- :func:`parse` takes a complete body. msgspec checks all of it and skips what nobody asked for.
+- :func:`scan` takes the first bytes of a body that is still arriving. It is lexical: it balances brackets and strings, and
+  stops where the bytes end. What it has not seen is None.
+
+Rules: a key counts once (a second ``method``, ``id``, ``params``, ``name``, ``uri`` or ``_meta`` is refused by ``scan``, as two
+readers that choose differently are a hole); spans are byte offsets into the body, so that a rewrite is a splice and every
+unknown field survives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
+CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
+
+Span = tuple[int, int]
+
+
+class EnvelopeError(ValueError):
+    """The body is not a JSON-RPC message. ``code`` is the JSON-RPC error code: -32700 or -32600."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Meta(msgspec.Struct, gc=False):
+    """The keys of ``_meta`` that a hop looks at."""
+
+    version: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=VERSION_KEY)
+    capabilities: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=CAPABILITIES_KEY)
+
+
+class Params(msgspec.Struct, gc=False):
+    """The keys of ``params`` that a hop looks at; ``name`` and ``uri`` as they stand, quotes and escapes included."""
+
+    name: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    uri: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    meta: Meta | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="_meta")
+
+
+class Message(msgspec.Struct, gc=False):
+    """A whole message. A request has ``method`` and ``id``, a notification no ``id``, a response no ``method``."""
+
+    method: str | msgspec.UnsetType = msgspec.UNSET
+    id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    params: Params | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode = msgspec.json.Decoder(Message).decode
+_ID: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?(?:0|[1-9][0-9]*)', re.DOTALL)
+
+
+def parse(body: bytes) -> Message:
+    """Read a complete body. Raises :class:`EnvelopeError`."""
+    try:
+        message = _decode(body)
+    except msgspec.ValidationError as error:
+        raise EnvelopeError(-32600, f"not a JSON-RPC message: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EnvelopeError(-32700, f"not JSON: {error}") from None
+    if message.id is not msgspec.UNSET and not _ID.fullmatch(message.id):
+        raise EnvelopeError(-32600, "the id of a request must be a string or an integer")
+    return message
+
+
+def find_once(body: bytes, token: bytes | memoryview) -> int:
+    """Where ``token`` stands in ``body``, or -1 if it stands there more than once: then only :func:`scan` knows which."""
+    at = body.find(token)
+    return -1 if body.find(token, at + 1) >= 0 else at
+
+
+class Envelope:
+    """What :func:`scan` saw. Spans include the quotes; ``key`` is the span of ``params.name`` or ``params.uri``.
+
+    ``params_open`` is the offset behind the brace of ``params`` and ``meta_open`` that of ``_meta``; ``end`` is the offset
+    behind the whole object, None if the bytes ended before.
+    """
+
+    __slots__ = ("end", "id", "key", "meta", "meta_open", "method", "params", "params_open", "version")
+
+    def __init__(self) -> None:
+        self.method: str | None = None
+        self.id: Span | None = None
+        self.params: Span | None = None
+        self.params_open: int | None = None
+        self.key: Span | None = None
+        self.meta: Span | None = None
+        self.meta_open: int | None = None
+        self.version: str | None = None
+        self.end: int | None = None
+
+
+_WS: Final = rb"[ \t\n\r]*"
+_STRING: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_KEY: Final = re.compile(_WS + rb"(" + _STRING + rb")" + _WS + rb":" + _WS, re.DOTALL)
+_SCALAR: Final = re.compile(rb"(?:" + _STRING + rb"|-?[0-9][0-9.eE+-]*|true|false|null)", re.DOTALL)
+_AFTER: Final = re.compile(_WS + rb"([,}])")
+_OPEN: Final = re.compile(_WS + rb"\{")
+_CLOSE: Final = re.compile(_WS + rb"\}")
+_NESTED: Final = re.compile(rb'[{}\[\]]|"[^"\\]*(?:\\.[^"\\]*)*"|"', re.DOTALL)
+_TOP: Final = frozenset({b'"method"', b'"id"', b'"params"'})
+_IN_PARAMS: Final = frozenset({b'"name"', b'"uri"', b'"_meta"'})
+_IN_META: Final = frozenset({b'"' + VERSION_KEY.encode() + b'"'})
+
+
+_OnMember = Callable[[bytes, bytes, int, Envelope], int]
+"""Reads the value at an offset for a wanted key; returns the offset behind it."""
+
+
+class _MoreError(Exception):
+    """The bytes ended inside a value."""
+
+
+def scan(data: bytes, *, complete: bool = False) -> Envelope:
+    """Read the envelope from the first bytes of a message. Raises :class:`EnvelopeError` for what cannot become one.
+
+    With ``complete``, bytes that end inside the object are an error too, and so is anything but white space behind it.
+    """
+    found = Envelope()
+    try:
+        _scan_object(data, _enter(data, 0), found, _TOP, _on_top)
+    except _MoreError:
+        if complete:
+            raise EnvelopeError(-32700, "not JSON: the body ends inside the message") from None
+        return found
+    if found.end is not None and data[found.end :].strip(b" \t\n\r"):
+        raise EnvelopeError(-32700, f"not JSON: more bytes after the message, at offset {found.end}")
+    return found
+
+
+def _enter(data: bytes, at: int) -> int:
+    opened = _OPEN.match(data, at)
+    if opened is None:
+        rest = data[at:].strip(b" \t\n\r")
+        if not rest:
+            raise _MoreError
+        if rest[:1] == b"[":
+            raise EnvelopeError(-32600, "not a JSON-RPC message: batches are not supported; send one message per POST")
+        raise EnvelopeError(-32700, "not a JSON-RPC message: it must be a JSON object")
+    return opened.end()
+
+
+def _scan_object(data: bytes, at: int, found: Envelope, wanted: frozenset[bytes], on_member: _OnMember) -> int:
+    """Walk the members of one object from behind its brace; returns the offset behind its closing brace."""
+    seen: set[bytes] = set()
+    if (closed := _CLOSE.match(data, at)) is not None:
+        if wanted is _TOP:
+            found.end = closed.end()
+        return closed.end()
+    while True:
+        key = _KEY.match(data, at)
+        if key is None:
+            raise _more_or_error(data, at)
+        name, start = key.group(1), key.end()
+        if b"\\" in name:
+            name = _plain(name)
+        if name in wanted:
+            if name in seen:
+                raise EnvelopeError(-32600, f"the key {name.decode()} stands twice; send it once")
+            seen.add(name)
+            end = on_member(data, name, start, found)
+        else:
+            end = _skip(data, start)
+        after = _AFTER.match(data, end)
+        if after is None:
+            raise _more_or_error(data, end)
+        at = after.end()
+        if after.group(1) == b"}":
+            if wanted is _TOP:
+                found.end = at
+            return at
+
+
+def _on_top(data: bytes, name: bytes, start: int, found: Envelope) -> int:
+    if name == b'"params"':
+        if data[start : start + 1] != b"{":
+            end = _skip(data, start)
+            raise EnvelopeError(-32600, f"params must be an object (bytes {start} to {end})")
+        found.params_open = start + 1
+        end = _scan_object(data, start + 1, found, _IN_PARAMS, _on_params)
+        found.params = (start, end)
+        return end
+    end = _skip(data, start)
+    if _AFTER.match(data, end) is None:  # a number at the very end may go on
+        raise _more_or_error(data, end)
+    if name == b'"id"':
+        if not _ID.fullmatch(data, start, end):
+            raise EnvelopeError(-32600, "the id of a request must be a string or an integer")
+        found.id = (start, end)
+    else:
+        found.method = _text(data, start, end, "method")
+    return end
+
+
+def _on_params(data: bytes, name: bytes, start: int, found: Envelope) -> int:
+    if name == b'"_meta"':
+        if data[start : start + 1] != b"{":
+            raise EnvelopeError(-32600, "params._meta must be an object")
+        found.meta_open = start + 1
+        end = _scan_object(data, start + 1, found, _IN_META, _on_meta)
+        found.meta = (start, end)
+        return end
+    end = _skip(data, start)
+    if found.key is None or name == b'"name"':
+        found.key = (start, end)
+    return end
+
+
+def _on_meta(data: bytes, name: bytes, start: int, found: Envelope) -> int:
+    end = _skip(data, start)
+    found.version = _text(data, start, end, VERSION_KEY)
+    return end
+
+
+def _text(data: bytes, start: int, end: int, what: str) -> str:
+    if data[start : start + 1] != b'"':
+        raise EnvelopeError(-32600, f"{what} must be a string")
+    return msgspec.json.decode(data[start:end], type=str)
+
+
+def _skip(data: bytes, at: int) -> int:
+    """The offset behind the value at ``at``."""
+    scalar = _SCALAR.match(data, at)
+    if scalar is not None:
+        return scalar.end()
+    if data[at : at + 1] not in (b"{", b"["):
+        raise _more_or_error(data, at)
+    depth = 0
+    for token in _NESTED.finditer(data, at):
+        first = token.group()[0]
+        if first in b"{[":
+            depth += 1
+        elif first in b"}]":
+            depth -= 1
+            if depth == 0:
+                return token.end()
+        elif token.end() - token.start() == 1:  # a string that has begun and not ended
+            break
+    raise _MoreError
+
+
+def _plain(key: bytes) -> bytes:
+    """A key written with escapes, as it would be written without."""
+    try:
+        return b'"' + msgspec.json.decode(key, type=str).encode() + b'"'
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EnvelopeError(-32700, f"not JSON: {error}") from None
+
+
+_COULD_GO_ON: Final = re.compile(
+    rb'[ \t\n\r]*(?:"[^"\\]*(?:\\.[^"\\]*)*\\?|'
+    + _STRING
+    + _WS
+    + rb":?"
+    + _WS
+    + rb"|-|t|tr|tru|f|fa|fal|fals|n|nu|nul)?",
+    re.DOTALL,
+)
+
+
+def _more_or_error(data: bytes, at: int) -> Exception:
+    """Bytes that may still become a member or a delimiter are "more"; all else is not JSON."""
+    if _COULD_GO_ON.fullmatch(data, at):
+        return _MoreError()
+    return EnvelopeError(-32700, f"not JSON: unexpected byte at offset {at}")

@@ -1,0 +1,1 @@
+"""The gateway: MCP clients of both eras on one endpoint, in front of the manager's servers."""

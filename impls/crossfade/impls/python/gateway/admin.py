@@ -1,0 +1,26 @@
+"""Owns ``/metrics`` and ``/healthz``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crossfade.impls.api import ServerState
+from crossfade.impls.python import jsonrpc
+from crossfade.impls.python.gateway.http_answer import HttpAnswer
+from crossfade.impls.python.metrics import prometheus
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.manager import PythonManager
+
+
+def metrics(manager: PythonManager) -> HttpAnswer:
+    """Prometheus text."""
+    body = prometheus(manager.metrics(), manager.stats.latency)
+    return HttpAnswer(200, body, "text/plain; version=0.0.4; charset=utf-8")
+
+
+def healthz(manager: PythonManager) -> HttpAnswer:
+    """``ok`` while the gateway serves; the states of the servers are for whoever reads on."""
+    states = {s.spec.name: s.state for s in manager.registry.values()}
+    bad = [name for name, state in states.items() if state in (ServerState.UNHEALTHY, ServerState.DEGRADED)]
+    return HttpAnswer(200, jsonrpc.encode({"status": "degraded" if bad else "ok", "servers": states}))

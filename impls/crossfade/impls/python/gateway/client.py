@@ -1,0 +1,394 @@
+"""Owns one client connection: bytes into requests, one at a time, and answers back in their order.
+
+The hot route is straight through: a request that arrives whole is read, routed and written upstream in one call, without a task.
+Rules: a body is bounded and a head too; one above ``STREAM_FROM`` is passed on while it arrives; a client that sends ahead is not
+read further until its turn comes; what is not in use is not kept, so that an idle connection costs no buffers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import httptools
+
+from crossfade.impls.errors import CrossfadeError
+from crossfade.impls.python import jsonrpc
+from crossfade.impls.python.envelope import EnvelopeError, parse, scan
+from crossfade.impls.python.gateway import dispatch
+from crossfade.impls.python.gateway.access import Endpoint, Refusal
+from crossfade.impls.python.gateway.http_answer import HttpAnswer, encode, refuse
+from crossfade.impls.python.http_head import MAX_HEAD, BadHead, RequestHead
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.gateway.server import GatewayServer
+    from crossfade.impls.python.gateway.sessions import Session
+
+STREAM_FROM: Final = 16 * 1024
+_ENVELOPE: Final = 4 * 1024
+_AHEAD: Final = 64 * 1024
+_STREAM_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
+    b"X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+class Job(Protocol):
+    """What answers the request in hand."""
+
+    def cancel(self) -> None:
+        """The client is gone."""
+
+    def pause(self) -> None:
+        """The client reads more slowly than we write."""
+
+    def resume(self) -> None:
+        """It has caught up."""
+
+    def more(self, data: bytes) -> None:
+        """More of a body that is streamed."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection. ``job`` is set while a request is answered; ``left`` counts what is missing of its body."""
+
+    __slots__ = ("ahead", "body", "gateway", "head", "job", "keep_alive", "left", "session", "transport")
+
+    def __init__(self, gateway: GatewayServer) -> None:
+        self.gateway = gateway
+        self.transport: asyncio.Transport | None = None
+        self.job: Job | None = None
+        self.head: RequestHead | None = None
+        self.body: list[bytes] | _ChunkedBody | None = None
+        self.left = 0
+        self.ahead = b""
+        self.keep_alive = True
+        self.session: Session | None = None
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  tells mypy what loop.create_server gives
+        self.transport = transport
+        clients = self.gateway.clients
+        clients.add(self)
+        if len(clients) > self.gateway.spec.max_connections:
+            self.keep_alive = False
+            self.respond(refuse(Refusal(503, "too many connections; close some, or raise gateway.maxConnections")))
+
+    def data_received(self, data: bytes) -> None:
+        if self.job is not None:
+            if self.left:
+                self._stream_on(self.job, data)
+            else:
+                self._hold(data)
+        elif self.head is None:
+            self._begin(self.ahead + data if self.ahead else data)
+        else:
+            self._continue(self.head, data)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self.gateway.clients.discard(self)
+        self.gateway.receiving.pop(self, None)
+        self._leave_stream()
+        job, self.job = self.job, None
+        self.body = None
+        if job is not None:
+            job.cancel()
+
+    def pause_writing(self) -> None:
+        if self.job is not None:
+            self.job.pause()
+
+    def resume_writing(self) -> None:
+        if self.job is not None:
+            self.job.resume()
+
+    # -- requests
+
+    def _begin(self, data: bytes) -> None:
+        """Read a head, and the body as far as it is there."""
+        at = data.find(b"\r\n\r\n") + 4
+        if at < 4:
+            if len(data) > MAX_HEAD:
+                self._refuse(431, f"the request head is longer than {MAX_HEAD} bytes; send fewer or shorter headers")
+                return
+            self.ahead = data
+            self._receiving()
+            return
+        self.ahead = b""
+        try:
+            head = self.gateway.heads.read(data[:at])
+            verdict = head.verdict
+            if verdict is None:
+                verdict = head.verdict = self.gateway.access.judge(head)
+        except BadHead as error:
+            self._refuse(400, str(error))
+            return
+        self.keep_alive = head.keep_alive
+        length = head.length
+        have = len(data) - at
+        if verdict is Endpoint.POST and length == have and length <= STREAM_FROM:
+            self._whole(head, data[at:])
+            return
+        if isinstance(verdict, Refusal):
+            # Its body will not be read, so nothing behind it can be either.
+            self.keep_alive = self.keep_alive and length == have
+            self.head = None
+            self.respond(refuse(verdict))
+            return
+        if head.expect and not have and self.transport is not None:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.head = head
+        self.left = length
+        self.body = _ChunkedBody(self.gateway.spec.max_body_bytes) if length < 0 else []
+        self._continue(head, data[at:])
+
+    def _continue(self, head: RequestHead, data: bytes) -> None:
+        """Collect the body; pass it on at once if it is long and its envelope can be read."""
+        body = self.body
+        if isinstance(body, _ChunkedBody):
+            self._continue_chunked(head, body, data)
+            return
+        assert body is not None  # noqa: S101  set together with head
+        left = self.left
+        if len(data) > left:
+            self.ahead = data[left:]
+            data = data[:left]
+        body.append(data)
+        self.left = left = left - len(data)
+        if (
+            head.length > STREAM_FROM
+            and head.verdict is Endpoint.POST
+            and (len(body) == 1 or head.length - left < STREAM_FROM)
+        ):
+            arrived = b"".join(body) if len(body) > 1 else data
+            if self._stream(head, arrived):
+                return
+        if left:
+            self._receiving()
+            return
+        self._received()
+        self._whole(head, b"".join(body))
+
+    def _continue_chunked(self, head: RequestHead, body: _ChunkedBody, data: bytes) -> None:
+        try:
+            done = body.feed(data)
+        except ValueError as error:
+            self._refuse(413 if body.too_long else 400, str(error))
+            return
+        if not done:
+            self._receiving()
+            return
+        self._received()
+        self._whole(head, body.take())
+
+    def _stream(self, head: RequestHead, arrived: bytes) -> bool:
+        """Pass a long body on as it arrives. False if the envelope does not say enough yet, or something must change."""
+        try:
+            envelope = scan(arrived[:_ENVELOPE])
+        except EnvelopeError:
+            return False
+        left = self.left
+        job = dispatch.stream(self, head, envelope, arrived, head.length)
+        if job is None:
+            return False
+        self._received()
+        if self.job is job:
+            self.left = left
+        return True
+
+    def _whole(self, head: RequestHead, body: bytes) -> None:
+        """A request is complete."""
+        verdict = head.verdict
+        try:
+            if verdict is Endpoint.POST:
+                dispatch.post(self, head, parse(body), body)
+            else:
+                dispatch.other(self, head, verdict)
+        except EnvelopeError as error:
+            self.respond(HttpAnswer(400, jsonrpc.error(None, error.code, error.message)))
+
+    def _stream_on(self, job: Job, data: bytes) -> None:
+        left = self.left
+        if len(data) > left:
+            self._hold(data[left:])
+            data = data[:left]
+        self.left = left - len(data)
+        job.more(data)
+
+    def _hold(self, data: bytes) -> None:
+        self.ahead += data
+        if len(self.ahead) > _AHEAD and self.transport is not None:
+            self.transport.pause_reading()
+
+    def _receiving(self) -> None:
+        self.gateway.receiving.setdefault(self, monotonic_ns())
+
+    def _received(self) -> None:
+        self.head = None
+        self.body = None
+        self.left = 0
+        self.gateway.receiving.pop(self, None)
+
+    # -- answers
+
+    def run(self, work: Any) -> None:
+        """Answer by a coroutine that returns an HttpAnswer."""
+        job = _TaskJob()
+        self.job = job
+        job.task = self.gateway.spawn(self._run(work, job))
+
+    async def _run(self, work: Any, job: _TaskJob) -> None:
+        answer = await work
+        if self.job is job:
+            self.respond(answer)
+
+    def respond(self, answer: HttpAnswer) -> None:
+        """Send a whole response."""
+        if self.transport is not None:
+            self.transport.write(encode(answer, keep_alive=self.keep_alive and not self.gateway.closing))
+        self.finished()
+
+    def fail(self, request_id: bytes | None, error: CrossfadeError) -> None:
+        """Tell of a failure in a JSON-RPC error."""
+        self.gateway.manager.stats.errors_by_code[error.code] += 1
+        self.respond(HttpAnswer(200, jsonrpc.error_of(request_id, error)))
+
+    def finished(self) -> None:
+        """The response is written: the next request may begin."""
+        self.job = None
+        transport = self.transport
+        if transport is None:
+            return
+        if self.left or not self.keep_alive or self.gateway.closing:
+            transport.close()
+        elif self.ahead:
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        if self.transport is not None and self.job is None and self.ahead:
+            self.transport.resume_reading()
+            data, self.ahead = self.ahead, b""
+            self._begin(data)
+
+    def _refuse(self, status: int, why: str) -> None:
+        self.keep_alive = False
+        self._received()
+        self.ahead = b""
+        self.respond(refuse(Refusal(status, why)))
+
+    def too_slow(self) -> None:
+        """The request did not arrive in time."""
+        self._refuse(408, "the request did not arrive in time; send it faster, or raise gateway.headerTimeoutMs")
+
+    # -- the stream of a legacy session
+
+    def open_stream(self, session: Session) -> None:
+        """Answer GET with an event stream that stays open."""
+        job = _TaskJob()
+        self.job = job
+        self.session = session
+        if session.streams is None:
+            session.streams = set()
+        session.streams.add(self)
+        self.gateway.streams.add(self)
+        if self.transport is not None:
+            self.transport.write(_STREAM_HEAD)
+
+    def keep_stream_alive(self) -> None:
+        """A comment line, so that nobody in between takes the stream for dead."""
+        if self.transport is not None:
+            self.transport.write(b"3\r\n:\n\n\r\n")
+
+    def end_stream(self) -> None:
+        """The session is over."""
+        self._leave_stream()
+        if self.transport is not None:
+            self.transport.write(b"0\r\n\r\n")
+        self.finished()
+
+    def _leave_stream(self) -> None:
+        session, self.session = self.session, None
+        if session is not None and session.streams is not None:
+            session.streams.discard(self)
+        self.gateway.streams.discard(self)
+
+    # -- the end
+
+    def close_when_idle(self) -> None:
+        """The gateway closes: end now, or after the response under way."""
+        if self.session is not None:
+            self.end_stream()
+        elif self.job is None and self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """End now."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class _TaskJob:
+    """A request that a task answers."""
+
+    __slots__ = ("task",)
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[Any] | None = None
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    def pause(self) -> None:
+        """The answer is written as a whole."""
+
+    def resume(self) -> None:
+        """Nothing was held back."""
+
+    def more(self, data: bytes) -> None:
+        """The body was read as a whole."""
+
+
+class _ChunkedBody:
+    """A request body in chunks, decoded into memory up to the limit."""
+
+    __slots__ = ("_done", "_limit", "_parser", "_parts", "_size", "too_long")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._done = False
+        self.too_long = False
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n")
+
+    def on_body(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= self._limit:
+            self._parts.append(data)
+
+    def on_message_complete(self) -> None:
+        self._done = True
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next bytes; True when the body is complete. Raises ValueError."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            raise ValueError(f"the chunked body is broken ({error}); send content-length, or valid chunks") from None
+        if self._size > self._limit:
+            self.too_long = True
+            raise ValueError(f"the body is longer than {self._limit} bytes; raise gateway.maxBodyBytes")
+        return self._done
+
+    def take(self) -> bytes:
+        """The whole body."""
+        return b"".join(self._parts)

@@ -1,0 +1,241 @@
+"""Owns the decision what becomes of a request: the straight relay, a coroutine, or an answer on the spot.
+
+Rule: ``post`` is the hot route. It takes the relay if name, era and instance are known already, and no byte of the request needs
+more than a splice; everything else goes the long way round, which also teaches the memories that the next one uses.
+"""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from crossfade.impls.errors import CrossfadeError
+from crossfade.impls.python import jsonrpc
+from crossfade.impls.python.envelope import Envelope, Message, find_once, scan
+from crossfade.impls.python.gateway import admin, legacy, methods, modern
+from crossfade.impls.python.gateway.access import Endpoint
+from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
+from crossfade.impls.python.gateway.relay import HttpRelay, StdioRelay
+from crossfade.impls.python.gateway.routes import Route
+from crossfade.impls.python.http_head import RequestHead
+from crossfade.impls.python.jsonrpc import LEGACY, MODERN
+from crossfade.impls.python.server import encode_params
+from crossfade.impls.python.translate import header_text
+from crossfade.impls.python.upstream_http import HttpInstance
+from crossfade.impls.python.upstream_stdio import StdioInstance
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.gateway.client import ClientConnection, Job
+    from crossfade.impls.python.gateway.sessions import Session
+
+_UNSET = msgspec.UNSET
+_text = msgspec.json.Decoder(str).decode
+
+
+def post(client: ClientConnection, head: RequestHead, message: Message, body: bytes) -> None:
+    """A whole message that was POSTed to /mcp."""
+    method = message.method
+    raw_id = None if message.id is _UNSET else bytes(message.id)
+    if modern.is_modern(head, message):
+        if raw_id is None:
+            client.respond(ACCEPTED if method is not _UNSET else HttpAnswer(400))
+            return
+        refusal = modern.refuse(head, message, raw_id)
+        if refusal is not None:
+            client.respond(refusal)
+            return
+        caller, session = methods.Caller(True), None
+    else:
+        if method is _UNSET or raw_id is None:
+            client.respond(legacy.accepted(client.gateway, head))
+            return
+        if method == "initialize":
+            client.respond(legacy.handshake(client.gateway, raw_id, methods.params_of(body)))
+            return
+        found = legacy.session_of(client.gateway, head, raw_id)
+        if isinstance(found, HttpAnswer):
+            client.respond(found)
+            return
+        caller, session = methods.Caller(False, found), found
+    if method == "tools/call" and message.params is not _UNSET and message.params.name is not _UNSET:
+        name = bytes(message.params.name)
+        route = client.gateway.routes.get(name)
+        if route is not None:
+            try:
+                if _relay(client, head, route, session, name, raw_id, body):
+                    return
+            except CrossfadeError as error:
+                client.fail(raw_id, error)
+                return
+        elif name[:1] == b'"':
+            client.run(_learn(client, caller, raw_id, name, body))
+            return
+    assert method is not _UNSET  # noqa: S101  a request has one
+    client.run(methods.answer(client.gateway.manager, caller, method, raw_id, methods.params_of(body)))
+
+
+async def _learn(
+    client: ClientConnection, caller: methods.Caller, raw_id: bytes, name: bytes, body: bytes
+) -> HttpAnswer:
+    """The first call of a tool: find its route for the next ones, and answer this one the long way."""
+    gateway = client.gateway
+    try:
+        await gateway.routes.find(name)
+    except CrossfadeError as error:
+        gateway.manager.stats.errors_by_code[error.code] += 1
+        return HttpAnswer(200, jsonrpc.error_of(raw_id, error))
+    return await methods.answer(gateway.manager, caller, "tools/call", raw_id, methods.params_of(body))
+
+
+def _relay(
+    client: ClientConnection,
+    head: RequestHead,
+    route: Route,
+    session: Session | None,
+    name: bytes,
+    raw_id: bytes,
+    body: bytes,
+) -> bool:
+    """Take the straight way if there is one. Raises CrossfadeError if nobody may be called."""
+    server = route.server
+    if not route.http:
+        return _relay_stdio(client, route, raw_id, body, session is None)
+    now = monotonic_ns()
+    if len(server.instances) > 1 and session is not None and not server.spec.stateless:
+        return False  # the session is with one of them
+    instance = server.choose(now)
+    assert isinstance(instance, HttpInstance)  # noqa: S101  the route says so
+    prefix = _forward_head(head, route, instance, session)
+    if prefix is None:
+        instance.breaker.forget(now)
+        return False
+    if route.raw != name:
+        at = find_once(body, name)
+        if at < 0:
+            key = scan(body, complete=True).key
+            if key is None:
+                instance.breaker.forget(now)
+                return False
+            at = key[0]
+        data = b"%b%d\r\n\r\n%b%b%b" % (
+            prefix,
+            len(body) - len(name) + len(route.raw),
+            body[:at],
+            route.raw,
+            body[at + len(name) :],
+        )
+    else:
+        data = b"%b%d\r\n\r\n%b" % (prefix, len(body), body)
+    relay = HttpRelay(client, instance, data, raw_id)
+    client.job = relay
+    relay.start(now)
+    return True
+
+
+def _relay_stdio(client: ClientConnection, route: Route, raw_id: bytes, body: bytes, is_modern: bool) -> bool:
+    now = monotonic_ns()
+    instance = route.server.choose(now)
+    assert isinstance(instance, StdioInstance)  # noqa: S101  the route says so
+    peer = instance.peer
+    if peer is None:
+        instance.breaker.forget(now)
+        return False
+    fields = methods.fields_of(body)
+    fields["name"] = msgspec.Raw(route.raw)
+    meta = fields.pop("_meta", None)
+    params = encode_params(peer.era, fields, methods.fields(meta) if meta is not None else None)
+    relay = StdioRelay(client, instance, "tools/call", params, raw_id, is_modern and peer.era == "legacy")
+    client.job = relay
+    relay.start(now)
+    return True
+
+
+def _forward_head(head: RequestHead, route: Route, instance: HttpInstance, session: Session | None) -> bytes | None:
+    """The head to send upstream, up to the length; None if the request needs more than a new head and a new name."""
+    peer = instance.peer
+    if peer is None:
+        return None
+    if session is None:
+        if peer.era != "modern":
+            return None
+        if head.forward_for is route and len(route.server.instances) == 1:
+            return head.forward
+        lines = (
+            instance.head + b"MCP-Protocol-Version: %b\r\nMcp-Method: tools/call\r\n" % MODERN.encode() + route.header
+        )
+        for key, value in head.headers:
+            if key.startswith(b"mcp-param-"):
+                lines += key + b": " + value + b"\r\n"
+        head.forward, head.forward_for = lines + b"Content-Length: ", route
+        return head.forward
+    if peer.era != "legacy":
+        return None
+    if route.server.spec.stateless:
+        return instance.legacy_head(instance.session)
+    if instance not in session.upstream:
+        return None
+    return instance.legacy_head(session.upstream[instance])
+
+
+def stream(client: ClientConnection, head: RequestHead, envelope: Envelope, arrived: bytes, length: int) -> Job | None:
+    """Start to pass on a long ``tools/call`` whose beginning has arrived; None to wait for all of it.
+
+    Of a modern request the headers say era, method and name; the body must agree as far as it has arrived, and the server
+    behind checks the rest, for it receives the same headers.
+    """
+    if envelope.method != "tools/call" or envelope.key is None or envelope.id is None:
+        return None
+    start, end = envelope.key
+    name = arrived[start:end]
+    route = client.gateway.routes.get(name)
+    if route is None or not route.http or len(route.server.instances) != 1:
+        return None
+    session: Session | None = None
+    if head.version == MODERN:
+        if head.mcp_method != "tools/call" or head.mcp_name is None or header_text(head.mcp_name) != route.exposed:
+            return None
+        if envelope.version not in (None, MODERN):
+            return None
+    elif head.version in LEGACY and head.session is not None and envelope.version is None:
+        session = client.gateway.sessions.get(head.session, monotonic_ns())
+        if session is None:
+            return None
+    else:
+        return None
+    raw_id = arrived[envelope.id[0] : envelope.id[1]]
+    instance = route.server.instances[0]
+    assert isinstance(instance, HttpInstance)  # noqa: S101  the route says so
+    prefix = _forward_head(head, route, instance, session)
+    if prefix is None:
+        return None
+    now = monotonic_ns()
+    data = b"%b%d\r\n\r\n%b%b%b" % (
+        prefix,
+        length - len(name) + len(route.raw),
+        arrived[:start],
+        route.raw,
+        arrived[end:],
+    )
+    relay = HttpRelay(client, instance, data, raw_id, length - len(arrived))
+    client.job = relay
+    try:
+        route.server.choose(now)
+    except CrossfadeError as error:
+        client.fail(raw_id, error)
+        return relay
+    relay.start(now)
+    return relay
+
+
+def other(client: ClientConnection, head: RequestHead, verdict: Endpoint) -> None:
+    """Everything that is not a POST."""
+    if verdict is Endpoint.GET:
+        legacy.get(client, head)
+    elif verdict is Endpoint.DELETE:
+        legacy.delete(client, head)
+    elif verdict is Endpoint.METRICS:
+        client.respond(admin.metrics(client.gateway.manager))
+    else:
+        client.respond(admin.healthz(client.gateway.manager))

@@ -1,0 +1,52 @@
+"""Owns the bytes of the HTTP responses that the gateway makes itself."""
+
+from __future__ import annotations
+
+import http
+from typing import Final, NamedTuple
+
+from crossfade.impls.python import jsonrpc
+from crossfade.impls.python.gateway.access import Refusal
+
+JSON: Final = "application/json"
+
+
+class HttpAnswer(NamedTuple):
+    """A whole response. ``headers`` are lines without line ends."""
+
+    status: int
+    body: bytes = b""
+    kind: str = JSON
+    headers: tuple[str, ...] = ()
+
+
+ACCEPTED: Final = HttpAnswer(202)
+_OK: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+
+
+def encode(answer: HttpAnswer, *, keep_alive: bool) -> bytes:
+    """The bytes to send."""
+    if keep_alive and answer.status == 200 and answer.kind == JSON and not answer.headers:
+        return b"%b%d\r\n\r\n%b" % (_OK, len(answer.body), answer.body)
+    lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}"]
+    if answer.body:
+        lines.append(f"Content-Type: {answer.kind}")
+    lines.append(f"Content-Length: {len(answer.body)}")
+    lines += answer.headers
+    if not keep_alive:
+        lines.append("Connection: close")
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + answer.body
+
+
+def refuse(refusal: Refusal) -> HttpAnswer:
+    """A refusal as a response: a JSON-RPC error without id, as the transport suggests."""
+    headers = (f"Allow: {refusal.allow}",) if refusal.allow else ()
+    body = jsonrpc.error(None, jsonrpc.INVALID_REQUEST, refusal.why)
+    return HttpAnswer(refusal.status, body, headers=headers)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"

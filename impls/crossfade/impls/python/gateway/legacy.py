@@ -1,0 +1,96 @@
+"""Owns what is peculiar to legacy clients: the handshake, their session, their stream, and messages that are no requests.
+
+Sources: 2025-11-25 basic/lifecycle and basic/transports. Rule: a session is asked for by ``initialize`` only; everything else needs
+one, and gets 400 without and 404 with one that is gone.
+"""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from crossfade.impls.python import jsonrpc
+from crossfade.impls.python.gateway import modern
+from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
+from crossfade.impls.python.http_head import RequestHead
+from crossfade.impls.python.jsonrpc import LEGACY
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.gateway.client import ClientConnection
+    from crossfade.impls.python.gateway.server import GatewayServer
+    from crossfade.impls.python.gateway.sessions import Session
+    from crossfade.impls.python.server import Server
+
+_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def initialize(servers: list[Server], params: bytes) -> tuple[str, bytes]:
+    """The version agreed on and the result: the requested version if it is a known one, else the newest legacy one."""
+    try:
+        requested = _object(params).get("protocolVersion")
+    except msgspec.DecodeError:
+        requested = None
+    version = requested if requested in LEGACY else LEGACY[0]
+    result: dict[str, Any] = {
+        "protocolVersion": version,
+        "capabilities": modern.capabilities(servers),
+        "serverInfo": jsonrpc.CLIENT_INFO,
+    }
+    if (text := modern.instructions(servers)) is not None:
+        result["instructions"] = text
+    return version, jsonrpc.encode(result)
+
+
+def handshake(gateway: GatewayServer, raw_id: bytes, params: bytes) -> HttpAnswer:
+    """Answer ``initialize`` with a new session."""
+    version, result = initialize(list(gateway.manager.registry.values()), params)
+    session = gateway.sessions.open(version)
+    return HttpAnswer(200, jsonrpc.result(raw_id, result), headers=(f"Mcp-Session-Id: {session.id}",))
+
+
+def session_of(gateway: GatewayServer, head: RequestHead, raw_id: bytes | None) -> Session | HttpAnswer:
+    """The session of a request, or what to answer if it has none."""
+    if head.version is not None and head.version not in LEGACY:
+        data = {"supported": list(jsonrpc.SUPPORTED), "requested": head.version}
+        return HttpAnswer(400, jsonrpc.error(raw_id, jsonrpc.UNSUPPORTED_VERSION, "Unsupported protocol version", data))
+    if head.session is None:
+        return HttpAnswer(
+            400,
+            jsonrpc.error(
+                raw_id, jsonrpc.INVALID_REQUEST, "Mcp-Session-Id is missing; send initialize first, then its session id"
+            ),
+        )
+    session = gateway.sessions.get(head.session, monotonic_ns())
+    if session is None:
+        return HttpAnswer(
+            404, jsonrpc.error(raw_id, jsonrpc.INVALID_REQUEST, "the session is unknown or over; send initialize again")
+        )
+    return session
+
+
+def get(client: ClientConnection, head: RequestHead) -> None:
+    """GET: the server's stream of a session. Nothing is sent on it yet but comments."""
+    session = session_of(client.gateway, head, None)
+    if isinstance(session, HttpAnswer):
+        client.respond(session)
+    else:
+        client.open_stream(session)
+
+
+def delete(client: ClientConnection, head: RequestHead) -> None:
+    """DELETE ends a session and what belongs to it upstream."""
+    session = session_of(client.gateway, head, None)
+    if isinstance(session, HttpAnswer):
+        client.respond(session)
+        return
+    client.gateway.sessions.close(session.id)
+    client.gateway.end_session(session)
+    client.respond(HttpAnswer(204))
+
+
+def accepted(gateway: GatewayServer, head: RequestHead) -> HttpAnswer:
+    """The answer to a notification or a response."""
+    session = session_of(gateway, head, None)
+    return session if isinstance(session, HttpAnswer) else ACCEPTED

@@ -1,0 +1,143 @@
+"""Owns the methods that are answered by a coroutine: everything but the straight relay of ``tools/call``.
+
+The same for both eras; what differs is in ``Caller``. Rule: params go on with every field they came with (decoded one level deep
+into raw values), and a result goes back byte for byte, but for what the caller's era adds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from crossfade.impls.errors import CrossfadeError
+from crossfade.impls.python import jsonrpc
+from crossfade.impls.python.gateway import modern
+from crossfade.impls.python.gateway.http_answer import HttpAnswer
+from crossfade.impls.python.jsonrpc import INVALID_PARAMS, LISTS
+from crossfade.impls.python.translate import result_to_modern
+
+if TYPE_CHECKING:
+    from crossfade.impls.api import Item
+    from crossfade.impls.python.gateway.sessions import Session
+    from crossfade.impls.python.manager import PythonManager
+    from crossfade.impls.python.server import Server
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_text = msgspec.json.Decoder(str).decode
+_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Caller(NamedTuple):
+    """Who asks: a modern client, or a legacy one with its session (None on stdio before initialize)."""
+
+    modern: bool
+    session: Session | None = None
+
+
+class _BadParamsError(Exception):
+    """The client's mistake, told with -32602."""
+
+
+class _Request(msgspec.Struct):
+    params: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_request = msgspec.json.Decoder(_Request).decode
+
+
+def params_of(body: bytes) -> bytes:
+    """The raw params of a request that was parsed already."""
+    return bytes(_request(body).params)
+
+
+def fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """An object one level deep, its values as they stand."""
+    return _fields(raw)
+
+
+def fields_of(body: bytes) -> dict[str, msgspec.Raw]:
+    """The params of a request that was parsed already, one level deep."""
+    return _fields(_request(body).params)
+
+
+async def answer(manager: PythonManager, caller: Caller, method: str, raw_id: bytes, params: bytes) -> HttpAnswer:
+    """The response to one request, errors included."""
+    try:
+        result = await _result(manager, caller, method, params)
+    except _BadParamsError as error:
+        return HttpAnswer(200, jsonrpc.error(raw_id, INVALID_PARAMS, str(error)))
+    except CrossfadeError as error:
+        return HttpAnswer(200, jsonrpc.error_of(raw_id, error))
+    if result is None:
+        if caller.modern:
+            return modern.not_found(raw_id, method)
+        return HttpAnswer(200, jsonrpc.error(raw_id, jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method}"))
+    return HttpAnswer(200, jsonrpc.result(raw_id, result_to_modern(method, result) if caller.modern else result))
+
+
+async def _result(manager: PythonManager, caller: Caller, method: str, params: bytes) -> bytes | None:
+    if method in LISTS:
+        return _list(manager, method, await manager.catalog.items(method))
+    if method == "server/discover" and caller.modern:
+        return modern.discover(list(manager.registry.values()))
+    if method == "ping" and not caller.modern:
+        return b"{}"
+    try:
+        fields = dict(_fields(params))
+    except msgspec.DecodeError as error:
+        raise _BadParamsError(f"params: {error}; send an object") from None
+    if method in ("tools/call", "prompts/get"):
+        name = _string(fields, "name")
+        server, own = await manager.catalog.resolve(name, "tools/list" if method == "tools/call" else "prompts/list")
+        fields["name"] = msgspec.Raw(jsonrpc.encode(own))
+    elif method == "resources/read":
+        own = _string(fields, "uri")
+        server = await manager.catalog.owner(own)
+    elif method == "completion/complete":
+        try:
+            ref = _object(fields.get("ref", b""))
+        except msgspec.DecodeError:
+            raise _BadParamsError("params.ref is missing or no object; send it") from None
+        server, own_ref = await manager.completion_target(ref, None)
+        fields["ref"] = msgspec.Raw(jsonrpc.encode(own_ref))
+        return await _send(manager, caller, server, method, fields, None)
+    else:
+        return None
+    return await _send(manager, caller, server, method, fields, own)
+
+
+async def _send(
+    manager: PythonManager,
+    caller: Caller,
+    server: Server,
+    method: str,
+    fields: dict[str, msgspec.Raw],
+    own: str | None,
+) -> bytes:
+    raw_meta = fields.pop("_meta", None)
+    meta: dict[str, Any] | None = None
+    if raw_meta is not None:
+        try:
+            meta = dict(_fields(raw_meta))
+        except msgspec.DecodeError:
+            raise _BadParamsError("params._meta must be an object; send an object") from None
+    upstream = caller.session.upstream if caller.session is not None and not server.spec.stateless else None
+    return await manager.send(server, method, fields, meta=meta, name=own, sessions=upstream)
+
+
+def _string(fields: dict[str, msgspec.Raw], key: str) -> str:
+    try:
+        return _text(fields[key])
+    except (KeyError, msgspec.DecodeError):
+        raise _BadParamsError(f"params.{key} is missing or no string; send it") from None
+
+
+def _list(manager: PythonManager, method: str, items: list[Item]) -> bytes:
+    """All pages of all servers in one. The hints are as short and as private as the shortest and most private."""
+    hints = [hint for (_, listed), hint in manager.catalog.hints.items() if listed == method]
+    ttl = min((ttl for ttl, _ in hints), default=0)
+    scope = "public" if hints and all(scope == "public" for _, scope in hints) else "private"
+    return jsonrpc.encode(
+        {"resultType": "complete", LISTS[method]: [item.data for item in items], "ttlMs": ttl, "cacheScope": scope}
+    )

@@ -1,0 +1,71 @@
+"""Owns the legacy clients' sessions: their ids, what belongs to them upstream, and their end.
+
+Rule: only ``initialize`` creates one; DELETE and the idle limit end it, and with it the upstream sessions that were opened for
+it. One that is unknown is 404, and the client starts anew (2025-11-25, "Session Management").
+"""
+
+from __future__ import annotations
+
+import secrets
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.gateway.client import ClientConnection
+    from crossfade.impls.python.instance import Instance
+
+
+class Session:
+    """One client's session. ``upstream`` holds the session ids that legacy HTTP servers gave for it."""
+
+    __slots__ = ("id", "streams", "upstream", "used_ns", "version")
+
+    def __init__(self, version: str) -> None:
+        self.id = secrets.token_urlsafe(24)
+        self.version = version
+        self.upstream: dict[Instance, str | None] = {}
+        self.streams: set[ClientConnection] | None = None
+        self.used_ns = monotonic_ns()
+
+
+class Sessions:
+    """All sessions of one gateway."""
+
+    __slots__ = ("_by_id", "_idle_ns")
+
+    def __init__(self, idle_ms: int) -> None:
+        self._by_id: dict[str, Session] = {}
+        self._idle_ns = idle_ms * 1_000_000
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def open(self, version: str) -> Session:
+        """A new session."""
+        session = Session(version)
+        self._by_id[session.id] = session
+        return session
+
+    def get(self, session_id: str, now_ns: int) -> Session | None:
+        """The session, and a new lease of life for it."""
+        session = self._by_id.get(session_id)
+        if session is not None:
+            session.used_ns = now_ns
+        return session
+
+    def close(self, session_id: str) -> Session | None:
+        """Forget it; what belongs to it upstream is the caller's to end."""
+        return self._by_id.pop(session_id, None)
+
+    def expired(self, now_ns: int) -> list[Session]:
+        """Those that were idle for too long, forgotten already. One with an open stream is in use."""
+        late = [s for s in self._by_id.values() if now_ns - s.used_ns >= self._idle_ns and not s.streams]
+        for session in late:
+            del self._by_id[session.id]
+        return late
+
+    def all(self) -> list[Session]:
+        """Every session, forgotten already: the gateway closes."""
+        sessions = list(self._by_id.values())
+        self._by_id.clear()
+        return sessions

@@ -1,0 +1,126 @@
+"""Owns the stdio face: one client on stdin and stdout, of either era.
+
+Rules: one message a line and nothing else on stdout; requests run concurrently and answers go out as they come; a request that
+the client cancels is cancelled here and upstream, and never answered (stdio "Cancellation").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from crossfade.impls.python import jsonrpc
+from crossfade.impls.python.envelope import EnvelopeError, Message, parse
+from crossfade.impls.python.gateway import legacy, methods
+from crossfade.impls.python.gateway.sessions import Session
+from crossfade.impls.python.jsonrpc import MODERN
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.manager import PythonManager
+
+
+class _Cancelled(msgspec.Struct):
+    class Params(msgspec.Struct):
+        request_id: msgspec.Raw = msgspec.field(default=msgspec.Raw(b""), name="requestId")
+
+    params: Params = msgspec.field(default_factory=Params)
+
+
+_cancelled = msgspec.json.Decoder(_Cancelled).decode
+
+
+async def serve_stdio(manager: PythonManager, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> None:
+    """Serve until stdin ends; then wait for what is under way, and return."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=manager.config.gateway.max_body_bytes)
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stdin or sys.stdin.buffer)
+    face = _Face(manager, stdout or sys.stdout.buffer)
+    try:
+        while True:
+            try:
+                line = await reader.readuntil(b"\n")
+            except asyncio.IncompleteReadError as error:
+                line = error.partial
+                if not line:
+                    break
+            except asyncio.LimitOverrunError:
+                face.write(
+                    jsonrpc.error(None, jsonrpc.INVALID_REQUEST, "the line is too long; raise gateway.maxBodyBytes")
+                )
+                break
+            face.received(line.strip())
+        await face.drain()
+    finally:
+        face.cancel()
+        transport.close()
+
+
+class _Face:
+    """The conversation: what is under way, by the client's own id."""
+
+    def __init__(self, manager: PythonManager, out: BinaryIO) -> None:
+        self._manager = manager
+        self._out = out
+        self._session: Session | None = None
+        self._tasks: dict[bytes, asyncio.Task[None]] = {}
+
+    def write(self, message: bytes) -> None:
+        """One line. A client that does not read stops us here, as it stops any program."""
+        self._out.write(message.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
+        self._out.flush()
+
+    def received(self, line: bytes) -> None:
+        """One message of the client."""
+        if not line:
+            return
+        try:
+            message = parse(line)
+        except EnvelopeError as error:
+            self.write(jsonrpc.error(None, error.code, error.message))
+            return
+        method = message.method
+        if method is msgspec.UNSET:
+            return
+        if message.id is msgspec.UNSET:
+            if method == "notifications/cancelled":
+                task = self._tasks.pop(bytes(_cancelled(line).params.request_id), None)
+                if task is not None:
+                    task.cancel()
+            return
+        raw_id = bytes(message.id)
+        if method == "initialize":
+            version, result = legacy.initialize(list(self._manager.registry.values()), methods.params_of(line))
+            self._session = Session(version)
+            self.write(jsonrpc.result(raw_id, result))
+            return
+        task = asyncio.get_running_loop().create_task(self._answer(message, method, raw_id, line))
+        self._tasks[raw_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(raw_id, None))
+
+    async def _answer(self, message: Message, method: str, raw_id: bytes, line: bytes) -> None:
+        params = message.params
+        meta = params.meta if params is not msgspec.UNSET else msgspec.UNSET
+        version: Any = meta.version if meta is not msgspec.UNSET else msgspec.UNSET
+        if version is not msgspec.UNSET and version != MODERN:
+            data = {"supported": list(jsonrpc.SUPPORTED), "requested": version}
+            self.write(jsonrpc.error(raw_id, jsonrpc.UNSUPPORTED_VERSION, "Unsupported protocol version", data))
+            return
+        caller = methods.Caller(version == MODERN, self._session)
+        if not caller.modern and self._session is None and method != "ping":
+            text = "send initialize first, or params._meta of revision 2026-07-28"
+            self.write(jsonrpc.error(raw_id, jsonrpc.INVALID_REQUEST, text))
+            return
+        answer = await methods.answer(self._manager, caller, method, raw_id, methods.params_of(line))
+        self.write(answer.body)
+
+    async def drain(self) -> None:
+        """Let what is under way finish."""
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def cancel(self) -> None:
+        """Stop what is under way."""
+        for task in list(self._tasks.values()):
+            task.cancel()

@@ -1,0 +1,162 @@
+"""Owns one request whose whole answer is wanted in memory: the sink behind in-process calls and discovery.
+
+Rule: bounded by the server's ``max_message_bytes``; JSON and SSE are both understood, and with SSE the caller is served as
+soon as its response event is there, however long the stream stays open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from crossfade.impls.errors import CrossfadeError, ProtocolViolation
+from crossfade.impls.python.http_head import ResponseHead
+from crossfade.impls.python.jsonrpc import Answer, decode_answer, remote_error
+from crossfade.impls.python.sse import EventReader, EventTooLong
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.http_connection import HttpConnection
+    from crossfade.impls.python.upstream_http import HttpInstance
+
+
+class HttpAnswer:
+    """What came back. ``answer`` is None if the body held no JSON-RPC response (202, or an error page)."""
+
+    __slots__ = ("answer", "body", "head")
+
+    def __init__(self, head: ResponseHead, body: bytes, answer: Answer | None) -> None:
+        self.head = head
+        self.body = body
+        self.answer = answer
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.head.status
+
+    @property
+    def session(self) -> str | None:
+        """The session id that the server gave."""
+        return self.head.session
+
+    def result(self, server: str) -> bytes:
+        """The JSON of ``result``. Raises RemoteError for an error response, ProtocolViolation for anything else."""
+        answer = self.answer
+        if answer is None:
+            raise ProtocolViolation(
+                f"server {server!r} answered HTTP {self.status} without a JSON-RPC response: {self.body[:80]!r}; "
+                "look at the server, or at what is between",
+                server=server,
+            )
+        if answer.error is not msgspec.UNSET:
+            raise remote_error(answer.error, server)
+        if answer.result is msgspec.UNSET:
+            raise ProtocolViolation(
+                f"server {server!r} sent a response without result: {self.body[:80]!r}; look at the server",
+                server=server,
+            )
+        return bytes(answer.result)
+
+
+class Exchange:
+    """The sink. ``expect`` is the id of the request, None for a notification."""
+
+    __slots__ = ("_body", "_conn", "_events", "_expect", "_head", "_instance", "_size", "future", "raw", "resend")
+
+    def __init__(self, instance: HttpInstance, conn: HttpConnection, expect: int | None) -> None:
+        self.raw = False
+        self.resend = False
+        self.future: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
+        self._instance = instance
+        self._conn = conn
+        self._expect = expect
+        self._head: ResponseHead | None = None
+        self._events: EventReader | None = None
+        self._body: list[bytes] = []
+        self._size = 0
+
+    def cancel(self) -> None:
+        """The caller is gone."""
+        if self._conn.sink is self:
+            self._conn.cancel()
+
+    # -- Sink
+
+    def on_head(self, head: ResponseHead, data: bytes, body_at: int, complete: bool) -> None:
+        self._head = head
+        if head.is_sse and self._expect is not None:
+            self._events = EventReader(self._instance.spec.max_message_bytes)
+        self.on_body(data[body_at:], complete)
+
+    def on_body(self, data: bytes, complete: bool) -> None:
+        if self._events is not None:
+            self._take_events(self._events, data)
+            if complete and not self.future.done():
+                self._violate("ended its event stream without a response; look at the server")
+            return
+        self._size += len(data)
+        limit = self._instance.spec.max_message_bytes
+        if self._size > limit:
+            self._violate(f"sent an answer of more than {limit} bytes; raise maxMessageBytes, or look at the server")
+            self.cancel()
+            return
+        self._body.append(data)
+        if complete and not self.future.done():
+            self._resolve(b"".join(self._body))
+
+    def on_failed(self, error: CrossfadeError, resend: bool) -> None:
+        self.resend = resend
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def pause_sending(self) -> None:
+        """The request is in the transport's buffer as a whole already."""
+
+    def resume_sending(self) -> None:
+        """Nothing was held back."""
+
+    # -- reading
+
+    def _take_events(self, reader: EventReader, data: bytes) -> None:
+        try:
+            events = reader.feed(data)
+        except EventTooLong:
+            limit = self._instance.spec.max_message_bytes
+            self._violate(f"sent an event of more than {limit} bytes; raise maxMessageBytes, or look at the server")
+            self.cancel()
+            return
+        for event in events:
+            try:
+                answer = decode_answer(event.data)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self._violate(f"sent an event that is not JSON-RPC: {event.data[:80]!r}; look at the server")
+                continue
+            if answer.method is not msgspec.UNSET:
+                self._instance.server.heard(self._instance, answer)
+            elif self._is_ours(answer) and self._head is not None and not self.future.done():
+                self.future.set_result(HttpAnswer(self._head, event.data, answer))
+
+    def _resolve(self, body: bytes) -> None:
+        assert self._head is not None  # noqa: S101  on_head came first
+        if not body.strip() or not self._head.is_json:
+            self.future.set_result(HttpAnswer(self._head, body, None))
+            return
+        try:
+            answer = decode_answer(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._violate(f"sent an answer that is not JSON-RPC: {body[:80]!r}; look at the server")
+            return
+        if self._expect is not None and answer.result is not msgspec.UNSET and not self._is_ours(answer):
+            self._violate(f"answered a request that was not asked: {body[:80]!r}; look at the server")
+            return
+        self.future.set_result(HttpAnswer(self._head, body, answer))
+
+    def _is_ours(self, answer: Answer) -> bool:
+        return answer.id is not msgspec.UNSET and bytes(answer.id) == b"%d" % (self._expect or 0)
+
+    def _violate(self, what: str) -> None:
+        if not self.future.done():
+            name = self._instance.spec.name
+            self.future.set_exception(ProtocolViolation(f"server {name!r} ({self._instance.url}) {what}", server=name))

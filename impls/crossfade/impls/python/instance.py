@@ -1,0 +1,362 @@
+"""Owns one running replica: its pool, its breaker, its open connections, and the bookkeeping of every call on it.
+
+The cores decide, this performs: it opens and closes what the pool says, wakes its waiters, and reports back. Rule: each
+call that ``begin`` counted ends in exactly one ``done`` or ``abandon``, and each lease in exactly one ``release`` (or with its
+connection), whoever is cancelled wherever.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Protocol
+
+from crossfade.impls.api import CircuitState, Era, Event, InstanceInfo, ServerState
+from crossfade.impls.config import ServerSpec
+from crossfade.impls.cores import Action, Balancer, Breaker, BreakerConfig, Close, Connect, Grant, Pool, PoolConfig
+from crossfade.impls.errors import CrossfadeError, ManagerClosed, PoolTimeout, RemoteError, ServerStartError
+from crossfade.impls.python.translate import DISCOVER
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.server import Server
+
+_waiter_ids = itertools.count(1)
+
+
+Sessions = dict["Instance", str | None]
+"""A caller's own sessions with legacy servers: the id that each instance gave (None: it keeps no sessions)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What discovery learned: the era, the revision, and what the server says of itself."""
+
+    era: Era
+    version: str
+    capabilities: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    release: str | None = None
+    instructions: str | None = None
+
+
+class Connection(Protocol):
+    """One open conversation, HTTP or stdio."""
+
+    def close(self) -> None:
+        """End it now. Whoever waits on it fails."""
+
+    def expire(self, now_ns: int) -> None:
+        """Fail what is past its deadline."""
+
+
+class Waiter(Protocol):
+    """Whoever queues for a connection. One of the two is called, once, possibly before ``queue`` has returned."""
+
+    def granted(self, conn: Any) -> None:
+        """The lease is the waiter's own from now on."""
+
+    def rejected(self, error: CrossfadeError) -> None:
+        """There will be no lease."""
+
+
+class Instance(abc.ABC):
+    """A replica of a server. Subclasses know how to open a connection and how to find out whom they talk to."""
+
+    __slots__ = (
+        "_announced",
+        "_starting",
+        "_tasks",
+        "_waiters",
+        "balancer",
+        "breaker",
+        "conns",
+        "index",
+        "last_error",
+        "peer",
+        "pool",
+        "server",
+        "spec",
+        "state",
+    )
+
+    def __init__(self, server: Server, index: int, balancer: Balancer) -> None:
+        spec = server.spec
+        self.server = server
+        self.spec: ServerSpec = spec
+        self.index = index
+        self.balancer = balancer
+        self.breaker = Breaker(BreakerConfig.from_spec(spec.breaker))
+        self.pool = Pool(PoolConfig.from_spec(spec.pool, stdio=spec.transport == "stdio"))
+        self.conns: dict[int, Any] = {}
+        self.peer: Peer | None = None
+        self.state = ServerState.INITIALIZING
+        self.last_error: CrossfadeError | None = None
+        self._waiters: dict[int, Waiter] = {}
+        self._starting: asyncio.Task[Peer] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._announced = CircuitState.CLOSED
+
+    # -- what a transport provides
+
+    @abc.abstractmethod
+    async def _open(self, conn_id: int) -> Connection:
+        """Open one connection. Raises ServerStartError."""
+
+    @abc.abstractmethod
+    async def _discover(self) -> Peer:
+        """Find out the era and what the server offers. Raises ServerError."""
+
+    @abc.abstractmethod
+    async def request(
+        self, method: str, params: bytes, deadline_ns: int, *, name: str | None = None, sessions: Sessions | None = None
+    ) -> bytes:
+        """One request of the manager's own; returns the JSON of ``result``. Raises CrossfadeError."""
+
+    async def probe(self, peer: Peer, deadline_ns: int) -> None:
+        """Ask for a sign of life. An error response is one."""
+        modern = peer.era == "modern"
+        with contextlib.suppress(RemoteError):
+            await self.request("server/discover" if modern else "ping", DISCOVER if modern else b"{}", deadline_ns)
+
+    @abc.abstractmethod
+    async def stop(self) -> None:
+        """Close every connection and reap what belongs to them. Never raises."""
+
+    @abc.abstractmethod
+    def info(self) -> InstanceInfo:
+        """A snapshot."""
+
+    # -- being ready
+
+    async def ready(self) -> Peer:
+        """The peer; discovers it first if nobody has. Callers share one attempt, and a cancelled one does not end it."""
+        if self.peer is not None:
+            return self.peer
+        if self._starting is None:
+            self._starting = self.spawn(self._start())
+        return await asyncio.shield(self._starting)
+
+    async def _start(self) -> Peer:
+        try:
+            async with asyncio.timeout(self.spec.start_timeout_ms / 1000):
+                self.peer = await self._discover()
+        except TimeoutError:
+            error = ServerStartError(
+                f"server {self.spec.name!r} did not say who it is within {self.spec.start_timeout_ms} ms; "
+                "check that it is an MCP server, or raise startTimeoutMs",
+                server=self.spec.name,
+            )
+            self.failed(error)
+            raise error from None
+        except CrossfadeError as error:
+            self.failed(error)
+            raise
+        finally:
+            self._starting = None
+        self.recovered()
+        return self.peer
+
+    # -- state
+
+    def failed(self, error: CrossfadeError) -> None:
+        """The instance cannot be used right now."""
+        self.last_error = error
+        self.set_state(ServerState.UNHEALTHY)
+
+    def recovered(self) -> None:
+        """The instance answers."""
+        self.set_state(ServerState.HEALTHY)
+
+    def set_state(self, state: ServerState) -> None:
+        """Change the state and let the server draw its conclusion."""
+        if state is not self.state and self.state is not ServerState.STOPPED:
+            self.state = state
+            self.server.instance_changed()
+
+    # -- calls
+
+    def begin(self) -> None:
+        """A call was admitted by the breaker and goes out (or queues)."""
+        self.balancer.started(self.index)
+        self.server.stats.in_flight += 1
+
+    def done(self, now_ns: int, started_ns: int, ok: bool) -> None:
+        """The call ended with a verdict on the instance."""
+        took = now_ns - started_ns
+        self.breaker.record(now_ns, ok, took)
+        self.balancer.finished(self.index, now_ns, took, ok)
+        server = self.server
+        stats = server.stats
+        stats.in_flight -= 1
+        stats.requests += 1
+        server.latency.record(took)
+        if not ok:
+            stats.errors += 1
+            self._announce(now_ns)
+        elif self.state is not ServerState.HEALTHY or self._announced is not CircuitState.CLOSED:
+            self.recovered()
+            self._announce(now_ns)
+
+    def abandon(self, now_ns: int, started_ns: int) -> None:
+        """The call ended without a verdict: cancelled, or never sent."""
+        self.breaker.forget(now_ns, now_ns - started_ns)
+        self.balancer.cancelled(self.index)
+        self.server.stats.in_flight -= 1
+
+    def _announce(self, now_ns: int) -> None:
+        circuit = self.breaker.state(now_ns)
+        if circuit is not self._announced:
+            self.server.publish(Event(kind="circuit", server=self.spec.name, old=self._announced, new=circuit))
+            self._announced = circuit
+            if circuit is CircuitState.OPEN:
+                self.set_state(ServerState.UNHEALTHY)
+
+    # -- connections
+
+    def queue(self, waiter: Waiter, deadline_ns: int) -> int:
+        """Wait for a connection; returns the id to ``unqueue`` with."""
+        waiter_id = next(_waiter_ids)
+        self._waiters[waiter_id] = waiter
+        now = monotonic_ns()
+        self.perform(self.pool.acquire(now, waiter_id, min(deadline_ns, now + self.server.acquire_timeout_ns)))
+        self.server.wake()
+        return waiter_id
+
+    def unqueue(self, waiter_id: int) -> None:
+        """Give up waiting; a lease that was granted and not taken goes to the next."""
+        self._waiters.pop(waiter_id, None)
+        self.perform(self.pool.cancel(monotonic_ns(), waiter_id))
+
+    async def checkout(self, deadline_ns: int) -> Any:
+        """A connection, leased to the caller. Raises PoolTimeout or ServerStartError."""
+        conn_id = self.pool.try_acquire(monotonic_ns())
+        if conn_id is not None:
+            return self.conns[conn_id]
+        waiter = _FutureWaiter()
+        waiter_id = self.queue(waiter, deadline_ns)
+        try:
+            return await waiter.future
+        except asyncio.CancelledError:
+            if waiter.conn is not None:  # granted before we were cancelled
+                self.release(waiter.conn, True)
+            else:
+                self.unqueue(waiter_id)
+            if waiter.future.done() and not waiter.future.cancelled():
+                waiter.future.exception()  # retrieved: nobody else will look at it
+            raise
+
+    def release(self, conn: Any, reusable: bool) -> None:
+        """End a lease."""
+        actions = self.pool.release(monotonic_ns(), conn.id, reusable)
+        if actions:
+            self.perform(actions)
+
+    def lost(self, conn_id: int) -> None:
+        """A connection ended by itself."""
+        if self.conns.pop(conn_id, None) is not None:
+            self.perform(self.pool.lost(monotonic_ns(), conn_id))
+
+    def perform(self, actions: Sequence[Action]) -> None:
+        """Do what the pool decided, in order."""
+        for action in actions:
+            if isinstance(action, Grant):
+                self.pool.take(action.waiter)
+                self._waiters.pop(action.waiter).granted(self.conns[action.conn])
+            elif isinstance(action, Connect):
+                self.spawn(self._connect(action.conn))
+            elif isinstance(action, Close):
+                conn = self.conns.pop(action.conn, None)
+                if conn is not None:
+                    conn.close()
+            else:
+                waiter = self._waiters.pop(action.waiter, None)
+                if waiter is not None:
+                    waiter.rejected(self._refusal(action.reason))
+
+    async def _connect(self, conn_id: int) -> None:
+        try:
+            conn = await self._open(conn_id)
+        except BaseException as error:
+            if isinstance(error, CrossfadeError):
+                self.failed(error)
+            self.perform(self.pool.connect_failed(monotonic_ns(), conn_id))
+            if not isinstance(error, CrossfadeError):
+                raise
+            return
+        self.conns[conn_id] = conn
+        self.perform(self.pool.connected(monotonic_ns(), conn_id))
+
+    def _refusal(self, reason: str) -> CrossfadeError:
+        name = self.spec.name
+        pool = self.spec.pool
+        if reason == "connect_failed":
+            return self.last_error or ServerStartError(
+                f"server {name!r} cannot be reached; check that it runs", server=name
+            )
+        if reason == "draining":
+            return ManagerClosed(f"server {name!r} is being removed; call another one", server=name)
+        if reason == "queue_full":
+            return PoolTimeout(
+                f"server {name!r}: {self.pool.waiting} callers wait for a connection already; "
+                "slow down, or raise pool.maxConnections or pool.maxWaiters",
+                server=name,
+            )
+        return PoolTimeout(
+            f"server {name!r}: no connection became free within {pool.acquire_timeout_ms} ms "
+            f"({self.pool.in_use} calls in flight); slow down, or raise pool.maxConnections",
+            server=name,
+        )
+
+    # -- time and tasks
+
+    def tick(self, now_ns: int) -> None:
+        """Deadlines: of callers in the queue, of idle connections, of calls in flight."""
+        due = self.pool.next_deadline_ns()
+        if due is not None and due <= now_ns:
+            self.perform(self.pool.tick(now_ns))
+        for conn in list(self.conns.values()):
+            conn.expire(now_ns)
+
+    def spawn(self, work: Any) -> asyncio.Task[Any]:
+        """Run work that belongs to this instance and ends with it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+        return task
+
+    def _reap(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and isinstance(error, CrossfadeError):
+            self.last_error = error
+
+    async def end_tasks(self) -> None:
+        """Cancel and await everything that ``spawn`` started."""
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _FutureWaiter:
+    """A waiter that is a coroutine. ``conn`` is set with the grant, so that a cancelled one can give it back."""
+
+    __slots__ = ("conn", "future")
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.conn: Any = None
+
+    def granted(self, conn: Any) -> None:
+        self.conn = conn
+        if not self.future.done():
+            self.future.set_result(conn)
+
+    def rejected(self, error: CrossfadeError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)

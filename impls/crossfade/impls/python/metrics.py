@@ -1,0 +1,125 @@
+"""Owns the counters and the latency histogram that every request touches, and their Prometheus text.
+
+The histogram is log-linear: eight buckets per power of two of nanoseconds, so a quantile is at most 12.5 % too high and
+recording is one shift and one addition. Rule: recording never allocates and never raises.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from crossfade.impls.api import Metrics
+
+_SUB_BITS: Final = 3
+_SUB: Final = 1 << _SUB_BITS
+_SIZE: Final = 64 * _SUB
+QUANTILES: Final = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+
+
+class Histogram:
+    """Latencies in nanoseconds."""
+
+    __slots__ = ("buckets", "count", "max_ns", "sum_ns")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * _SIZE
+        self.count = 0
+        self.sum_ns = 0
+        self.max_ns = 0
+
+    def record(self, ns: int) -> None:
+        """Count one latency."""
+        shift = ns.bit_length() - _SUB_BITS - 1
+        self.buckets[(shift << _SUB_BITS) + (ns >> shift) if shift > 0 else ns if ns > 0 else 0] += 1
+        self.count += 1
+        self.sum_ns += ns
+        self.max_ns = max(self.max_ns, ns)
+
+    def quantile(self, q: float) -> int:
+        """The upper edge of the bucket that holds the ``q`` quantile, at most the maximum; 0 without data."""
+        rank = q * self.count
+        seen = 0
+        for index, count in enumerate(self.buckets):
+            seen += count
+            if count and seen >= rank:
+                return min(_upper(index), self.max_ns)
+        return 0
+
+    def summary(self) -> dict[str, int]:
+        """``count``, ``mean``, the quantiles and ``max``, in nanoseconds."""
+        mean = self.sum_ns // self.count if self.count else 0
+        return {
+            "count": self.count,
+            "mean": mean,
+            **{name: self.quantile(q) for name, q in QUANTILES},
+            "max": self.max_ns,
+        }
+
+
+def _upper(index: int) -> int:
+    """The largest latency that falls into a bucket."""
+    if index < 2 * _SUB:
+        return index
+    shift = (index >> _SUB_BITS) - 1
+    return (((index & (_SUB - 1)) + _SUB + 1) << shift) - 1
+
+
+class ServerStats:
+    """Counters of one server."""
+
+    __slots__ = ("errors", "in_flight", "rejected", "requests", "restarts")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.errors = 0
+        self.rejected = 0
+        self.in_flight = 0
+        self.restarts = 0
+
+
+class Stats:
+    """What one manager counts. A request counts when it ends; ``rejected`` ones were never sent."""
+
+    __slots__ = ("errors_by_code", "latency")
+
+    def __init__(self) -> None:
+        self.latency = Histogram()
+        self.errors_by_code: Counter[str] = Counter()
+
+
+def prometheus(metrics: Metrics, histogram: Histogram) -> bytes:
+    """The text format 0.0.4 of a snapshot."""
+    lines: list[str] = []
+
+    def metric(name: str, kind: str, about: str, samples: list[tuple[str, object]]) -> None:
+        lines.append(f"# HELP crossfade_{name} {about}")
+        lines.append(f"# TYPE crossfade_{name} {kind}")
+        lines.extend(f"crossfade_{name}{labels} {value}" for labels, value in samples)
+
+    metric("requests_total", "counter", "Requests to upstream servers that ended.", [("", metrics.requests)])
+    metric("errors_total", "counter", "Requests that ended in an error of server or manager.", [("", metrics.errors)])
+    metric("rejected_total", "counter", "Requests refused before anything was sent.", [("", metrics.rejected)])
+    metric("in_flight", "gauge", "Requests under way.", [("", metrics.in_flight)])
+    metric("upstream_connections", "gauge", "Open connections to upstream servers.", [("", metrics.connections)])
+    metric("clients", "gauge", "Open client connections.", [("", metrics.clients)])
+    metric("sessions", "gauge", "Legacy client sessions.", [("", metrics.sessions)])
+    metric(
+        "errors_by_code_total",
+        "counter",
+        "Errors by code of the error tree.",
+        [(f'{{code="{code}"}}', count) for code, count in sorted(metrics.errors_by_code.items())],
+    )
+    for key in ("requests", "errors", "rejected"):
+        metric(
+            f"server_{key}_total",
+            "counter",
+            f"As {key}_total, by server.",
+            [(f'{{server="{name}"}}', counts[key]) for name, counts in metrics.servers.items()],
+        )
+    samples: list[tuple[str, object]] = [
+        (f'{{quantile="{q}"}}', histogram.quantile(q) / 1e9) for _, q in QUANTILES if histogram.count
+    ]
+    samples += [("_sum", histogram.sum_ns / 1e9), ("_count", histogram.count)]
+    metric("latency_seconds", "summary", "From sending upstream to the end of the answer.", samples)
+    return ("\n".join(lines) + "\n").encode()

@@ -1,0 +1,252 @@
+"""Owns an HTTP instance: how its connections are opened, how requests to it are framed, and the sessions it gave us.
+
+Rule: every request carries what the era of the server demands (streamable-http "Request Metadata" of 2026-07-28; session id and
+version header of 2025-11-25), and nothing of the client's that is not the server's business (no cookies, no tokens).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from time import monotonic_ns
+from typing import Final
+from urllib.parse import urlsplit
+
+from crossfade.impls.api import InstanceInfo
+from crossfade.impls.cores import Balancer
+from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerError, ServerStartError
+from crossfade.impls.python import discovery, jsonrpc
+from crossfade.impls.python.http_connection import HttpConnection
+from crossfade.impls.python.http_exchange import Exchange, HttpAnswer
+from crossfade.impls.python.http_head import ResponseHeads
+from crossfade.impls.python.instance import Instance, Peer, Sessions
+from crossfade.impls.python.server import Server
+from crossfade.impls.python.translate import DISCOVER, header_value
+
+_LINGER_S: Final = 2.0
+
+
+class HttpInstance(Instance):
+    """One URL. ``session`` is the manager's own legacy session; gateway clients may have others."""
+
+    __slots__ = ("_host", "_path", "_port", "_renewing", "head", "heads", "session", "url")
+
+    def __init__(self, server: Server, index: int, balancer: Balancer, url: str) -> None:
+        super().__init__(server, index, balancer)
+        self.url = url
+        parts = urlsplit(url)
+        self._host = parts.hostname or "127.0.0.1"
+        self._port = parts.port or 80
+        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self.heads = ResponseHeads()
+        self.session: str | None = None
+        self._renewing: asyncio.Task[str | None] | None = None
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        lines = [
+            f"POST {self._path} HTTP/1.1",
+            f"Host: {host}:{self._port}" if parts.port else f"Host: {host}",
+            "Content-Type: application/json",
+            "Accept: application/json, text/event-stream",
+            *(f"{name}: {value}" for name, value in self.spec.headers.items()),
+        ]
+        self.head = "\r\n".join(lines).encode() + b"\r\n"
+
+    # -- framing
+
+    def modern_head(self, method: str, name: str | None, extra: list[tuple[str, str]] | None = None) -> bytes:
+        """The head of a modern request, but for the length; ``name`` is the upstream's own."""
+        head = self.head + f"MCP-Protocol-Version: {jsonrpc.MODERN}\r\nMcp-Method: {method}\r\n".encode()
+        if name is not None:
+            head += f"Mcp-Name: {header_value(name)}\r\n".encode()
+        for key, value in extra or ():
+            head += f"{key}: {value}\r\n".encode("latin-1")
+        return head + b"Content-Length: "
+
+    def legacy_head(self, session: str | None) -> bytes:
+        """The head of a legacy request, but for the length. Before initialize no version is agreed on."""
+        head = self.head
+        if self.peer is not None:
+            head += f"MCP-Protocol-Version: {self.peer.version}\r\n".encode()
+        if session is not None:
+            head += f"Mcp-Session-Id: {session}\r\n".encode("latin-1")
+        return head + b"Content-Length: "
+
+    # -- requests of the manager's own
+
+    async def request(
+        self,
+        method: str,
+        params: bytes,
+        deadline_ns: int,
+        *,
+        name: str | None = None,
+        sessions: Sessions | None = None,
+        extra: list[tuple[str, str]] | None = None,
+    ) -> bytes:
+        """One request, answered with the JSON of ``result``. A lost legacy session is opened anew, once."""
+        peer = self.peer or await self.ready()
+        request_id = self.server.next_id()
+        body = jsonrpc.request(request_id, method, params)
+        if peer.era == "modern":
+            answer = await self.post(self.modern_head(method, name, extra), body, deadline_ns, expect=request_id)
+            return answer.result(self.spec.name)
+        session: str | None = None
+        try:
+            session = await self._session_for(sessions, deadline_ns)
+            answer = await self.post(self.legacy_head(session), body, deadline_ns, expect=request_id)
+            if answer.status == 404 and session is not None:
+                session = await self._session_for(sessions, deadline_ns, lost=session)
+                answer = await self.post(self.legacy_head(session), body, deadline_ns, expect=request_id)
+        except asyncio.CancelledError:
+            self._tell_cancelled(session, request_id)
+            raise
+        return answer.result(self.spec.name)
+
+    async def _session_for(self, sessions: Sessions | None, deadline_ns: int, lost: str | None = None) -> str | None:
+        """The caller's session with this instance, opened if it has none or has lost it."""
+        if sessions is None:
+            return self.session if lost is None else await self.renew(lost, deadline_ns)
+        if self not in sessions or (lost is not None and sessions[self] == lost):
+            sessions[self], _ = await self.open_session(deadline_ns)
+        return sessions[self]
+
+    async def post(self, head: bytes, body: bytes, deadline_ns: int, *, expect: int | None = None) -> HttpAnswer:
+        """One POST with its whole answer. Raises ServerError or PoolTimeout; counts on breaker and balancer."""
+        data = b"%b%d\r\n\r\n%b" % (head, len(body), body)
+        for attempt in (0, 1):
+            self.begin()
+            started = monotonic_ns()
+            try:
+                conn: HttpConnection = await self.checkout(deadline_ns)
+            except ServerError:
+                self.done(monotonic_ns(), started, False)
+                raise
+            except BaseException:
+                self.abandon(monotonic_ns(), started)
+                raise
+            exchange = Exchange(self, conn, expect)
+            conn.send(data, exchange, monotonic_ns(), deadline_ns)
+            self.server.wake()
+            try:
+                return await exchange.future
+            except asyncio.CancelledError:
+                exchange.cancel()
+                raise
+            except CrossfadeError:
+                if not exchange.resend or attempt:
+                    raise
+        raise AssertionError("unreachable: the second attempt returns or raises")
+
+    def _tell_cancelled(self, session: str | None, request_id: int) -> None:
+        note = jsonrpc.notification(
+            "notifications/cancelled", jsonrpc.encode({"requestId": request_id, "reason": "the caller gave up"})
+        )
+        self.spawn(self.notify(session, note))
+
+    async def notify(self, session: str | None, note: bytes) -> None:
+        """Send a notification or a response to a legacy server; nobody minds if it does not arrive."""
+        with contextlib.suppress(CrossfadeError, TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                await self.post(self.legacy_head(session), note, monotonic_ns() + int(_LINGER_S * 1e9))
+
+    # -- sessions
+
+    async def open_session(self, deadline_ns: int) -> tuple[str | None, Peer]:
+        """Do the legacy handshake; returns the session id (None if the server keeps no sessions) and the peer."""
+        request_id = self.server.next_id()
+        body = jsonrpc.request(request_id, "initialize", discovery.INITIALIZE)
+        answer = await self.post(self.head + b"Content-Length: ", body, deadline_ns, expect=request_id)
+        if answer.status in (404, 405) and answer.answer is None:
+            raise ServerStartError(
+                f"server {self.spec.name!r} ({self.url}) answered HTTP {answer.status} to initialize; check the path of "
+                "the URL (the HTTP+SSE transport of 2024-11-05 is not supported)",
+                server=self.spec.name,
+            )
+        peer = discovery.legacy_peer(answer.result(self.spec.name), self.spec.name)
+        head = self.legacy_head(answer.session)
+        if self.peer is None:
+            head = head.replace(
+                b"Content-Length: ", f"MCP-Protocol-Version: {peer.version}\r\nContent-Length: ".encode()
+            )
+        await self.post(head, jsonrpc.notification("notifications/initialized"), deadline_ns)
+        return answer.session, peer
+
+    async def close_session(self, session: str) -> None:
+        """Tell the server that a session is over; one that does not support it (405) keeps it, and that is its choice."""
+        head = self.legacy_head(session).replace(b"POST ", b"DELETE ", 1)
+        with contextlib.suppress(CrossfadeError, TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                await self.post(head, b"", monotonic_ns() + int(_LINGER_S * 1e9))
+
+    async def renew(self, lost: str | None, deadline_ns: int) -> str | None:
+        """The manager's session after the server has forgotten ``lost``; callers share one handshake."""
+        if self.session != lost:
+            return self.session
+        if self._renewing is None:
+            self._renewing = self.spawn(self._renew(deadline_ns))
+        return await asyncio.shield(self._renewing)
+
+    async def _renew(self, deadline_ns: int) -> str | None:
+        try:
+            self.session, self.peer = await self.open_session(deadline_ns)
+        finally:
+            self._renewing = None
+        return self.session
+
+    # -- Instance
+
+    async def _open(self, conn_id: int) -> HttpConnection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self.spec.start_timeout_ms / 1000):
+                _, conn = await loop.create_connection(lambda: HttpConnection(self, conn_id), self._host, self._port)
+        except (OSError, TimeoutError) as error:
+            why = getattr(error, "strerror", None) or str(error) or "timed out"
+            raise ServerStartError(
+                f"server {self.spec.name!r} cannot be reached at {self.url} ({why}); start it, or fix its url",
+                server=self.spec.name,
+            ) from None
+        return conn
+
+    async def _discover(self) -> Peer:
+        deadline_ns = monotonic_ns() + self.spec.start_timeout_ms * 1_000_000
+        if self.spec.era != "legacy":
+            request_id = self.server.next_id()
+            answer = await self.post(
+                self.modern_head("server/discover", None),
+                jsonrpc.request(request_id, "server/discover", DISCOVER),
+                deadline_ns,
+                expect=request_id,
+            )
+            peer = discovery.modern_peer(answer.answer, self.spec)
+            if peer is not None:
+                return peer
+        try:
+            self.session, peer = await self.open_session(deadline_ns)
+        except ProtocolViolation as error:
+            raise ServerStartError(
+                f"server {self.spec.name!r} ({self.url}) speaks no era of MCP: {error.message}", server=self.spec.name
+            ) from None
+        return peer
+
+    async def stop(self) -> None:
+        if self.session is not None:
+            await self.close_session(self.session)
+            self.session = None
+        self.perform(self.pool.drain(monotonic_ns()))
+        await self.end_tasks()
+        for conn in list(self.conns.values()):
+            conn.close()
+        self.conns.clear()
+
+    def info(self) -> InstanceInfo:
+        return InstanceInfo(
+            index=self.index,
+            state=self.state,
+            circuit=self.breaker.state(monotonic_ns()),
+            era=self.peer.era if self.peer else None,
+            url=self.url,
+            connections=self.pool.open,
+            in_flight=self.pool.in_use,
+            ewma_ns=self.balancer.ewma_ns(self.index),
+        )

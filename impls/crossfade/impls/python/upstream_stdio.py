@@ -1,0 +1,235 @@
+"""Owns a stdio instance: a child process in its own process group, and the conversation over its pipes.
+
+Rules: stderr is always drained into a bounded ring (a full pipe stops a child for good), a line of stdout is bounded, ids are
+ours so that clients cannot collide, and the whole group is gone when the instance is: stdin closed, a wait, SIGTERM, a wait,
+SIGKILL, also if whoever asked was cancelled (stdio "Shutdown" of 2026-07-28).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from time import monotonic_ns
+from typing import Final
+
+import msgspec
+
+from crossfade.impls.api import InstanceInfo, ServerState
+from crossfade.impls.cores import Balancer
+from crossfade.impls.errors import CrossfadeError, ServerError, ServerStartError
+from crossfade.impls.python import discovery, jsonrpc
+from crossfade.impls.python.instance import Instance, Peer, Sessions
+from crossfade.impls.python.jsonrpc import Answer
+from crossfade.impls.python.server import Server
+from crossfade.impls.python.stdio_connection import Reply, StdioConnection
+from crossfade.impls.python.translate import DISCOVER
+
+PROBE_S: Final = 3.0
+"""How long ``server/discover`` may stay unanswered before the handshake of the legacy era is tried as well."""
+_BACKOFF_NS: Final = 100_000_000
+_BACKOFF_MAX_NS: Final = 5_000_000_000
+
+
+class StdioInstance(Instance):
+    """One child at a time; it is started again on the next use after it ended, with backoff when it ends at once."""
+
+    __slots__ = ("_failures", "_not_before_ns", "child", "legacy_only")
+
+    def __init__(self, server: Server, index: int, balancer: Balancer) -> None:
+        super().__init__(server, index, balancer)
+        self.child: StdioConnection | None = None
+        self.legacy_only = server.spec.era == "legacy"
+        self._failures = 0
+        self._not_before_ns = 0
+
+    # -- requests of the manager's own
+
+    async def request(
+        self, method: str, params: bytes, deadline_ns: int, *, name: str | None = None, sessions: Sessions | None = None
+    ) -> bytes:
+        """One request, answered with the JSON of ``result``."""
+        self.begin()
+        started = monotonic_ns()
+        try:
+            conn: StdioConnection = await self.checkout(deadline_ns)
+        except ServerError:
+            self.done(monotonic_ns(), started, False)
+            raise
+        except BaseException:
+            self.abandon(monotonic_ns(), started)
+            raise
+        reply = _FutureReply()
+        request_id = conn.request(method, params, reply, deadline_ns)
+        self.server.wake()
+        try:
+            answer = await reply.future
+        except asyncio.CancelledError:
+            conn.cancel(request_id)
+            raise
+        if answer.error is not msgspec.UNSET:
+            raise jsonrpc.remote_error(answer.error, self.spec.name)
+        return bytes(answer.result) if answer.result is not msgspec.UNSET else b"{}"
+
+    # -- Instance
+
+    async def _open(self, conn_id: int) -> StdioConnection:
+        now = monotonic_ns()
+        if now < self._not_before_ns and self.last_error is not None:
+            raise ServerStartError(
+                f"{self.last_error} (next start in {(self._not_before_ns - now) // 1_000_000} ms)",
+                server=self.spec.name,
+            )
+        try:
+            async with asyncio.timeout(self.spec.start_timeout_ms / 1000):
+                conn = await self._start_child(conn_id)
+        except TimeoutError:
+            error: CrossfadeError = ServerStartError(
+                f"server {self.spec.name!r} ({self.spec.command}) did not answer within {self.spec.start_timeout_ms} ms; "
+                "check that the command is an MCP server, or raise startTimeoutMs",
+                server=self.spec.name,
+            )
+            self._back_off()
+            raise error from None
+        except ServerError:
+            self._back_off()
+            raise
+        self._failures = 0
+        self.recovered()
+        return conn
+
+    def _back_off(self) -> None:
+        wait = min(_BACKOFF_NS << min(self._failures, 10), _BACKOFF_MAX_NS)
+        self._failures += 1
+        self._not_before_ns = monotonic_ns() + wait
+
+    async def _start_child(self, conn_id: int) -> StdioConnection:
+        while True:
+            conn = await self._spawn_child(conn_id)
+            self.child = conn
+            try:
+                self.peer = await self._shake_hands(conn)
+            except ServerError:
+                died = conn.returncode is not None
+                await conn.shutdown(kill=True)
+                # Some legacy servers end on a request before initialize: once more, without asking.
+                if died and not self.legacy_only and self.peer is None and self.spec.era == "auto":
+                    self.legacy_only = True
+                    continue
+                raise
+            except BaseException:
+                conn.kill()
+                raise
+            conn.started()
+            return conn
+
+    async def _spawn_child(self, conn_id: int) -> StdioConnection:
+        spec = self.spec
+        assert spec.command is not None  # noqa: S101  the transport is stdio
+        try:
+            _, conn = await asyncio.get_running_loop().subprocess_exec(
+                lambda: StdioConnection(self, conn_id),
+                spec.command,
+                *spec.args,
+                env={**os.environ, **spec.env},
+                cwd=spec.cwd,
+                start_new_session=True,
+            )
+        except OSError as error:
+            missing = spec.cwd if spec.cwd and error.filename == spec.cwd else spec.command
+            raise ServerStartError(
+                f"server {spec.name!r}: {missing!r} cannot be started ({error.strerror or error}); "
+                "install it, or fix command and cwd",
+                server=spec.name,
+            ) from None
+        return conn
+
+    async def _shake_hands(self, conn: StdioConnection) -> Peer:
+        known = self.peer
+        deadline_ns = monotonic_ns() + self.spec.start_timeout_ms * 1_000_000
+        probe: _FutureReply | None = None
+        if not self.legacy_only and (known is None or known.era == "modern"):
+            probe = _FutureReply()
+            conn.ask("server/discover", DISCOVER, probe, deadline_ns)
+            patience = None if self.spec.era == "modern" else PROBE_S
+            done, _ = await asyncio.wait({probe.future}, timeout=patience)
+            if done:
+                peer = discovery.modern_peer(probe.future.result(), self.spec)
+                if peer is not None:
+                    return peer
+                probe = None
+        handshake = _FutureReply()
+        conn.ask("initialize", discovery.INITIALIZE, handshake, deadline_ns)
+        if probe is not None:  # a slow starter may still turn out to be modern
+            await asyncio.wait({probe.future, handshake.future}, return_when=asyncio.FIRST_COMPLETED)
+            if probe.future.done() and not probe.future.exception():
+                peer = discovery.modern_peer(probe.future.result(), self.spec)
+                if peer is not None:
+                    handshake.abandon()
+                    return peer
+        answer = await handshake.future
+        if answer.error is not msgspec.UNSET:
+            error = jsonrpc.remote_error(answer.error, self.spec.name)
+            raise ServerStartError(
+                f"server {self.spec.name!r} refused initialize: {error.remote_code} {error.message}; update the server",
+                server=self.spec.name,
+            )
+        peer = discovery.legacy_peer(bytes(answer.result or b"{}"), self.spec.name)
+        conn.tell(jsonrpc.notification("notifications/initialized"))
+        return peer
+
+    async def _discover(self) -> Peer:
+        conn: StdioConnection = await self.checkout(monotonic_ns() + self.spec.start_timeout_ms * 1_000_000)
+        self.release(conn, True)
+        assert self.peer is not None  # noqa: S101  an open connection has shaken hands
+        return self.peer
+
+    def ended(self, conn: StdioConnection, error: CrossfadeError) -> None:
+        """The child is gone, or unusable; the next use starts another."""
+        if self.child is conn and self.state is not ServerState.STOPPED and not self.server.draining:
+            self.server.stats.restarts += 1
+            self.failed(error)
+        self.lost(conn.id)
+
+    async def stop(self) -> None:
+        try:
+            self.perform(self.pool.drain(monotonic_ns()))
+            await self.end_tasks()
+            if self.child is not None:
+                await self.child.shutdown()
+        finally:
+            if self.child is not None:
+                self.child.kill()
+            self.conns.clear()
+
+    def info(self) -> InstanceInfo:
+        return InstanceInfo(
+            index=self.index,
+            state=self.state,
+            circuit=self.breaker.state(monotonic_ns()),
+            era=self.peer.era if self.peer else None,
+            pid=self.child.pid if self.child is not None and self.child.returncode is None else None,
+            connections=self.pool.open,
+            in_flight=self.pool.in_use,
+            ewma_ns=self.balancer.ewma_ns(self.index),
+        )
+
+
+class _FutureReply(Reply):
+    """A reply that a coroutine awaits."""
+
+    __slots__ = ("future",)
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def answered(self, answer: Answer) -> None:
+        if not self.future.done():
+            self.future.set_result(answer)
+
+    def failed(self, error: CrossfadeError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def abandon(self) -> None:
+        """Nobody will await it."""
+        self.future.cancel()
