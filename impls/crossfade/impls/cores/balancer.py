@@ -59,17 +59,20 @@ class _Loads:
 
     def finished(self, i: int, now_ns: int, latency_ns: int, ok: bool) -> None:
         """The call ended with an answer or a failure after ``latency_ns``."""
-        if i >= len(self._pending):
+        pending = self._pending
+        if i >= len(pending):
             return
-        if self._pending[i]:
-            self._pending[i] -= 1
+        if pending[i]:
+            pending[i] -= 1
         ewma = self._ewma[i]
-        if not ok:
-            latency_ns = max(latency_ns, 2 * ewma, FAILURE_NS)
-        sample = 1 if latency_ns < 1 else min(latency_ns, MAX_NS)
+        sample = latency_ns if ok else max(latency_ns, 2 * ewma, FAILURE_NS)
+        if not 0 < sample <= MAX_NS:
+            sample = 1 if sample < 1 else MAX_NS
         if sample < ewma:
-            elapsed = max(0, now_ns - self._updated[i])
-            if elapsed < DECAY_NS:
+            elapsed = now_ns - self._updated[i]
+            if elapsed <= 0:
+                sample = ewma
+            elif elapsed < DECAY_NS:
                 sample = ewma - ((ewma - sample) * elapsed >> DECAY_SHIFT)
         self._ewma[i] = sample
         self._updated[i] = now_ns
@@ -123,17 +126,16 @@ class RoundRobin(_Loads):
 class P2C(_Loads):
     """The cheaper of two drawn at random."""
 
-    __slots__ = ("_all", "_indices", "_mask", "_rng")
+    __slots__ = ("_draw", "_indices", "_mask")
 
     def __init__(self, n: int, seed: int) -> None:
         super().__init__(n)
-        self._rng = SplitMix64(seed)
-        self._all = self._mask = (1 << n) - 1
+        self._draw = SplitMix64(seed).next_u64
+        self._mask = (1 << n) - 1
         self._indices = list(range(n))
 
     def pick(self, now_ns: int, usable: int) -> int:
         """The cheaper of two usable instances, or -1. Draws one number, none if fewer than two are usable."""
-        usable &= self._all
         if usable != self._mask:
             self._mask = usable
             self._indices = [i for i in range(len(self._pending)) if usable >> i & 1]
@@ -141,7 +143,7 @@ class P2C(_Loads):
         n = len(indices)
         if n < 2:
             return indices[0] if n else -1
-        drawn = self._rng.next_u64()
+        drawn = self._draw()
         first = (drawn >> 32) * n >> 32
         second = (drawn & 0xFFFFFFFF) * (n - 1) >> 32
         a = indices[first]
@@ -150,7 +152,8 @@ class P2C(_Loads):
 
     def _cost(self, i: int, now_ns: int) -> int:
         ewma = self._ewma[i]
-        if pending := self._pending[i]:
+        pending = self._pending[i]
+        if pending:
             return ewma * (pending + 1) if ewma else UNKNOWN + pending
         elapsed = now_ns - self._updated[i]
         if elapsed <= 0:
@@ -160,5 +163,5 @@ class P2C(_Loads):
     def resize(self, n: int) -> None:
         """Keep the first n instances; new ones start unmeasured. The random stream goes on."""
         self._resize(n)
-        self._all = self._mask = (1 << n) - 1
+        self._mask = (1 << n) - 1
         self._indices = list(range(n))

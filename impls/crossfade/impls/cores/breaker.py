@@ -143,14 +143,17 @@ class Breaker:
             if not self._enabled or (self._tripped_at and now_ns - duration_ns < self._tripped_at):
                 return
             ring = self._ring
-            if len(ring) == self._window:
-                self._drop_oldest()
+            if len(ring) == self._window and (oldest := ring.popleft()) & 3:
+                self._uncount(oldest)
             if self._window_ns:
                 while ring and now_ns - (ring[0] >> 2) >= self._window_ns:
-                    self._drop_oldest()
-            ring.append(now_ns << 2 | slow << 1 | (not ok))
-            self._slow += slow
-            self._failures += not ok
+                    self._uncount(ring.popleft())
+            if ok and not slow:
+                ring.append(now_ns << 2)
+            else:
+                ring.append(now_ns << 2 | slow << 1 | (not ok))
+                self._slow += slow
+                self._failures += not ok
             if (self._failures or self._slow) and self._over_limit():
                 self._move(_TRIPPED, now_ns)
         elif self._state == _HALF_OPEN and max(0, now_ns - duration_ns) >= self._tripped_at:
@@ -185,8 +188,7 @@ class Breaker:
             or (self._slow_call_ns > 0 and self._slow * 1000 >= self._slow_per_mille * calls)
         )
 
-    def _drop_oldest(self) -> None:
-        verdict = self._ring.popleft()
+    def _uncount(self, verdict: int) -> None:
         self._failures -= verdict & 1
         self._slow -= verdict >> 1 & 1
 

@@ -12,7 +12,7 @@ fn shared_breaker(criterion: &mut Criterion) {
     let breaker = SharedBreaker::new(BreakerConfig::default());
     let mut now_ns = 0;
     criterion.bench_function("shared_breaker/admit", |bencher| {
-        bencher.iter(|| breaker.admit(black_box(1)))
+        bencher.iter(|| breaker.admit(black_box(1)));
     });
     criterion.bench_function("shared_breaker/record", |bencher| {
         bencher.iter(|| {
