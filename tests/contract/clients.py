@@ -115,6 +115,7 @@ class LegacyClient(Client):
         result = await self.result("initialize", params)
         assert self.last is not None
         self.session = self.last.headers.get("mcp-session-id")
+        self.version = result["protocolVersion"]
         accepted = await self.notify("notifications/initialized")
         assert accepted.status == 202
         return result

@@ -119,8 +119,12 @@ class Connection:
         return body
 
     async def is_closed_by_peer(self) -> bool:
-        """Reads to the end: True once the gateway has closed."""
+        """Reads what is left: True once the gateway has closed, False if it has not within five seconds."""
         try:
-            return await self.reader.read() == b""
+            async with asyncio.timeout(5):
+                await self.reader.read()
+        except TimeoutError:
+            return False
         except OSError:
             return True
+        return True

@@ -107,7 +107,7 @@ async def test_cancelled_calls_and_waiters_give_every_slot_back(
     pool = PoolSpec(max_connections=3, stdio_streams=3, acquire_timeout_ms=4000)
     breaker = BreakerSpec(enabled=False)
     async with manager_of(variant, spec_of(transport, pool=pool, breaker=breaker)) as manager:
-        chance = random.Random(11)  # noqa: S311 -- repeatable, not secret
+        chance = random.Random(11)
         calls = [asyncio.create_task(manager.call_tool("fix__sleep", {"ms": 30})) for _ in range(30)]
         for call in chance.sample(calls, 25):
             await asyncio.sleep(chance.random() * 0.004)  # spread over connect, queue, write and wait

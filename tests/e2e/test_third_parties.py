@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp_types import PromptReference, ResourceTemplateReference
-from tests.e2e.conftest import CROSSFADE
+from tests.e2e.kit import CROSSFADE
 
 MODES = ["auto", "2026-07-28", "legacy"]
 SERVERS = ["every", "web"]
