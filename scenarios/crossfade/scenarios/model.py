@@ -180,7 +180,8 @@ class Scenario(_Table, frozen=True):
 
     def canonical(self, profile: Profile) -> dict[str, Any]:
         """What ran, as plain data: every default written out, and of the profiles only the one that was used."""
-        body: dict[str, Any] = msgspec.to_builtins(self)
+        # Through JSON: tuples become lists, as they will be when the results are read again.
+        body: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         body["profile"] = {"name": profile, **body.pop("profiles")[profile]}
         return body
 

@@ -1,0 +1,171 @@
+"""The command line: help for everything, exit codes that are a contract, and no traceback for users."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.fabricated import make_results
+
+from crossfade.harness.cli import main
+from crossfade.harness.samples import Results
+from crossfade.harness.store import Store
+
+COMMANDS = [
+    "run",
+    "report",
+    "compare",
+    "gate",
+    "selftest",
+    "doctor",
+    "parity",
+    "serve",
+    "call",
+    "tools",
+    "servers",
+    "status",
+    "list",
+]
+
+
+def save(root: Path, results: Results) -> str:
+    store = Store(root, results.id)
+    store.save(results)
+    return str(store.folder)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_that_explains_its_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert f"crossfade {command}" in capsys.readouterr().out
+
+
+def test_the_overview_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(re.search(rf"^    {command} ", said, re.M) for command in COMMANDS)
+    assert "exit codes" in said
+
+
+USAGE = [
+    [],
+    ["nonsense"],
+    ["gate", "only-one"],
+    ["gate", "a", "b", "--threshold", "much"],
+    ["run", "--profile", "slow"],
+    ["run", "--rounds", "1"],
+    ["run", "--seed", "-1"],
+    ["run", "no-such-scenario"],
+    ["run", "gateway-echo", "--limits", "apache"],
+    ["serve", "--config", "x.json", "--port", "70000"],
+    ["call", "up__echo", "--config", "CONFIG", "--arg", "novalue"],
+]
+
+
+@pytest.mark.parametrize("arguments", USAGE, ids=" ".join)
+def test_a_usage_error_is_64_and_never_the_gates_inconclusive(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text('{"mcpServers": {}}')
+    assert main([str(config) if a == "CONFIG" else a for a in arguments]) == 64
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    assert captured.err.strip()
+
+
+def test_an_unknown_variant_is_unavailable_and_names_the_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "gateway-echo", "--impl", "go"]) == 69
+    assert "choose one of python, rust" in capsys.readouterr().err
+
+
+def test_a_missing_variant_that_was_asked_for_is_an_error_and_no_substitute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("crossfade.harness.cli.run.missing", lambda name: f"variant {name!r} is not installed; do")
+    assert main(["run", "gateway-echo", "--impl", "rust"]) == 69
+    assert "'rust' is not installed" in capsys.readouterr().err
+
+
+BROKEN_CONFIGS = {
+    "missing": (None, "cannot be read"),
+    "not JSON": ("{", "not valid JSON"),
+    "unknown key": ('{"mcpServers": {"a": {"command": "x", "colour": 1}}}', "colour"),
+    "neither command nor url": ('{"mcpServers": {"a": {}}}', "command"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), BROKEN_CONFIGS.values(), ids=BROKEN_CONFIGS.keys())
+@pytest.mark.parametrize("command", ["serve", "tools", "servers", "status"])
+def test_a_broken_configuration_is_one_sentence(
+    command: str, text: str | None, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mcp.json"
+    if text is not None:
+        path.write_text(text)
+    assert main([command, "--config", str(path)]) == 65
+    said = capsys.readouterr().err
+    assert str(path) in said
+    assert says in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_gate_prints_a_table_and_exits_with_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = save(tmp_path, make_results(1, flaws=False))
+    slow = save(tmp_path, make_results(2, flaws=False, faster=0.5))
+    assert main(["gate", base, slow]) == 1
+    assert "regressed" in capsys.readouterr().out
+    assert main(["gate", base, base, "--threshold", "30%"]) == 0
+    assert main(["gate", base, slow, "--json"]) == 1
+    capsys_out = capsys.readouterr().out
+    assert json.loads(capsys_out[capsys_out.index("{") :])["outcome"] == "regressed"
+
+
+def test_gate_on_broken_input_is_65(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = Path(save(tmp_path, make_results(1)))
+    (base / "results.json").write_bytes((base / "results.json").read_bytes()[:1000])
+    assert main(["gate", str(base), str(base)]) == 65
+    assert "cut short" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("style", ["table", "markdown", "json"])
+def test_compare_prints_and_judges_nothing(style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = save(tmp_path, make_results(1, flaws=False))
+    slow = save(tmp_path, make_results(2, flaws=False, faster=0.5))
+    assert main(["compare", base, slow, "--format", style]) == 0
+    said = capsys.readouterr().out
+    assert "gateway-echo" in said
+    assert said.startswith("| ") == (style == "markdown")
+
+
+def test_lists_are_for_people_and_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "scenarios"]) == 0
+    assert "rate-sweep" in capsys.readouterr().out
+    assert main(["list", "scenarios", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 9
+    assert main(["list", "impls", "--json"]) == 0
+    assert [i["name"] for i in json.loads(capsys.readouterr().out)] == ["python", "rust"]
+
+
+def test_resuming_a_complete_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = save(tmp_path, make_results(1))
+    assert main(["run", "--resume", folder]) == 64
+    assert "is complete" in capsys.readouterr().err
+
+
+def test_resuming_on_another_scenario_text_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = save(tmp_path, msgspec.structs.replace(make_results(1), complete=False))
+    assert main(["run", "--resume", folder]) == 64
+    assert "has changed" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_gets_no_complaint() -> None:
+    command = f"{sys.executable} -m crossfade.harness.cli list scenarios | true"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
