@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from scipy import stats as oracle
+from scipy import stats as oracle  # type: ignore[import-untyped]
 from tests.fabricated import SLOPE_KIB, encode_hdr, make_ops_only, make_results
 
 from crossfade.harness.stats import (

@@ -58,8 +58,8 @@ async def hold(manager: Manager, order: Order) -> None:
     arguments = msgspec.Raw(msgspec.json.encode({"ms": order["hold_ms"]}))
     calls = [asyncio.ensure_future(manager.call_tool(tool, arguments, timeout_s=60)) for _ in range(n)]
     server = tool.partition("__")[0]
-    # The upstream answers after hold_ms; connections must all be there well before that.
-    for _ in range(order["hold_ms"] // 20):
+    # The upstream answers after hold_ms; connections must be there well before, so that memory is read while they wait.
+    for _ in range(int(order["hold_ms"] * 0.07)):
         await asyncio.sleep(0.01)
         if _connections(manager, server) >= n:
             break

@@ -61,8 +61,8 @@ def exit_code(error: HarnessError | ScenarioError | CrossfadeError) -> int:
             return EX_DATA
         case VariantUnavailable():
             return EX_UNAVAILABLE
-        case _:
-            return EX_SOFTWARE
+        case CrossfadeError():
+            return EX_USAGE if error.blame in ("caller", "config") else EX_SOFTWARE
 
 
 def complain(text: str, code: int) -> int:

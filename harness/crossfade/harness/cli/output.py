@@ -28,10 +28,10 @@ def dump(value: object) -> None:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: bool = False) -> str:
-    """Columns padded to their widest cell; numbers (every column but the first two) to the right."""
+    """Columns padded to their widest cell; columns of numbers to the right."""
     cells = [list(head), *[list(r) for r in rows]]
     widths = [max(len(r[i]) for r in cells) for i in range(len(head))]
-    left = {0, 1}
+    left = {i for i in range(len(head)) if not all(r[i][:1].isdigit() for r in rows if r[i])}
 
     def line(row: Sequence[str]) -> str:
         padded = [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]

@@ -133,13 +133,13 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 def fleet_config(scenario: Scenario, generator: str) -> dict[str, Any]:
     """The fleet's configuration line."""
     upstream = scenario.upstream
+    latency = {"distribution": upstream.latency, "ms": upstream.latency_ms} if upstream.latency_ms else None
     return {
-        "port": 0,
         "era": upstream.era,
-        "latency": upstream.latency,
-        "latency_ms": upstream.latency_ms,
+        "latency": latency,
         "error_rate": upstream.error_per_mille / 1000,
-        "implementation": generator,
+        "error_kind": "tool",
+        "generator": generator,
     }
 
 
