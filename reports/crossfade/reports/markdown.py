@@ -36,7 +36,7 @@ def of_page(page: Page) -> str:
     for found in page.verdicts:
         lines += [*_table(found), ""]
     lost = sum(len(fault.voided) for fault in page.faults)
-    errors = sum(count for fault in page.faults for _, count in fault.errors)
+    errors = sum(fault.failed for fault in page.faults)
     wrong = sum(fault.mismatches for fault in page.faults)
     lines.append(
         f"{plural(lost, 'lost block')}, {plural(errors, 'failed request')}, {plural(wrong, 'wrong answer')}. "

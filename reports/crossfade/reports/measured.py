@@ -44,7 +44,7 @@ class Cast:
         spare = 0
         for record in results.variants:
             if record.kind == "limit":
-                look = ("limit", "s")
+                look = ("limit", "s" if record.name == "nginx" else "^")
             elif record.name in _KNOWN:
                 look = _KNOWN[record.name]
             else:
@@ -104,11 +104,11 @@ def faults(results: Results, cast: Cast) -> tuple[Fault, ...]:
         for variant in record.variants:
             blocks = results.of(record.name, variant, only_ok=False)
             if blocks:
-                rows.append(_fault(record.name, cast[variant], blocks))
+                rows.append(_fault(record, cast[variant], blocks))
     return tuple(rows)
 
 
-def _fault(scenario: str, who: Series, blocks: list[Block]) -> Fault:
+def _fault(record: ScenarioRecord, who: Series, blocks: list[Block]) -> Fault:
     points = [point for block in blocks for point in block.points]
     errors: dict[str, int] = {}
     for source in (*(p.errors for p in points), *(b.errors for b in blocks if not b.points)):
@@ -116,8 +116,9 @@ def _fault(scenario: str, who: Series, blocks: list[Block]) -> Fault:
             if count:
                 errors[plain(kind)] = errors.get(plain(kind), 0) + count
     return Fault(
-        scenario=plain(scenario),
+        scenario=plain(record.name),
         who=who,
+        provoked=record.kind == "faults",
         blocks=len(blocks),
         sent=sum(p.sent for p in points),
         completed=sum(p.completed for p in points),

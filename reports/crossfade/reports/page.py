@@ -111,10 +111,17 @@ class Fault:
     mismatches: int
     missed_sends: int
     voided: tuple[str, ...]
+    provoked: bool = False
+    """The scenario breaks things on purpose: errors are its measurement."""
+
+    @property
+    def failed(self) -> int:
+        """Requests that failed though nothing was done to them."""
+        return 0 if self.provoked else sum(count for _, count in self.errors)
 
     @property
     def clean(self) -> bool:
-        return not (self.errors or self.mismatches or self.voided)
+        return not (self.failed or self.mismatches or self.voided)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def grouped(rows: Iterable[Verdict], attribute: str) -> list[tuple[str, list[Ver
 
 def tick(value: float) -> str:
     """0.5, 1, 20 on an axis of factors."""
-    return f"{value:g}\u00d7" if value >= 1 else f"{value:.2g}\u00d7"
+    return f"{value:.2g}\u00d7" if value < 100 else f"{value:g}\u00d7"
 
 
 def quantity(value: float, unit: str) -> str:
@@ -122,7 +122,8 @@ def faults_table(faults: Sequence[Fault]) -> Table:
                 fault.who.name,
                 f"{fault.sent:,}",
                 f"{fault.completed:,}",
-                ", ".join(f"{count:,} {kind}" for kind, count in fault.errors) or "none",
+                (", ".join(f"{count:,} {kind}" for kind, count in fault.errors) or "none")
+                + (", provoked" if fault.errors and fault.provoked else ""),
                 f"{fault.mismatches:,}" if fault.mismatches else "none",
                 f"{fault.missed_sends:,}" if fault.missed_sends else "none",
                 f"{len(fault.voided)} of {fault.blocks}: {'; '.join(fault.voided)}"

@@ -9,10 +9,16 @@ from __future__ import annotations
 from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import Analysis, Comparison
 from crossfade.reports.measured import Cast, summary
-from crossfade.reports.page import KeyFigure
-from crossfade.reports.words import THIN, digits, joined, percent, plain, plural, rate, times
+from crossfade.reports.page import KeyFigure, Word
+from crossfade.reports.words import THIN, digits, joined, lowered, percent, plain, plural, rate, times
 
 _KINDS = ("throughput", "calls", "sweep", "memory_clients", "memory_upstreams", "ops", "faults")
+_TALLY: tuple[tuple[Word, str], ...] = (
+    ("better", "better"),
+    ("worse", "worse"),
+    ("equal", "equal within the threshold"),
+    ("inconclusive", "undecided"),
+)
 
 
 def headline(results: Results, analysis: Analysis, cast: Cast) -> str:
@@ -54,30 +60,23 @@ def standfirst(results: Results, analysis: Analysis) -> tuple[str, ...]:
     lines = []
     lead = lead_comparison(results, analysis)
     if lead is not None:
-        low_high = (
-            f"the 95{THIN}% interval runs from {times(lead.low)} to {times(lead.high)}"
-            if lead.low and lead.high
-            else ""
+        record = results.scenario(lead.scenario)
+        ends = (
+            f"95{THIN}% interval {times(lead.low)} to {times(lead.high)}" if lead.low and lead.high else "no interval"
         )
         lines.append(
-            f"The headline is {plain(lead.scenario)}: {plural(lead.rounds, 'paired round')}, "
-            f"{METRICS[lead.metric].title.lower()} "
-            f"ratio {times(lead.ratio)}" + (f"; {low_high}." if low_high else ", and one round leaves no interval.")
+            f"That is {plain(lead.scenario)} (\u201c{plain(record.title.replace('`', ''))}\u201d): "
+            f"{lowered(METRICS[lead.metric].title)} ratio {times(lead.ratio)}, {ends}, "
+            f"from {plural(lead.rounds, 'paired round')}."
         )
     for candidate in results.candidates:
-        words = [_word(c) for c in analysis.verdicts if c.candidate == candidate]
-        if words:
-            counts = [
-                f"{label} in {words.count(word)}"
-                for word, label in (
-                    ("better", "better"),
-                    ("worse", "worse"),
-                    ("equal", "equal within the threshold"),
-                    ("inconclusive", "undecided"),
-                )
-                if words.count(word)
-            ]
-            lines.append(f"Over {plural(len(words), 'comparison')} {plain(candidate)} is {joined(counts)}.")
+        found = [word(c) for c in analysis.verdicts if c.candidate == candidate]
+        counts = [f"{label} in {found.count(name)}" for name, label in _TALLY if name in found]
+        if len(counts) == 1:
+            only = "the one comparison" if len(found) == 1 else f"all {len(found)} comparisons"
+            lines.append(f"In {only} {plain(candidate)} is {counts[0].rpartition(' in ')[0]}.")
+        elif counts:
+            lines.append(f"Over {len(found)} comparisons {plain(candidate)} is {joined(counts)}.")
     lines.append(_errors(results, analysis))
     return tuple(line for line in lines if line)
 
@@ -148,11 +147,12 @@ def _alone(results: Results, analysis: Analysis, cast: Cast) -> str:
 
 def _any_metric(lead: Comparison) -> str:
     metric = METRICS[lead.metric]
-    name = f"{metric.title[0].lower()}{metric.title[1:]}"
+    name = lowered(metric.title)
     who, other = plain(lead.candidate), plain(lead.baseline)
     if lead.verdict in ("better", "worse"):
-        where = f"in {name} on {plain(lead.scenario)}"
-        return f"{who} is {lead.verdict} than {other} {where}: {times(lead.ratio)} times its value."
+        gain = lead.ratio if metric.better == "higher" else 1 / lead.ratio
+        ahead, behind = (who, other) if lead.verdict == "better" else (other, who)
+        return f"{ahead} is {times(max(gain, 1 / gain))} times better than {behind} in {name} ({plain(lead.scenario)})."
     return f"On {plain(lead.scenario)}, {who} and {other} {_undecided(lead)} in {name}."
 
 
@@ -173,7 +173,9 @@ def _undecided(comparison: Comparison) -> str:
     return "cannot be told apart yet"
 
 
-def _word(comparison: Comparison) -> str:
+def word(comparison: Comparison) -> Word:
+    """The verdict as the page says it: an undecided comparison that is shown to be within the threshold is
+    ``equal``."""
     if comparison.verdict in (None, "inconclusive"):
         return "equal" if comparison.equivalent else "inconclusive"
     return comparison.verdict

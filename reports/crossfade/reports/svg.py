@@ -15,6 +15,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -45,6 +46,7 @@ RC: dict[str, Any] = {
     "figure.facecolor": "none",
     "grid.color": INK["rule"],
     "grid.linewidth": 0.8,
+    "axes.prop_cycle": cycler(color=[INK["ink"]]),  # what forgets its colour is seen, and is a variable
     "text.color": INK["ink"],
     "xtick.color": INK["soft"],
     "ytick.color": INK["soft"],

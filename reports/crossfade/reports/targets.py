@@ -12,7 +12,7 @@ from typing import Literal
 from crossfade.harness.samples import METRICS
 from crossfade.harness.stats import Analysis
 from crossfade.reports.page import Goal
-from crossfade.reports.words import digits, rate
+from crossfade.reports.words import digits, lowered, rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _goal(analysis: Analysis, target: Target) -> Goal:
     higher: Literal["at least", "at most"] = "at least" if metric.better == "higher" else "at most"
     unit = f"of {target.against}" if target.against else metric.unit
     shown = rate if metric.unit == "requests/s" and target.against is None else digits
-    text = f"{target.variant}: {metric.title[0].lower()}{metric.title[1:]}, {target.scenario}"
+    text = f"{target.variant}: {lowered(metric.title)}, {target.scenario}"
     asked = f"{higher} {shown(target.value) if target.value >= 100 else f'{target.value:g}'} {unit}"
     measured = _measured(analysis, target)
     if measured is None:

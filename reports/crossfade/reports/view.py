@@ -12,11 +12,37 @@ from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import Analysis, Comparison, analyse
 from crossfade.reports import facts, measured, story
 from crossfade.reports.measured import Cast, summary
-from crossfade.reports.page import Estimate, Page, Verdict, VerdictTable, Word
+from crossfade.reports.page import Estimate, Page, Verdict, VerdictTable
 from crossfade.reports.targets import goals
 from crossfade.reports.words import joined, plain, plural
 
-_STEPS = (1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
+_STEPS = (
+    1,
+    10,
+    0.1,
+    2,
+    0.5,
+    5,
+    0.2,
+    3,
+    1 / 3,
+    20,
+    0.05,
+    50,
+    0.02,
+    100,
+    0.01,
+    1000,
+    0.001,
+    1.5,
+    0.67,
+    1.2,
+    0.8,
+    1.1,
+    0.9,
+)
+"""Ticks of the forest's axis, the most welcome first."""
+_GAP = 0.12
 
 
 def view(results: Results, *, raw: str = "results.json") -> Page:
@@ -75,20 +101,12 @@ def verdict(comparison: Comparison, analysis: Analysis, *, judged: bool = True) 
         baseline=means[0],
         candidate=means[1],
         gain=turned,
-        word=word(comparison) if judged else None,
+        word=story.word(comparison) if judged else None,
         higher_is_better=higher,
         threshold=comparison.threshold,
         pairs=comparison.rounds,
         pairs_needed=comparison.more_rounds,
     )
-
-
-def word(comparison: Comparison) -> Word:
-    """The verdict as the page says it: an undecided comparison that is shown to be within the threshold is
-    ``equal``."""
-    if comparison.verdict in (None, "inconclusive"):
-        return "equal" if comparison.equivalent else "inconclusive"
-    return comparison.verdict
 
 
 def _table(results: Results, analysis: Analysis, cast: Cast, candidate: str) -> VerdictTable | None:
@@ -112,12 +130,12 @@ def _extent(row: Verdict) -> tuple[float, ...]:
 def scale(values: list[float]) -> tuple[float, float, tuple[float, ...]]:
     """A logarithmic axis around 1 that holds all values, and its labelled ticks."""
     low, high = min([*values, 1 / 1.25]) / 1.06, max([*values, 1.25]) * 1.06
-    steps = [1 / s for s in reversed(_STEPS[1:])] + list(_STEPS)
-    inside = [s for s in steps if low <= s <= high]
-    while len(inside) > 6:
-        rest = [s for s in inside if s != 1]
-        inside = sorted([1, *rest[1::2]]) if len(rest) > 1 else [1]
-    return low, high, tuple(inside)
+    span = math.log(high / low)
+    ticks: list[float] = []
+    for step in _STEPS:
+        if low <= step <= high and all(abs(math.log(step / tick)) >= _GAP * span for tick in ticks):
+            ticks.append(step)
+    return low, high, tuple(sorted(ticks))
 
 
 def _title(results: Results) -> str:

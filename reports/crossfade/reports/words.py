@@ -71,6 +71,11 @@ def span(low: float, high: float) -> str:
     return f"{number if last.endswith(THIN + unit) else first} to {last}"
 
 
+def lowered(title: str) -> str:
+    """A title within a sentence: Throughput -> throughput, but CPU stays CPU."""
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
+
+
 def joined(words: list[str]) -> str:
     """a; a and b; a, b and c."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""

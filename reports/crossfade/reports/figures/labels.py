@@ -22,3 +22,8 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
         placed[i] = min(placed[i], ceiling)
         ceiling = placed[i] - gap
     return placed
+
+
+def short(name: str, room: int = 11) -> str:
+    """A name that fits beside a drawing; the tables and captions have it in full."""
+    return name if len(name) <= room else name[: room - 1] + "\u2026"

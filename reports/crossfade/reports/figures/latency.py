@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from crossfade.reports import words
 from crossfade.reports.figures import is_narrow
-from crossfade.reports.figures.labels import spread
+from crossfade.reports.figures.labels import short, spread
 from crossfade.reports.page import RateCurve, Series, Sweep, Tails
 from crossfade.reports.svg import INK, Sheet
 
@@ -63,8 +63,8 @@ def _curve(axes: Axes, curve: RateCurve) -> None:
     axes.plot(x, p99, color=ink, linewidth=1.6 if curve.who.limit else 2.4, dashes=dash)
     for point, y in zip(curve.points, p99, strict=True):
         axes.plot(
-            [point.rate], [y], marker=curve.who.marker, markersize=6.5, markeredgecolor=ink, markeredgewidth=1.5,
-            markerfacecolor=ink if point.held else INK["paper"], clip_on=False,
+            [point.rate], [y], linestyle="none", marker=curve.who.marker, markersize=6.5, markeredgecolor=ink,
+            markeredgewidth=1.5, markerfacecolor=ink if point.held else INK["paper"], clip_on=False,
         )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def _knee(axes: Axes, curve: RateCurve, knee: float, objective_ms: float, *, tie
     axes.plot([knee] * 2, [foot, start], transform=across, color=ink, linewidth=1.3, dashes=(1.5, 2), clip_on=False)
     right = _share(axes, knee) > 0.5
     axes.annotate(
-        f"{curve.who.name} {'holds at least' if curve.beyond else 'holds'} {words.rate(knee)}/s",
+        f"{short(curve.who.name)} {'holds at least' if curve.beyond else 'holds'} {words.rate(knee)}/s",
         (knee, foot), xycoords=across, xytext=(-6 if right else 6, 0), textcoords="offset points",
         ha="right" if right else "left", color=ink, fontweight="normal" if curve.who.limit else "bold",
         fontsize=12.5, annotation_clip=False,
@@ -124,14 +124,14 @@ def plot_tails(tails: Tails, width: float) -> Sheet:
             value = next((ms for p, ms in points if p == percentile), None)
             if value is not None:
                 axes.plot(
-                    [_nines(percentile)], [value], marker=tail.who.marker, markersize=6, color=ink, clip_on=False,
-                    markeredgecolor=INK["paper"], markeredgewidth=0.8,
+                    [_nines(percentile)], [value], linestyle="none", marker=tail.who.marker, markersize=6, color=ink,
+                    clip_on=False, markeredgecolor=INK["paper"], markeredgewidth=0.8,
                 )  # fmt: skip
         last = points[-1]
         if tail.too_few:
             axes.plot(
-                [_nines(last[0])], [last[1]], marker="o", markersize=10, markerfacecolor="none", markeredgecolor=ink,
-                markeredgewidth=1.4, clip_on=False,
+                [_nines(last[0])], [last[1]], linestyle="none", marker="o", markersize=10,
+                markerfacecolor="none", markeredgecolor=ink, markeredgewidth=1.4, clip_on=False,
             )  # fmt: skip
         ends.append((tail.who, _nines(last[0]), last[1]))
     _ends(axes, ends)
@@ -178,7 +178,7 @@ def _ends(axes: Axes, ends: Sequence[tuple[Series, float, float]]) -> None:
     wanted = [(math.log(y) - low) / (high - low) * height for _, _, y in ends]
     for (who, x, _), at, y in zip(ends, spread(wanted, 15, 4, height - 4), wanted, strict=True):
         axes.annotate(
-            who.name, (x, y / height), xycoords=("data", "axes fraction"), xytext=(10, at - y),
+            short(who.name), (x, y / height), xycoords=("data", "axes fraction"), xytext=(10, at - y),
             textcoords="offset points", va="center_baseline", color=INK["soft" if who.limit else who.ink],
             fontweight="normal" if who.limit else "bold", fontsize=12.5, annotation_clip=False,
         )  # fmt: skip

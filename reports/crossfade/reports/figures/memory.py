@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from crossfade.reports import words
 from crossfade.reports.figures import is_narrow
-from crossfade.reports.figures.labels import spread
+from crossfade.reports.figures.labels import short, spread
 from crossfade.reports.page import Fit, Ladder
 from crossfade.reports.svg import INK, Sheet
 
@@ -88,8 +88,8 @@ def _slopes(sheet: Sheet, fits: Sequence[Fit], box: tuple[float, float, float, f
         if fit.slope.low is not None and fit.slope.high is not None:
             axes.plot([fit.slope.low, fit.slope.high], [y, y], color=ink, linewidth=3.2, solid_capstyle="round")
         axes.plot(
-            [fit.slope.value], [y], marker=fit.who.marker, markersize=8, markerfacecolor=ink, clip_on=False,
-            markeredgecolor=INK["paper"], markeredgewidth=1,
+            [fit.slope.value], [y], linestyle="none", marker=fit.who.marker, markersize=8, markerfacecolor=ink,
+            clip_on=False, markeredgecolor=INK["paper"], markeredgewidth=1,
         )  # fmt: skip
         axes.annotate(
             f"{name(fit)}  {words.digits(fit.slope.value)}", (0, y), xycoords=("axes fraction", "data"),
@@ -100,4 +100,4 @@ def _slopes(sheet: Sheet, fits: Sequence[Fit], box: tuple[float, float, float, f
 
 def name(fit: Fit) -> str:
     """The variant, and whether its connections had a call in flight."""
-    return fit.who.name if fit.state == "idle" else f"{fit.who.name}, busy"
+    return short(fit.who.name) if fit.state == "idle" else f"{short(fit.who.name)}, busy"

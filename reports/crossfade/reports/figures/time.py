@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from crossfade.reports import words
 from crossfade.reports.figures import is_narrow
+from crossfade.reports.figures.labels import short
 from crossfade.reports.page import Crash, Traces
 from crossfade.reports.svg import INK, Sheet
 
@@ -59,7 +60,7 @@ def _answers(
             block.t_s, block.completed_per_s, where="mid", color=ink, linewidth=1.5, alpha=1 if index == 0 else 0.4
         )
     name_at = (left, top - 18) if narrow else (0.0, top + 14)
-    sheet.text(*name_at, crash.who.name, color=ink, fontweight="bold", fontsize=13)
+    sheet.text(*name_at, short(crash.who.name), color=ink, fontweight="bold", fontsize=13)
     peak = f"{words.rate(most)} answers/s"
     if narrow:
         sheet.text(left + width, top - 18, f"top of scale {peak}", color=INK["soft"], fontsize=11, ha="right")
@@ -104,7 +105,7 @@ def plot_traces(traces: Sequence[Traces], width: float) -> Sheet:
     sheet = Sheet(width, sum(30 + (heading + tall + 14) * count for count in rows.values()))
     top = 0.0
     for scenario, found in groups.items():
-        sheet.text(0, top + 16, scenario, fontweight="bold", fontsize=13)
+        sheet.text(0, top + 16, short(scenario, 40), fontweight="bold", fontsize=13)
         top += 24
         for index, trace in enumerate(found):
             row, column = divmod(index, columns)
@@ -118,7 +119,7 @@ def _trace(sheet: Sheet, traces: Traces, box: tuple[float, float, float, float])
     ink = INK[traces.who.ink]
     most = max((v for block in traces.blocks for v in block.per_s), default=1.0) or 1.0
     sheet.text(
-        left, top - 18, traces.who.name, color=INK["soft" if traces.who.limit else traces.who.ink], fontsize=12.5
+        left, top - 18, short(traces.who.name), color=INK["soft" if traces.who.limit else traces.who.ink], fontsize=12.5
     )
     shapes: dict[str, int] = {}
     for block in traces.blocks:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from crossfade.reports import words
 from crossfade.reports.figures import is_narrow
+from crossfade.reports.figures.labels import short
 from crossfade.reports.page import Bar, Work
 from crossfade.reports.svg import INK, Sheet
 
@@ -80,8 +81,8 @@ def _panel(
         )  # fmt: skip
         if named:
             axes.annotate(
-                bar.who.name, (0, y), xytext=(-9, 0), textcoords="offset points", ha="right", va="center_baseline",
-                color=ink, fontsize=12.5, annotation_clip=False,
+                short(bar.who.name), (0, y), xytext=(-9, 0), textcoords="offset points", ha="right",
+                va="center_baseline", color=ink, fontsize=12.5, annotation_clip=False,
             )  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def _limit(axes: Axes, bar: Bar, value: str, *, rows: float, rise: float, most: 
     )  # fmt: skip
     right = bar.value > most * 0.4
     axes.annotate(
-        f"{bar.who.name} {value}", (bar.value, 1 + (rise - 10) / rows), xycoords=("data", "axes fraction"),
+        f"{short(bar.who.name)} {value}", (bar.value, 1 + (rise - 10) / rows), xycoords=("data", "axes fraction"),
         xytext=(-5 if right else 5, 0), textcoords="offset points", ha="right" if right else "left",
         color=INK["soft"], fontsize=11.5, annotation_clip=False,
     )  # fmt: skip

@@ -1,0 +1,141 @@
+"""The page in a real browser: it says nothing on the console, asks for nothing, and every figure can be seen and
+read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crossfade.reports import render
+
+from . import build
+from .browser import Browser, browser
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(os.environ.get("CROSSFADE_NO_BROWSER") == "1", reason="CROSSFADE_NO_BROWSER=1: no browser here"),
+]
+
+SCREENS = [(360, False), (360, True), (768, False), (1280, False), (1280, True)]
+
+FIGURES = """
+return [...document.querySelectorAll('figure, .plot')].map(figure => {
+  const drawn = figure.matches('.plot') ? [figure] : [...figure.querySelectorAll('svg.fig')];
+  const seen = drawn.map(d => d.getBoundingClientRect()).filter(box => box.width > 0 && box.height > 0);
+  return {name: figure.id || 'plot', seen: seen.length, width: seen[0]?.width ?? 0, height: seen[0]?.height ?? 0};
+})
+"""
+
+TEXT = """
+return [...document.querySelectorAll('svg.fig text')].filter(t => t.getClientRects().length).map(t => {
+  const svg = t.ownerSVGElement, box = t.getBoundingClientRect(), frame = svg.getBoundingClientRect();
+  const scale = frame.width / svg.viewBox.baseVal.width;
+  return {words: t.textContent, size: parseFloat(getComputedStyle(t).fontSize) * scale,
+          left: box.left, right: box.right, screen: document.documentElement.clientWidth};
+})
+"""
+
+CONTRAST = """
+const parse = c => { const n = c.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n.slice(0, 3), 1] : n; };
+const light = c => { const f = c.slice(0, 3).map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2]; };
+const ground = e => {
+  for (; e; e = e.parentElement) {
+    const c = parse(getComputedStyle(e).backgroundColor);
+    if (c[3] > 0) return c;
+  }
+  return [255, 255, 255, 1];
+};
+const found = [];
+for (const e of document.querySelectorAll('body *')) {
+  if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !e.getClientRects().length) continue;
+  const style = getComputedStyle(e), ink = parse(e.ownerSVGElement ? style.fill : style.color), paper = ground(e);
+  const [a, b] = [light(ink), light(paper)].sort((x, y) => y - x), ratio = (a + 0.05) / (b + 0.05);
+  if (ratio < 4.5) found.push([e.tagName, e.textContent.trim().slice(0, 40), ratio.toFixed(2)]);
+}
+return found;
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return render(build.full(), tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page full of banners, lost blocks and one very long word."""
+    return render(build.hostile(f"{'long' * 40} <b>"), tmp_path_factory.mktemp("troubled"))
+
+
+@pytest.mark.parametrize("which", ["page", "troubled"])
+def test_no_complaint_and_no_request(which: str, chromium: Browser, request: pytest.FixtureRequest) -> None:
+    path: Path = request.getfixturevalue(which)
+    chromium.requests()
+    chromium.console()
+    chromium.open(path)
+    assert chromium.requests() == [path.as_uri()]
+    assert chromium.console() == []
+
+
+@pytest.mark.parametrize(("width", "dark"), SCREENS)
+def test_every_figure_is_shown_once_and_has_a_size(width: int, dark: bool, chromium: Browser, page: Path) -> None:
+    chromium.screen(width, dark=dark)
+    chromium.open(page)
+    found = chromium.run(FIGURES)
+    assert len(found) == 7 + 9
+    for figure in found:
+        assert figure["seen"] == 1, figure
+        assert figure["width"] > 90, figure
+        assert figure["height"] >= 25, figure
+
+
+@pytest.mark.parametrize("which", ["page", "troubled"])
+@pytest.mark.parametrize("width", [320, 360, 760, 761, 1280])
+def test_the_page_never_scrolls_sideways(
+    which: str, width: int, chromium: Browser, request: pytest.FixtureRequest
+) -> None:
+    chromium.screen(width)
+    chromium.open(request.getfixturevalue(which))
+    chromium.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert chromium.run("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_words_in_figures_are_large_enough_and_inside_the_screen(width: int, chromium: Browser, page: Path) -> None:
+    chromium.screen(width)
+    chromium.open(page)
+    found = chromium.run(TEXT)
+    assert len(found) > 50
+    for text in found:
+        assert text["size"] >= 10, text
+        assert text["left"] >= 0, text
+        assert text["right"] <= text["screen"], text
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("which", ["page", "troubled"])
+def test_every_word_stands_out_from_its_ground(
+    which: str, dark: bool, chromium: Browser, request: pytest.FixtureRequest
+) -> None:
+    """WCAG 2 level AA for normal text, 4.5 to 1, in both colour schemes."""
+    chromium.screen(1280, dark=dark)
+    chromium.open(request.getfixturevalue(which))
+    ground = chromium.run("return getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(253, 252, 249)") is not dark
+    assert chromium.run(CONTRAST) == []
+
+
+def test_a_driver_that_is_not_there_is_an_error_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Exception, match="apt-get install chromium chromium-driver"), browser():
+        pass

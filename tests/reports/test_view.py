@@ -1,0 +1,319 @@
+"""The view model, to the digit: what the page claims is what the samples hold."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import pytest
+
+from crossfade.harness.samples import Block, Parity, Results
+from crossfade.reports import view
+from crossfade.reports.page import Page
+
+from . import build
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return view(build.full())
+
+
+def test_headline_says_what_the_verdicts_say(page: Page) -> None:
+    assert page.headline == (
+        "rust serves 2.5 times the requests of python at 40\u202f% of the CPU each, and reaches 75\u202f% of nginx."
+    )
+
+
+def test_standfirst_names_scenario_interval_and_errors(page: Page) -> None:
+    assert page.standfirst == (
+        "That is gateway-echo (\u201cTitle of gateway-echo\u201d): throughput ratio 2.5, 95\u202f% interval 2.5 "
+        "to 2.5, "
+        "from 3 paired rounds.",
+        "In all 9 comparisons rust is better.",
+        f"Of {_sent(build.full()):,} requests none failed; no block was lost.",
+    )
+
+
+def _sent(results: Results) -> int:
+    return sum(p.sent for b in results.blocks if b.scenario != "faults-crash" for p in b.points)
+
+
+def test_a_lower_is_better_quantity_is_turned_with_its_interval(page: Page) -> None:
+    cpu = next(row for row in page.verdicts[0].rows if row.quantity == "CPU per request")
+    assert [cpu.baseline, cpu.candidate] == pytest.approx([80.0, 32.0])
+    assert cpu.gain.value == pytest.approx(2.5)
+    assert cpu.gain.low is not None
+    assert cpu.gain.high is not None
+    assert cpu.gain.low <= cpu.gain.value <= cpu.gain.high
+    assert cpu.word == "better"
+
+
+def test_an_interval_keeps_its_order_when_it_is_turned() -> None:
+    results = _scaled(build.full(), "gateway-echo", "cpu_us_per_request", (1.1, 0.9, 1.0))
+    cpu = next(row for row in view(results).verdicts[0].rows if row.quantity == "CPU per request")
+    assert cpu.gain.low is not None
+    assert cpu.gain.high is not None
+    assert cpu.gain.low < cpu.gain.value < cpu.gain.high
+
+
+def test_every_row_lies_on_the_axis_and_the_axis_has_room_for_its_labels(page: Page) -> None:
+    table = page.verdicts[0]
+    low, high = table.axis
+    assert all(low <= row.gain.value <= high for row in table.rows)
+    assert 1 in table.ticks
+    steps = [math.log(b / a) / math.log(high / low) for a, b in zip(table.ticks, table.ticks[1:], strict=False)]
+    assert min(steps) >= 0.12
+
+
+def test_key_figures(page: Page) -> None:
+    assert [(key.value, key.text) for key in page.keys] == [
+        ("2.5\u00d7", "the requests of python"),
+        ("75\u202f%", "of nginx\u2019s throughput"),
+        ("40\u202f%", "of python\u2019s CPU per request"),
+        ("10.0 KiB", "for each idle client of rust"),
+    ]
+    assert page.keys[1].detail == "30,000 of 40,000 requests/s"
+
+
+def test_slope_and_intercept_of_an_exact_ladder(page: Page) -> None:
+    rust = next(fit for fit in page.ladders[0].fits if fit.who.name == "rust")
+    assert rust.slope.value == pytest.approx(10.0)
+    assert rust.intercept_mib == pytest.approx(40.0)
+    assert rust.r2 == pytest.approx(1.0)
+    assert rust.target == 16
+
+
+def test_policy_operations_are_in_nanoseconds(page: Page) -> None:
+    costs = {op.name: {who.name: cost.value for who, cost in op.costs} for op in page.operations}
+    assert costs["Pool checkout and release"] == {"python": pytest.approx(1500.0), "rust": pytest.approx(100.0)}
+
+
+def test_microseconds_become_nanoseconds() -> None:
+    results = build.full()
+    blocks = tuple(
+        msgspec.structs.replace(b, metrics={"register_us": 30.0}) if b.scenario == "policy-ops" else b
+        for b in results.blocks
+    )
+    (operation,) = view(msgspec.structs.replace(results, blocks=blocks)).operations
+    assert operation.costs[0][1].value == pytest.approx(30_000.0)
+
+
+def test_the_crash_clock_starts_when_the_server_dies(page: Page) -> None:
+    python = page.crashes[0]
+    assert python.blocks[0].marks == ((0.0, "server dies"), (1.0, "server is back"))
+    assert python.blocks[0].t_s[0] == pytest.approx(-0.95)
+    assert sum(python.blocks[0].errors_per_s) / 10 == pytest.approx(1100)
+    assert (python.failed, python.hung, python.restored_ms) == (1100, 0, 400)
+
+
+def test_errors_on_purpose_are_shown_and_not_held_against_anyone(page: Page) -> None:
+    provoked = [fault for fault in page.faults if fault.scenario == "faults-crash"]
+    assert [fault.errors for fault in provoked] == [(("-32001", 3300),)] * 2
+    assert all(fault.clean for fault in page.faults)
+
+
+def test_the_knee_is_the_blocks_own_and_a_held_last_rate_is_open_ended() -> None:
+    results = build.full()
+    curves = {curve.who.name: curve for curve in view(results).sweeps[0].curves}
+    assert curves["rust"].knee == pytest.approx(22_627)
+    assert not curves["rust"].beyond
+    blocks = tuple(
+        msgspec.structs.replace(b, points=b.points[:-1]) if b.scenario == "rate-sweep" else b for b in results.blocks
+    )
+    assert all(c.beyond for c in view(msgspec.structs.replace(results, blocks=blocks)).sweeps[0].curves)
+
+
+def test_percentiles_are_taken_at_the_highest_rate_that_all_variants_held(page: Page) -> None:
+    assert page.tails[0].load == "8,000 requests/s, open loop"
+    assert all(tail.too_few == () for tail in page.tails[0].curves)
+
+
+def test_percentiles_that_the_samples_do_not_carry_are_not_there() -> None:
+    results = build.full()
+    thin = build.blob(400.0, 50)
+    blocks = tuple(
+        msgspec.structs.replace(b, points=tuple(msgspec.structs.replace(p, latency=thin) for p in b.points))
+        for b in results.blocks
+    )
+    found = view(msgspec.structs.replace(results, blocks=blocks))
+    tail = found.tails[0].curves[0]
+    assert tail.too_few == (99.0, 99.9)
+    assert max(p for p, _ in tail.points) < 99
+    assert all(point.p99_ms is None for curve in found.sweeps[0].curves for point in curve.points)
+
+
+def test_goals_say_met_missed_and_why_one_is_open(page: Page) -> None:
+    found = {goal.text: (goal.asked, goal.measured, goal.met) for goal in page.goals}
+    assert found["rust: throughput, gateway-echo"] == ("at least 0.6 of nginx", "0.750 of nginx", True)
+    assert found["python: throughput, gateway-echo"] == ("at least 0.25 of nginx", "0.300 of nginx", True)
+    assert found["rust: CPU per request, gateway-echo"][1] == "1.60 of nginx"
+    assert found["python: throughput, calls-echo"] == ("at least 5,000 requests/s", "6,000 requests/s", True)
+
+
+def test_a_goal_out_of_reach_of_the_machine_is_open() -> None:
+    results = _scaled(build.full(), "calls-echo", "throughput_per_s", (0.5, 0.5, 0.5))
+    goal = next(g for g in view(results).goals if g.text == "rust: throughput, calls-echo")
+    assert goal.met is False, "the ceiling of 50,000/s allows it"
+    less = _scaled(results, "calls-echo", "throughput_per_s", (0.9, 0.9, 0.9), variant="ceiling")
+    goal = next(g for g in view(less).goals if g.text == "rust: throughput, calls-echo")
+    assert goal.met is None
+    assert goal.asked.endswith("where the ceiling allows 50,000")
+
+
+def test_an_undecided_comparison_is_called_undecided_in_the_headline_too() -> None:
+    results = _scaled(build.full(), "gateway-echo", "throughput_per_s", (0.2, 0.6, 0.4))
+    found = view(results)
+    assert found.headline.startswith(
+        "On gateway-echo, rust and python cannot be told apart yet in throughput, but rust"
+    )
+    row = found.verdicts[0].rows[0]
+    assert row.word == "inconclusive"
+    assert row.pairs_needed is not None
+    assert row.pairs_needed > 3
+    assert "undecided in 1" in found.standfirst[1]
+
+
+def test_a_difference_that_does_not_matter_is_equal_and_not_undecided() -> None:
+    found = view(_scaled(build.full(), "gateway-echo", "throughput_per_s", (0.4, 0.401, 0.399)))
+    assert found.verdicts[0].rows[0].word == "equal"
+    assert "rust and python differ by less than 5.0\u202f%" in found.headline
+
+
+def test_a_slower_candidate_is_said_to_be_slower() -> None:
+    found = view(_scaled(build.full(), "gateway-echo", "throughput_per_s", (0.3, 0.3, 0.3)))
+    assert found.headline.startswith("rust serves 25\u202f% fewer requests than python")
+    assert found.verdicts[0].rows[0].word == "worse"
+
+
+def _scaled(results: Results, scenario: str, metric: str, factors: tuple[float, ...], variant: str = "rust") -> Results:
+    """The same run with one metric of one variant multiplied round by round."""
+
+    def scaled(block: Block) -> Block:
+        if (block.scenario, block.variant) != (scenario, variant) or metric not in block.metrics:
+            return block
+        changed = {**block.metrics, metric: block.metrics[metric] * factors[block.round]}
+        return msgspec.structs.replace(block, metrics=changed)
+
+    return msgspec.structs.replace(results, blocks=tuple(scaled(b) for b in results.blocks))
+
+
+class TestBanners:
+    def _titles(self, results: Results) -> list[str]:
+        return [banner.title for banner in view(results).banners]
+
+    def test_a_clean_release_run_has_none(self) -> None:
+        assert self._titles(build.full()) == []
+
+    def test_a_work_build_is_loud(self) -> None:
+        env = build.environment(native={"profile": "quick-release", "version": "0.1.0"})
+        assert self._titles(build.full(environment=env)) == ["The native module is a quick-release build."]
+
+    def test_an_interrupted_run_says_how_far_it_came(self) -> None:
+        results = build.full()
+        cut = msgspec.structs.replace(results, complete=False, blocks=results.blocks[:7])
+        banner = view(cut).banners[0]
+        assert banner.title == "This run is not complete."
+        assert banner.text.startswith("7 of 48 planned blocks")
+
+    def test_a_variant_that_was_left_out_is_named_with_its_reason(self) -> None:
+        results = build.without(build.full(), "rust")
+        records = tuple(
+            msgspec.structs.replace(s, left_out={"rust": "crossfade_native is not installed"})
+            for s in results.scenarios
+        )
+        banner = view(msgspec.structs.replace(results, scenarios=records)).banners[0]
+        assert banner.title == "rust is missing."
+        assert "crossfade_native is not installed" in banner.text
+
+    def test_a_limit_that_was_left_out_is_no_alarm(self) -> None:
+        assert self._titles(build.without(build.full(), "nginx")) == []
+
+    def test_the_python_generator_is_loud(self) -> None:
+        results = build.full()
+        blocks = tuple(
+            msgspec.structs.replace(b, points=tuple(msgspec.structs.replace(p, generator="python") for p in b.points))
+            for b in results.blocks
+        )
+        assert self._titles(msgspec.structs.replace(results, blocks=blocks)) == [
+            "The load generator is the Python one."
+        ]
+
+    def test_different_answers_are_loud(self) -> None:
+        parity = Parity(scenario="gateway-echo", variants=("python", "rust"), ok=False, detail="at tools[0].name")
+        assert self._titles(build.full(parity=(parity,))) == [
+            "python and rust do not give the same answers on gateway-echo."
+        ]
+
+    def test_lost_blocks_are_loud_and_listed_with_their_reason(self) -> None:
+        results = build.full()
+        blocks = tuple(
+            msgspec.structs.replace(b, status="failed", error="port in use", points=()) if i == 1 else b
+            for i, b in enumerate(results.blocks)
+        )
+        found = view(msgspec.structs.replace(results, blocks=blocks))
+        assert found.banners[0].title == "1 of 48 blocks failed or do not count."
+        assert [fault.voided for fault in found.faults if fault.voided] == [("round 0 failed: port in use",)]
+        assert "1 block of 48 did not count" in found.standfirst[-1]
+
+    def test_a_ceiling_near_the_fastest_variant_is_loud(self) -> None:
+        low = _scaled(build.full(), "gateway-echo", "throughput_per_s", (0.4, 0.4, 0.4), variant="ceiling")
+        assert self._titles(low) == ["On gateway-echo the yardstick is short."]
+
+
+class TestMissingData:
+    def test_one_variant_alone_has_no_verdicts_and_says_so(self) -> None:
+        found = view(build.without(build.full(), "rust"))
+        assert found.verdicts == ()
+        assert found.headline == (
+            "python serves 12,000 requests per second on gateway-echo, 30\u202f% of nginx; there is nothing to "
+            "compare it with."
+        )
+
+    def test_no_block_at_all(self) -> None:
+        found = view(build.full(blocks=(), order=()))
+        assert found.headline == "No block counts: nothing can be said yet."
+        assert not any((found.work, found.sweeps, found.ladders, found.traces, found.faults))
+
+    def test_one_round_leaves_no_interval_and_no_verdict(self) -> None:
+        results = build.full()
+        blocks = tuple(b for b in results.blocks if b.round == 0)
+        found = view(msgspec.structs.replace(results, blocks=blocks))
+        row = found.verdicts[0].rows[0]
+        assert (row.gain.low, row.gain.high, row.word) == (None, None, "inconclusive")
+        assert "no interval, from 1 paired round" in found.standfirst[0]
+
+    def test_without_nginx_the_headline_does_not_mention_it(self) -> None:
+        assert view(build.without(build.full(), "nginx")).headline == (
+            "rust serves 2.5 times the requests of python at 40\u202f% of the CPU each."
+        )
+
+    def test_no_rate_was_held(self) -> None:
+        results = build.full()
+        blocks = tuple(
+            msgspec.structs.replace(
+                b, metrics={}, points=tuple(msgspec.structs.replace(p, held=False) for p in b.points[:2])
+            )
+            if b.scenario == "rate-sweep"
+            else b
+            for b in results.blocks
+        )
+        found = view(msgspec.structs.replace(results, blocks=blocks))
+        assert all(curve.knee is None for curve in found.sweeps[0].curves)
+        assert found.tails[0].load == "2,000 requests/s, open loop"
+
+    def test_only_memory_was_measured(self) -> None:
+        results = build.full()
+        kept = tuple(s for s in results.scenarios if s.kind == "memory_clients")
+        blocks = tuple(b for b in results.blocks if b.scenario == "memory-clients")
+        found = view(msgspec.structs.replace(results, scenarios=kept, blocks=blocks))
+        assert found.headline == (
+            "rust is 2.0 times better than python in memory per connection, idle (memory-clients)."
+        )
+
+
+def test_a_variant_nobody_knows_gets_a_colour_of_its_own() -> None:
+    results = build.hostile("other")
+    looks = {series.name: (series.ink, series.marker) for series in view(results).series}
+    assert looks["python"] == ("v0", "o")
+    assert looks["other"] == ("v4", "s")
