@@ -232,7 +232,7 @@ pub(crate) async fn read_all(
             let deadline = server.deadline(None);
             let caller = Caller {
                 capabilities: &capabilities,
-                cancels: true,
+                cancels: None,
             };
             let outcome = read(&server, kind, prefix, caller, deadline).await;
             if let Err(error) = &outcome {

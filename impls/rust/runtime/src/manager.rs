@@ -402,7 +402,7 @@ impl Inner {
             let server = self.registry.get(name)?;
             let caller = Caller {
                 capabilities,
-                cancels: true,
+                cancels: None,
             };
             return listing::read(&server, kind, prefix, caller, server.deadline(None))
                 .await

@@ -1,12 +1,220 @@
-//! Serves one client over stdin and stdout.
+//! The other face: one client of either era on stdin and stdout, newline-delimited.
+//!
+//! The rule: nothing but messages is ever written to stdout, each in one piece; requests run beside each other, and
+//! the end of stdin ends the face.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::dispatch::{self, Heads, Plan};
+use super::{Gateway, work};
+use crate::clock::lock;
+use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
+use crate::events::EventKind;
 use crate::manager::Inner;
 
-pub(crate) async fn serve(_manager: Arc<Inner>) -> Result<()> {
-    Err(Error::internal(
-        "stdio serving is not wired yet; update crossfade-native",
-    ))
+/// Answers that wait for a client that does not read; then its requests wait, too.
+const ANSWERS: usize = 64;
+
+#[derive(Debug)]
+struct Running {
+    cancelled: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+type InFlight = Arc<Mutex<HashMap<Box<[u8]>, Running>>>;
+
+pub(crate) async fn serve(manager: Arc<Inner>) -> Result<()> {
+    let limit = manager.gateway.max_body_bytes;
+    let gateway = Arc::new(Gateway::unbound(
+        manager,
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        true,
+    ));
+    let (answers, outgoing) = mpsc::channel::<Vec<u8>>(ANSWERS);
+    let writer = gateway.manager.shared.handle.spawn(write(outgoing));
+    let told = gateway
+        .manager
+        .shared
+        .handle
+        .spawn(tell(Arc::clone(&gateway), answers.clone()));
+    let in_flight: InFlight = Arc::default();
+    let mut tasks = JoinSet::new();
+    let mut stdin = tokio::io::stdin();
+    let mut input = Vec::new();
+    let mut chunk = vec![0; 64 * 1024];
+    let mut session: Option<String> = None;
+    loop {
+        let read = stdin.read(&mut chunk).await.map_err(|error| {
+            Error::internal(format!(
+                "stdin cannot be read ({error}); start it with a client on its stdin"
+            ))
+        })?;
+        if read == 0 {
+            break;
+        }
+        let searched = input.len();
+        input.extend_from_slice(&chunk[..read]);
+        let mut from = 0;
+        let mut search = searched;
+        while let Some(end) = memchr::memchr(b'\n', &input[search..]) {
+            let line = input[from..search + end].to_vec();
+            from = search + end + 1;
+            search = from;
+            take(
+                &gateway,
+                line,
+                &answers,
+                &in_flight,
+                &mut tasks,
+                &mut session,
+            )
+            .await;
+        }
+        input.drain(..from);
+        while tasks.try_join_next().is_some() {}
+        if input.len() > limit {
+            return Err(Error::Config {
+                message: format!(
+                    "the client sent a line of more than {limit} bytes; raise gateway.maxBodyBytes"
+                ),
+            });
+        }
+    }
+    // The client is gone: nobody reads the answers that are still missing.
+    tasks.abort_all();
+    while tasks.join_next().await.is_some() {}
+    told.abort();
+    drop(answers);
+    let _ = writer.await;
+    Ok(())
+}
+
+async fn write(mut outgoing: mpsc::Receiver<Vec<u8>>) {
+    let mut stdout = tokio::io::stdout();
+    let mut batch = Vec::new();
+    while let Some(answer) = outgoing.recv().await {
+        push_line(&mut batch, &answer);
+        while let Ok(answer) = outgoing.try_recv() {
+            push_line(&mut batch, &answer);
+        }
+        if stdout.write_all(&batch).await.is_err() || stdout.flush().await.is_err() {
+            return;
+        }
+        batch.clear();
+    }
+}
+
+fn push_line(batch: &mut Vec<u8>, message: &[u8]) {
+    let start = batch.len();
+    batch.extend_from_slice(message);
+    for byte in &mut batch[start..] {
+        if matches!(*byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    batch.push(b'\n');
+}
+
+/// Passes list changes on, once the client has shaken hands.
+async fn tell(gateway: Arc<Gateway>, answers: mpsc::Sender<Vec<u8>>) {
+    let events = gateway.manager.shared.events.subscribe();
+    while let Some(event) = events.recv().await {
+        if event.kind == EventKind::ListChanged
+            && gateway.manager.shared.metrics.sessions.load(Relaxed) > 0
+        {
+            let what = event.new.as_deref().unwrap_or("tools");
+            let note =
+                format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/{what}/list_changed\"}}");
+            if answers.send(note.into_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn take(
+    gateway: &Arc<Gateway>,
+    line: Vec<u8>,
+    answers: &mpsc::Sender<Vec<u8>>,
+    in_flight: &InFlight,
+    tasks: &mut JoinSet<()>,
+    session: &mut Option<String>,
+) {
+    if line.trim_ascii().is_empty() {
+        return;
+    }
+    let (plan, env) = match envelope::scan(&line) {
+        Ok(env) if env.complete => {
+            if cancels(&line, &env, in_flight) {
+                return;
+            }
+            let heads = Heads {
+                session: session.as_deref().map(str::as_bytes),
+                ..Heads::default()
+            };
+            (dispatch::plan(gateway, &heads, &line, &env), env)
+        }
+        Ok(_) => (
+            Plan::Answer(Box::new(dispatch::faulty(envelope::Fault::Syntax(
+                line.len(),
+            )))),
+            Envelope::default(),
+        ),
+        Err(fault) => (
+            Plan::Answer(Box::new(dispatch::faulty(fault))),
+            Envelope::default(),
+        ),
+    };
+    match plan {
+        Plan::Answer(answer) => {
+            if !answer.body.is_empty() {
+                let _ = answers.send(answer.body).await;
+            }
+        }
+        Plan::Initialize(_) => {
+            let answer = work::run(gateway, plan, &line, &env, None).await;
+            session.clone_from(&answer.session);
+            let _ = answers.send(answer.body).await;
+        }
+        plan => {
+            let id: Box<[u8]> = env.id.map(|span| span.of(&line).into()).unwrap_or_default();
+            let cancelled = Arc::new(AtomicBool::new(false));
+            let (gateway, answers, flag) =
+                (Arc::clone(gateway), answers.clone(), Arc::clone(&cancelled));
+            let (known, own) = (Arc::clone(in_flight), id.clone());
+            let mut running = lock(in_flight);
+            let task = tasks.spawn(async move {
+                let answer = work::run(&gateway, plan, &line, &env, Some(&flag)).await;
+                lock(&known).remove(&own);
+                let _ = answers.send(answer.body).await;
+            });
+            running.insert(id, Running { cancelled, task });
+        }
+    }
+}
+
+/// `notifications/cancelled` stops the request it names; nothing is sent for it afterwards.
+fn cancels(line: &[u8], env: &Envelope, in_flight: &InFlight) -> bool {
+    if env.id.is_some()
+        || env
+            .method
+            .is_none_or(|span| span.of(line) != b"\"notifications/cancelled\"")
+    {
+        return false;
+    }
+    if let Some(id) = env.members.request_id
+        && let Some(running) = lock(in_flight).remove(id.of(line))
+    {
+        running.cancelled.store(true, Relaxed);
+        running.task.abort();
+    }
+    true
 }

@@ -240,7 +240,7 @@ impl Child {
                 }
             }
             Err(_) => {
-                flight.cancels = true;
+                flight.cancels = None;
                 Err(Error::ServerTimeout {
                     message: format!(
                         "server '{}' (pid {}) did not answer {} in time; check the server, or raise timeoutMs",
@@ -519,7 +519,7 @@ impl Child {
 struct Flight<'a> {
     child: &'a Child,
     id: u64,
-    cancels: bool,
+    cancels: Option<&'a AtomicBool>,
     over: bool,
 }
 
@@ -529,7 +529,7 @@ impl Drop for Flight<'_> {
             return;
         }
         lock(&self.child.pending).remove(&self.id);
-        if self.cancels {
+        if self.cancels.is_none_or(|asked| asked.load(Relaxed)) {
             self.child.send_line(
                 format!(
                     "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{},\"reason\":\"the caller gave up\"}}}}",

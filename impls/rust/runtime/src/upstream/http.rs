@@ -4,7 +4,7 @@
 //! 9.2.2 and RFC 9112 section 9.3.1), or after a 404 told that the session is gone. The gateway's streaming relay
 //! shares the heads and leases of this module.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -413,7 +413,9 @@ impl HttpLink {
                 Verdict::Modern(agreed) => Some(agreed),
                 Verdict::Legacy if self.era == EraSpec::Auto => None,
                 Verdict::Legacy => {
-                    return Err(self.no_era("it does not answer server/discover as a modern server"));
+                    return Err(
+                        self.no_era("it does not answer server/discover as a modern server")
+                    );
                 }
                 Verdict::Stranger(why) => return Err(self.no_era(&why)),
             },
@@ -480,12 +482,27 @@ impl HttpLink {
         params: &[u8],
         deadline: Instant,
     ) -> Result<(Answer, u64)> {
-        let id = self.ids.fetch_add(1, Relaxed);
+        let id = self.next_id();
+        Ok((self.ask(id, head, method, params, deadline).await?, id))
+    }
+
+    fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Relaxed)
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        id: u64,
+        head: &Head<'_>,
+        method: &str,
+        params: &[u8],
+        deadline: Instant,
+    ) -> Result<Answer> {
         let body = request_body(id, method, params);
         let mut request = Vec::with_capacity(self.fixed.len() + 256 + body.len());
         self.write_head(&mut request, head, body.len());
         request.extend_from_slice(&body);
-        Ok((self.send(&request, Some(id), deadline, method).await?, id))
+        self.send(&request, Some(id), deadline, method).await
     }
 
     /// One call; see [`super::Link::call`].
@@ -564,6 +581,22 @@ impl HttpLink {
         &self.name
     }
 
+    /// Sends a notification without waiting for it.
+    pub(crate) fn tell(self: &Arc<Self>, session: Arc<UpstreamSession>, note: Vec<u8>) {
+        let link = Arc::clone(self);
+        self.shared.handle.spawn(async move {
+            let head = Head {
+                version: Some(&session.version),
+                session: session.id.as_deref(),
+                ..Head::default()
+            };
+            // Whoever cancels has no use for an answer.
+            let _ = link
+                .exchange(&head, &note, None, Instant::now() + Duration::from_secs(5))
+                .await;
+        });
+    }
+
     pub(crate) fn notice(&self, message: &[u8], found: &Envelope) {
         let Some(method) = found
             .method
@@ -625,6 +658,29 @@ pub(crate) fn hop_params(params: &[u8], modern: bool, capabilities: &[u8]) -> Re
     Ok(out)
 }
 
+/// Tells a legacy server that nobody waits any more: to it a closed connection is no cancellation.
+struct GivenUp<'a> {
+    link: &'a Arc<HttpLink>,
+    session: Option<Arc<UpstreamSession>>,
+    id: u64,
+    cancels: Option<&'a AtomicBool>,
+    over: bool,
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take().filter(|_| !self.over)
+            && self.cancels.is_none_or(|asked| asked.load(Relaxed))
+        {
+            let note = format!(
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{}}}}}",
+                self.id
+            );
+            self.link.tell(session, note.into_bytes());
+        }
+    }
+}
+
 /// Whether the connection can be used again.
 enum End {
     Clean,
@@ -675,7 +731,7 @@ impl AnswerReader {
                             span.of(data) == itoa::Buffer::new().format(id).as_bytes()
                         })
                     });
-                    if found.method.is_none() && ours && !answered {
+                    if found.complete && found.method.is_none() && ours && !answered {
                         body.clear();
                         body.extend_from_slice(data);
                         answered = true;

@@ -52,15 +52,15 @@ pub(crate) enum Link {
 pub(crate) struct Caller<'a> {
     /// The caller's client capabilities, JSON.
     pub(crate) capabilities: &'a [u8],
-    /// Whether giving up tells the server (`notifications/cancelled`).
-    pub(crate) cancels: bool,
+    /// Giving up tells the server (`notifications/cancelled`): always if `None`, else only if this is set by then.
+    pub(crate) cancels: Option<&'a AtomicBool>,
 }
 
 impl Default for Caller<'_> {
     fn default() -> Self {
         Self {
             capabilities: b"{}",
-            cancels: true,
+            cancels: None,
         }
     }
 }

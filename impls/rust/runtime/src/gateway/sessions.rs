@@ -1,0 +1,217 @@
+//! Sessions of legacy clients: a few hundred bytes each, ended by DELETE or by time, and everything of theirs with them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::clock::{lock, now_ns};
+use crate::error::Result;
+use crate::metrics::Metrics;
+use crate::upstream::http::HttpLink;
+use crate::upstream::session::UpstreamSession;
+
+/// A request of a session that is being answered.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    pub(crate) cancelled: AtomicBool,
+    pub(crate) wake: Notify,
+}
+
+/// A link and the session that this client has there.
+type Upstream = (Arc<HttpLink>, Arc<UpstreamSession>);
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: String,
+    /// The caller's client capabilities, JSON.
+    pub(crate) capabilities: Box<[u8]>,
+    used_ns: AtomicU64,
+    busy: AtomicU64,
+    upstream: Mutex<Vec<Upstream>>,
+    opening: tokio::sync::Mutex<()>,
+    in_flight: Mutex<HashMap<Box<[u8]>, Arc<InFlight>>>,
+    pub(crate) streaming: AtomicBool,
+    pub(crate) ended: AtomicBool,
+    pub(crate) end: Notify,
+}
+
+impl Session {
+    /// The upstream session of this client, if it has one.
+    pub(crate) fn upstream(&self, link: &Arc<HttpLink>) -> Option<Arc<UpstreamSession>> {
+        let upstream = lock(&self.upstream);
+        upstream
+            .iter()
+            .find(|(known, _)| Arc::ptr_eq(known, link))
+            .map(|(_, session)| Arc::clone(session))
+    }
+
+    /// The upstream session of this client, opened now if it has none, or anew if it has only `gone`.
+    pub(crate) async fn open_upstream(
+        &self,
+        link: &Arc<HttpLink>,
+        gone: Option<&Arc<UpstreamSession>>,
+        deadline: Instant,
+    ) -> Result<Arc<UpstreamSession>> {
+        let _one = self.opening.lock().await;
+        if let Some(found) = self
+            .upstream(link)
+            .filter(|found| gone.is_none_or(|gone| !Arc::ptr_eq(gone, found)))
+        {
+            return Ok(found);
+        }
+        let (session, _) = UpstreamSession::open(link, deadline).await?;
+        let session = Arc::new(session);
+        let mut upstream = lock(&self.upstream);
+        upstream.retain(|(known, _)| !Arc::ptr_eq(known, link));
+        upstream.push((Arc::clone(link), Arc::clone(&session)));
+        Ok(session)
+    }
+
+    /// Marks a request as being answered until the guard is dropped.
+    pub(crate) fn enter(self: &Arc<Self>, id: &[u8]) -> Entered {
+        let flight = Arc::new(InFlight::default());
+        lock(&self.in_flight).insert(id.into(), Arc::clone(&flight));
+        self.busy.fetch_add(1, Relaxed);
+        Entered {
+            session: Arc::clone(self),
+            id: id.into(),
+            flight,
+        }
+    }
+
+    pub(crate) fn find(&self, id: &[u8]) -> Option<Arc<InFlight>> {
+        lock(&self.in_flight).get(id).cloned()
+    }
+
+    pub(crate) fn touch(&self) {
+        self.used_ns.store(now_ns(), Relaxed);
+    }
+
+    /// Links where this client has a session, with it.
+    pub(crate) fn upstreams(&self) -> Vec<Upstream> {
+        lock(&self.upstream).clone()
+    }
+}
+
+/// A request in flight; dropping it forgets it.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    pub(crate) session: Arc<Session>,
+    id: Box<[u8]>,
+    pub(crate) flight: Arc<InFlight>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut in_flight = lock(&self.session.in_flight);
+        if in_flight
+            .get(&self.id)
+            .is_some_and(|known| Arc::ptr_eq(known, &self.flight))
+        {
+            in_flight.remove(&self.id);
+        }
+        self.session.busy.fetch_sub(1, Relaxed);
+        self.session.touch();
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    by_id: Mutex<HashMap<String, Arc<Session>>>,
+    idle_ns: u64,
+}
+
+impl Sessions {
+    pub(crate) fn new(idle_ms: u64) -> Self {
+        Self {
+            by_id: Mutex::default(),
+            idle_ns: idle_ms * 1_000_000,
+        }
+    }
+
+    pub(crate) fn create(&self, capabilities: &[u8], metrics: &Metrics) -> Arc<Session> {
+        let session = Arc::new(Session {
+            id: random_id(),
+            capabilities: capabilities.into(),
+            used_ns: AtomicU64::new(now_ns()),
+            busy: AtomicU64::new(0),
+            upstream: Mutex::default(),
+            opening: tokio::sync::Mutex::new(()),
+            in_flight: Mutex::default(),
+            streaming: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            end: Notify::new(),
+        });
+        lock(&self.by_id).insert(session.id.clone(), Arc::clone(&session));
+        metrics.sessions.fetch_add(1, Relaxed);
+        session
+    }
+
+    pub(crate) fn get(&self, id: &[u8]) -> Option<Arc<Session>> {
+        let id = std::str::from_utf8(id).ok()?;
+        let session = lock(&self.by_id).get(id).cloned()?;
+        session.touch();
+        Some(session)
+    }
+
+    pub(crate) fn remove(&self, id: &[u8], metrics: &Metrics) -> Option<Arc<Session>> {
+        let id = std::str::from_utf8(id).ok()?;
+        let session = lock(&self.by_id).remove(id)?;
+        finish(&session, metrics);
+        Some(session)
+    }
+
+    /// Removes the sessions that nobody used for too long; one with a request in flight or an open stream is in use.
+    pub(crate) fn expire(&self, metrics: &Metrics) -> Vec<Arc<Session>> {
+        let now = now_ns();
+        let mut by_id = lock(&self.by_id);
+        let idle = |session: &Session| {
+            session.busy.load(Relaxed) == 0
+                && !session.streaming.load(Relaxed)
+                && now.saturating_sub(session.used_ns.load(Relaxed)) >= self.idle_ns
+        };
+        let over: Vec<_> = by_id
+            .values()
+            .filter(|session| idle(session))
+            .cloned()
+            .collect();
+        for session in &over {
+            by_id.remove(&session.id);
+            finish(session, metrics);
+        }
+        over
+    }
+
+    pub(crate) fn clear(&self, metrics: &Metrics) -> Vec<Arc<Session>> {
+        let all: Vec<_> = lock(&self.by_id)
+            .drain()
+            .map(|(_, session)| session)
+            .collect();
+        all.iter().for_each(|session| finish(session, metrics));
+        all
+    }
+}
+
+fn finish(session: &Session, metrics: &Metrics) {
+    session.ended.store(true, Relaxed);
+    session.end.notify_waiters();
+    metrics.sessions.fetch_sub(1, Relaxed);
+}
+
+/// 128 bits of the system's randomness, so that a session cannot be guessed.
+fn random_id() -> String {
+    let mut bytes = [0u8; 16];
+    // SAFETY: the pointer and length describe `bytes`; requests of up to 256 bytes are never cut short (getrandom(2)).
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    assert_eq!(got, 16, "the system gives no randomness");
+    bytes
+        .iter()
+        .fold(String::with_capacity(32), |mut text, byte| {
+            use std::fmt::Write;
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}

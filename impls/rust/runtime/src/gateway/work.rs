@@ -1,0 +1,273 @@
+//! Requests that the gateway answers by asking the manager: lists, discovery, handshakes, and calls that are no relay.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::Gateway;
+use super::answer::{Answer, INVALID_PARAMS, push_failure, push_result};
+use super::dispatch::{Forward, Plan, Who};
+use crate::envelope::{self, Envelope, Span};
+use crate::error::Result;
+use crate::info::Era;
+use crate::listing;
+use crate::manager::ListKind;
+use crate::route::{self, Routed};
+use crate::translate::{self, Edit, LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION};
+use crate::upstream::{Caller, Outgoing, Server};
+
+/// How long a handshake waits for servers that are not connected yet.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Does what a plan says. `body` is the whole message.
+pub(crate) async fn run(
+    gateway: &Gateway,
+    plan: Plan,
+    body: &[u8],
+    env: &Envelope,
+    cancels: Option<&AtomicBool>,
+) -> Answer {
+    match plan {
+        Plan::Answer(answer) => *answer,
+        Plan::Whole => Answer::refusal(400, "the body ends inside the message; send all of it"),
+        Plan::List(kind, id, who) => list(gateway, kind, &id, &who, body).await,
+        Plan::Discover(id) => discover(gateway, &id).await,
+        Plan::Initialize(id) => initialize(gateway, &id, body, env).await,
+        Plan::Forward(forward) => call(gateway, forward, body, env, cancels).await,
+    }
+}
+
+fn capabilities<'a>(who: &'a Who, body: &'a [u8]) -> &'a [u8] {
+    match who {
+        Who::Modern(span) => span.of(body),
+        Who::Legacy(session) => &session.capabilities,
+    }
+}
+
+// -- calls
+
+async fn call(
+    gateway: &Gateway,
+    forward: Forward,
+    body: &[u8],
+    env: &Envelope,
+    cancels: Option<&AtomicBool>,
+) -> Answer {
+    match attempt(gateway, &forward, body, env, cancels).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            gateway.manager.shared.metrics.error(error.code());
+            let mut out = Vec::new();
+            push_failure(&mut out, &forward.id, &error);
+            Answer::new(200, out)
+        }
+    }
+}
+
+async fn attempt(
+    gateway: &Gateway,
+    forward: &Forward,
+    body: &[u8],
+    env: &Envelope,
+    cancels: Option<&AtomicBool>,
+) -> Result<Answer> {
+    let method = forward.verb.method();
+    let searched;
+    let routed: &Routed = match &forward.routed {
+        Some(routed) => routed,
+        None => {
+            let subject = route::subject(method, body, &env.members)?;
+            let servers = gateway.manager.registry.load().servers.clone();
+            searched = route::search_subject(&gateway.manager, method, &subject, &servers).await?;
+            &searched
+        }
+    };
+    let at = env.params.unwrap_or(Span { start: 0, end: 0 });
+    let mut params = Vec::with_capacity(at.end - at.start);
+    // Edits count from the start of the body, `params` does not.
+    let edit = routed.edit.as_ref().map(|edit| Edit {
+        at: Span {
+            start: edit.at.start - at.start,
+            end: edit.at.end - at.start,
+        },
+        with: edit.with.clone(),
+    });
+    translate::splice(at.of(body), edit.as_slice(), &mut params);
+    let outgoing = Outgoing {
+        method,
+        params: &params,
+        name: routed.name.as_deref(),
+        caller: Caller {
+            capabilities: capabilities(&forward.who, body),
+            cancels,
+        },
+        deadline: routed.server.deadline(None),
+    };
+    let result = routed.server.call(outgoing).await?;
+    let legacy_server = routed
+        .server
+        .agreed()
+        .is_none_or(|agreed| agreed.era == Era::Legacy);
+    let mut out = Vec::with_capacity(result.len() + 96);
+    if forward.who.is_modern() && legacy_server {
+        let mut translated = Vec::with_capacity(result.len() + 64);
+        translate::result_to_modern(method, &result, &mut translated).map_err(|_| {
+            crate::Error::ProtocolViolation {
+                message: format!(
+                    "server '{}' answered {method} with no JSON object; check the server",
+                    routed.server.name()
+                ),
+                server: routed.server.name().to_owned(),
+            }
+        })?;
+        push_result(&mut out, &forward.id, &translated);
+    } else {
+        push_result(&mut out, &forward.id, &result);
+    }
+    Ok(Answer::new(200, out))
+}
+
+// -- lists
+
+async fn list(gateway: &Gateway, kind: ListKind, id: &[u8], who: &Who, body: &[u8]) -> Answer {
+    let items = match gateway
+        .manager
+        .collect(kind, None, capabilities(who, body))
+        .await
+    {
+        Ok(items) => items,
+        Err(error) => return Answer::failure(id, &error),
+    };
+    let mut result = b"{".to_vec();
+    if who.is_modern() {
+        // What several servers said about freshness has no common truth but the strictest.
+        result.extend_from_slice(
+            b"\"resultType\":\"complete\",\"ttlMs\":0,\"cacheScope\":\"private\",",
+        );
+    }
+    result.extend_from_slice(format!("\"{}\":[", kind.key()).as_bytes());
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            result.push(b',');
+        }
+        result.extend_from_slice(&item.data);
+    }
+    result.extend_from_slice(b"]}");
+    Answer::result(id, &result)
+}
+
+// -- handshakes
+
+/// Connects what is not connected, so that the handshake can speak for it; whoever is late is left out.
+async fn connected(gateway: &Gateway) -> Vec<Arc<Server>> {
+    let servers = gateway.manager.registry.load().servers.clone();
+    let waiting: Vec<_> = servers
+        .iter()
+        .filter(|server| server.agreed().is_none())
+        .cloned()
+        .collect();
+    if !waiting.is_empty() {
+        let mut tasks = tokio::task::JoinSet::new();
+        for server in waiting {
+            tasks.spawn(async move { server.connect().await });
+        }
+        let _ = tokio::time::timeout(PATIENCE, async {
+            while tasks.join_next().await.is_some() {}
+        })
+        .await;
+        tasks.detach_all();
+    }
+    servers
+}
+
+/// The union of what the servers offer, as far as the gateway passes it on.
+fn union(servers: &[Arc<Server>], modern: bool) -> Value {
+    let mut all = Map::new();
+    for agreed in servers.iter().filter_map(|server| server.agreed()) {
+        let Some(raw) = &agreed.capabilities else {
+            continue;
+        };
+        let Ok(Value::Object(found)) = serde_json::from_str(raw.get()) else {
+            continue;
+        };
+        for key in ["tools", "prompts", "resources", "completions", "logging"] {
+            let Some(theirs) = found.get(key) else {
+                continue;
+            };
+            let ours = all.entry(key).or_insert_with(|| Value::Object(Map::new()));
+            if !modern && theirs.get("listChanged") == Some(&Value::Bool(true)) {
+                ours["listChanged"] = Value::Bool(true);
+            }
+        }
+    }
+    Value::Object(all)
+}
+
+fn instructions(servers: &[Arc<Server>]) -> Option<String> {
+    let said: Vec<_> = servers
+        .iter()
+        .filter_map(|server| server.agreed())
+        .filter_map(|agreed| agreed.instructions.clone())
+        .collect();
+    (!said.is_empty()).then(|| said.join("\n\n"))
+}
+
+async fn discover(gateway: &Gateway, id: &[u8]) -> Answer {
+    let servers = connected(gateway).await;
+    let mut versions = vec![MODERN];
+    versions.extend(LEGACY);
+    let mut result = serde_json::json!({
+        "resultType": "complete",
+        "supportedVersions": versions,
+        "capabilities": union(&servers, true),
+        "_meta": {SERVER_INFO_KEY: {"name": NAME, "version": VERSION}},
+        "ttlMs": 0,
+        "cacheScope": "private",
+    });
+    if let Some(said) = instructions(&servers) {
+        result["instructions"] = said.into();
+    }
+    Answer::result(id, result.to_string().as_bytes())
+}
+
+async fn initialize(gateway: &Gateway, id: &[u8], body: &[u8], env: &Envelope) -> Answer {
+    let Some(params) = env.params.filter(|_| env.members.open.is_some()) else {
+        return Answer::rpc_error(
+            200,
+            Some(id),
+            INVALID_PARAMS,
+            "initialize needs params with protocolVersion; send them",
+        );
+    };
+    let params = params.of(body);
+    let (mut wanted, mut capabilities) = (None, None);
+    let _ = envelope::members(params, |key, value| match key {
+        b"\"protocolVersion\"" => wanted = envelope::text(value.of(params)),
+        b"\"capabilities\"" if value.of(params).first() == Some(&b'{') => {
+            capabilities = Some(value.of(params))
+        }
+        _ => {}
+    });
+    let version = LEGACY
+        .into_iter()
+        .find(|known| wanted.as_deref() == Some(*known))
+        .unwrap_or(LEGACY[0]);
+    let servers = connected(gateway).await;
+    let session = gateway.sessions.create(
+        capabilities.unwrap_or(b"{}"),
+        &gateway.manager.shared.metrics,
+    );
+    let mut result = serde_json::json!({
+        "protocolVersion": version,
+        "capabilities": union(&servers, false),
+        "serverInfo": {"name": NAME, "version": VERSION},
+    });
+    if let Some(said) = instructions(&servers) {
+        result["instructions"] = said.into();
+    }
+    let mut answer = Answer::result(id, result.to_string().as_bytes());
+    answer.session = Some(session.id.clone());
+    answer
+}
