@@ -39,7 +39,7 @@ def test_a_child_says_ready_and_ends_with_its_stdin() -> None:
 
 def test_a_silent_child_is_named_after_the_deadline() -> None:
     begin = time.monotonic()
-    with pytest.raises(BlockFailed, match="worker: silent while waiting 0.3 s for 'ready'"), child("input()") as one:
+    with pytest.raises(BlockFailed, match=r"worker: silent while waiting 0\.3 s for 'ready'"), child("input()") as one:
         one.expect("ready", timeout_s=0.3)
     assert time.monotonic() - begin < 5
 

@@ -66,7 +66,7 @@ def warnings(cpu: Cpu, native: dict[str, Any] | None) -> list[str]:
     elif native.get("profile") != "release":
         found.append(
             f"DEVELOPMENT BUILD: the native module was built with profile {native.get('profile')!r}; "
-            "its figures are not for publication, build with `make native`"
+            "its figures are not for publication, build with `make native-release`"
         )
     if len(cpu.affinity) < 2:
         found.append("one processor only: variant, fleet and load disturb each other")
@@ -88,7 +88,7 @@ def native_build() -> dict[str, Any] | None:
         return None
     info: dict[str, Any] = dict(importlib.import_module("crossfade_native").build_info())
     if info.get("profile") == "debug":
-        raise Unavailable("crossfade_native is a debug build, whose numbers mean nothing; build it with `make native`")
+        raise Unavailable("crossfade_native is a debug build, whose numbers mean nothing; build it with `make native-release`")
     return info
 
 
