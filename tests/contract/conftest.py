@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from tests.contract.kit import HttpServer, children_of, eventually
 
 HERE = Path(__file__).parent
@@ -18,6 +20,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(20))
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The gateway runs on uvloop, as ``crossfade serve`` does; calls in process on asyncio, as most callers do.
+
+    Where event loops differ most (cancellation, processes, descriptors), both.
+    """
+    del config
+    loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    if item.path.stem in ("test_concurrency", "test_processes"):
+        return loops
+    chosen = "uvloop" if item.path.stem.startswith("test_gateway") else "asyncio"
+    return {chosen: loops[chosen]}
 
 
 @pytest.fixture(scope="session")

@@ -95,10 +95,10 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def open_fds() -> dict[int, str]:
-    """Open descriptors of this process and what they are."""
+def open_fds(pid: int | str = "self") -> dict[int, str]:
+    """Open descriptors of a process and what they are."""
     found = {}
-    for entry in Path("/proc/self/fd").iterdir():
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
             found[int(entry.name)] = str(entry.readlink())
         except OSError:

@@ -128,7 +128,7 @@ async def seen(served: Served, method: str) -> list[dict[str, Any]]:
 async def leaves_mid_call(served: Served, client: Client, how: str) -> None:
     """Send a call that never returns, see it arrive, and go."""
     await client.connection.send(client.encode("tools/call", {"name": "fix__never", "arguments": {}}))
-    await seen(served, "tools/call")
+    assert await seen(served, "sleeping")
     await until(lambda: served.manager.metrics().in_flight == 1, what="the call")
     if how == "abort":
         client.connection.abort()
@@ -164,7 +164,7 @@ async def test_a_legacy_client_cancels_by_notification(variant: str, upstream: C
     async with serving(variant, upstream()) as served, served.legacy() as client, served.connect() as second:
         request = client.encode("tools/call", {"name": "fix__never", "arguments": {}}, id="stop-me")
         await client.connection.send(request)
-        await seen(served, "tools/call")
+        assert await seen(served, "sleeping")
         note = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "stop-me"}}
         assert (await second.post(note, client.headers())).status == 202
         assert await seen(served, "stopped")

@@ -209,7 +209,7 @@ async def test_closing_a_gateway_lets_a_call_in_flight_finish(variant: str) -> N
     async with serving(variant, stdio_spec("fix")) as served, served.client("modern") as client:
         assert isinstance(client, ModernClient)
         call = asyncio.create_task(client.text("fix__sleep", ms=200))
-        await served.manager.call_tool("fix__seen", {"method": "tools/call", "wait_ms": 5000})
+        await served.manager.call_tool("fix__seen", {"method": "sleeping", "wait_ms": 5000})
         closing = asyncio.create_task(served.gateway.close(drain_s=5))
         assert await call == "slept"
         await closing

@@ -94,10 +94,16 @@ async def test_descriptors_and_children_do_not_grow_over_cycles(
 
 
 async def test_no_descriptor_of_ours_leaks_into_a_child(variant: str) -> None:
-    """A child that holds another's pipe keeps it from ever seeing end of file."""
+    """A child that holds another's pipe, or our listener, keeps it from ever being closed."""
+    before = set(open_fds().values())
     async with manager_of(variant, stdio_spec("a"), stdio_spec("b")) as manager:
         gateway = await manager.serve(port=0)
-        assert gateway.port > 0
-        for name in "ab":
-            pid = manager.get(name).instances[0].pid
-            assert sorted(map(int, os.listdir(f"/proc/{pid}/fd"))) == [0, 1, 2]  # noqa: PTH208 -- names, not paths
+        _, writer = await asyncio.open_connection(gateway.host, gateway.port)
+        ours = set(open_fds().values()) - before
+        a, b = (
+            set(open_fds(manager.get(name).instances[0].pid or 0).values()) - before - {"/dev/null"} for name in "ab"
+        )
+        assert not a & b
+        assert not (a | b) & ours
+        writer.close()
+        await writer.wait_closed()

@@ -154,6 +154,7 @@ def _echo(_: Behaviour, arguments: Message, __: Call) -> Message:
 
 
 def _sleep(server: Behaviour, arguments: Message, call: Call) -> Message | None:
+    server.log.add("sleeping", id=call.id)
     if call.wait(arguments.get("ms", 0) / 1000):
         server.log.add("stopped", id=call.id)
         return None
