@@ -36,6 +36,9 @@ class PoolShell(RuleBasedStateMachine):
         self.queue: dict[int, int] = {}  # waiter -> deadline, in order of arrival
         self.granted: dict[int, int] = {}
         self.leases: list[int] = []
+        self.opened_at: dict[int, int] = {}
+        self.broken: set[int] = set()
+        self.released: list[int] = []  # open connections, most recently released (or connected) last
 
     def perform(self, actions: Sequence[Action]) -> None:
         for action in actions:
@@ -51,6 +54,7 @@ class PoolShell(RuleBasedStateMachine):
                         self.connecting.remove(conn)
                     else:
                         assert self.open.pop(conn) == 0, "law 6: closed with a lease out"
+                        self.released.remove(conn)
                 case Grant(waiter, conn):
                     assert not self.pool.draining
                     assert waiter in self.queue, "law 2: answered twice"
@@ -77,6 +81,8 @@ class PoolShell(RuleBasedStateMachine):
         if conn is not None:
             assert not self.queue, "law 3: overtook a waiter"
             self.open[conn] += 1
+            later = self.released[self.released.index(conn) + 1 :]
+            assert all(self.open[other] == self.config.streams or other in self.unfit for other in later), "law 5"
             self.leases.append(conn)
 
     @precondition(lambda self: self.connecting)
@@ -88,6 +94,8 @@ class PoolShell(RuleBasedStateMachine):
             if not self.pool.draining:
                 self.connecting.remove(conn)
                 self.open[conn] = 0
+                self.opened_at[conn] = self.now_ns
+                self.released.append(conn)
             self.perform(self.pool.connected(self.now_ns, conn))
         else:
             self.connecting.remove(conn)
@@ -104,8 +112,7 @@ class PoolShell(RuleBasedStateMachine):
             assert not self.pool.take(waiter)
             self.leases.append(conn)
         else:
-            if conn in self.open:
-                self.open[conn] -= 1
+            self.end_lease(conn)
             self.perform(self.pool.cancel(self.now_ns, waiter))
 
     @precondition(lambda self: self.queue)
@@ -119,21 +126,42 @@ class PoolShell(RuleBasedStateMachine):
     @rule(data=st.data(), reusable=st.booleans())
     def release(self, data: st.DataObject, reusable: bool) -> None:
         conn = self.leases.pop(data.draw(st.integers(0, len(self.leases) - 1)))
+        self.end_lease(conn)
+        if not reusable:
+            self.broken.add(conn)
+        self.perform(self.pool.release(self.now_ns, conn, reusable))
+
+    def end_lease(self, conn: int) -> None:
         if conn in self.open:
             self.open[conn] -= 1
-        self.perform(self.pool.release(self.now_ns, conn, reusable))
+            self.released.remove(conn)
+            self.released.append(conn)
+
+    @precondition(lambda self: 0 in self.open.values())
+    @rule(data=st.data(), reusable=st.booleans())
+    def release_twice(self, data: st.DataObject, reusable: bool) -> None:
+        conn = data.draw(st.sampled_from([conn for conn, leases in sorted(self.open.items()) if leases == 0]))
+        assert not self.pool.release(self.now_ns, conn, reusable), "law 4"
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def lost(self, data: st.DataObject) -> None:
         conn = data.draw(st.sampled_from(sorted(self.open)))
         del self.open[conn]
+        self.released.remove(conn)
         self.perform(self.pool.lost(self.now_ns, conn))
 
-    @rule(elapsed=st.integers(0, 20))
-    def time_passes(self, elapsed: int) -> None:
+    @rule(elapsed=st.integers(0, 20), tick=st.booleans())
+    def time_passes(self, elapsed: int, tick: bool) -> None:
         self.now_ns += elapsed
-        self.perform(self.pool.tick(self.now_ns))
+        if tick:
+            self.perform(self.pool.tick(self.now_ns))
+
+    @property
+    def unfit(self) -> set[int]:
+        """Connections that may be out of use although they have a free place."""
+        aged = {conn for conn, at in self.opened_at.items() if 0 < self.config.max_age_ns <= self.now_ns - at}
+        return self.broken | aged
 
     @rule()
     def sleep_until_the_next_deadline(self) -> None:
@@ -173,12 +201,10 @@ class PoolShell(RuleBasedStateMachine):
             return
         self.perform(self.pool.drain(self.now_ns))
         for waiter, conn in list(self.granted.items()):
-            if conn in self.open:
-                self.open[conn] -= 1
+            self.end_lease(conn)
             self.perform(self.pool.cancel(self.now_ns, waiter))
         for conn in list(self.leases):
-            if conn in self.open:
-                self.open[conn] -= 1
+            self.end_lease(conn)
             self.perform(self.pool.release(self.now_ns, conn, True))
         for conn in list(self.connecting):
             self.perform(self.pool.connected(self.now_ns, conn))
@@ -187,7 +213,7 @@ class PoolShell(RuleBasedStateMachine):
 
 
 TestPoolLaws = PoolShell.TestCase
-TestPoolLaws.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestPoolLaws.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 
 
 def test_one_id_cannot_wait_twice() -> None:
