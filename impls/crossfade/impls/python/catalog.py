@@ -149,10 +149,17 @@ class Catalog:
             )
         return server_found, self._short.get((parts[0], exposed), parts[1])
 
+    def is_unknown_short(self, exposed: str) -> bool:
+        """Whether the name looks shortened and nobody has listed what it stands for."""
+        if not self.prefix or not names.is_shortened(exposed):
+            return False
+        parts = names.split(exposed)
+        return parts is not None and (parts[0], exposed) not in self._short
+
     async def resolve(self, exposed: str, method: str) -> tuple[Server, str]:
         """As ``locate``; asks the server for its list first if the name looks shortened and nobody has listed it yet."""
         server, own = self.locate(exposed)
-        if self.prefix and names.is_shortened(exposed) and (server.spec.name, exposed) not in self._short:
+        if self.is_unknown_short(exposed):
             await self._items_of(server, method)
             server, own = self.locate(exposed)
         return server, own

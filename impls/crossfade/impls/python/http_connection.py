@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import httptools
 
@@ -28,15 +28,22 @@ _CHUNKED_HEAD: Final = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 class Sink(Protocol):
-    """Who receives an answer. With ``raw`` body bytes come as they stand on the wire, chunk sizes included."""
+    """Who receives an answer. With ``raw`` body bytes come as they stand on the wire, chunk sizes included.
+
+    ``counted`` exchanges are calls, with a verdict for breaker and balancer; handshakes and notifications are not.
+    """
 
     raw: bool
+    counted: bool
 
-    def on_head(self, head: ResponseHead, data: bytes, body_at: int, complete: bool) -> None:
-        """The head, and what came of the body behind offset ``body_at`` of ``data`` (decoded if not ``raw``)."""
+    def on_head(self, head: ResponseHead, data: bytes, body_at: int, complete: bool) -> bool:
+        """The head, and what came of the body behind offset ``body_at`` of ``data`` (decoded if not ``raw``).
 
-    def on_body(self, data: bytes, complete: bool) -> None:
-        """More of the body."""
+        False: this is no answer that a healthy server gives. It counts against the instance.
+        """
+
+    def on_body(self, data: bytes, complete: bool) -> bool:
+        """More of the body; False as for ``on_head``."""
 
     def on_failed(self, error: CrossfadeError, resend: bool) -> None:
         """There will be no answer, or no more of it."""
@@ -103,10 +110,22 @@ class HttpConnection(asyncio.Protocol):
 
     def cancel(self) -> None:
         """Nobody waits for the answer any more: give up the connection, and with it the request (spec: that cancels it)."""
-        if self.sink is None:
+        sink = self.sink
+        if sink is None:
             return
         self.sink = None
-        self.instance.abandon(monotonic_ns(), self.started_ns)
+        if sink.counted:
+            self.instance.abandon(monotonic_ns(), self.started_ns)
+        self.instance.release(self, False)
+
+    def fail_quietly(self) -> None:
+        """The sink refuses the rest of the answer: the instance's fault, and the end of the connection."""
+        sink = self.sink
+        if sink is None:
+            return
+        self.sink = None
+        if sink.counted:
+            self.instance.done(monotonic_ns(), self.started_ns, False)
         self.instance.release(self, False)
 
     def pause_answer(self) -> None:
@@ -142,8 +161,7 @@ class HttpConnection(asyncio.Protocol):
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  tells mypy what loop.create_connection gives
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         sink = self.sink
@@ -155,16 +173,14 @@ class HttpConnection(asyncio.Protocol):
         elif self.chunks is not None:
             self._chunks_received(sink, self.chunks, data)
         elif self.left < 0:
-            sink.on_body(data, False)
+            self._deliver(sink, sink.on_body(data, False), False)
         else:
             left = self.left - len(data)
             if left < 0:
                 self._violation("sent more bytes than it announced")
                 return
             self.left = left
-            if left == 0:
-                self._finish()
-            sink.on_body(data, left == 0)
+            self._deliver(sink, sink.on_body(data, left == 0), left == 0)
 
     def _head_received(self, sink: Sink, data: bytes) -> None:
         if self.partial:
@@ -188,8 +204,10 @@ class HttpConnection(asyncio.Protocol):
         if length >= 0:
             left = length - len(data) + at
             if left == 0 and head.status >= 200:
-                self._finish()
-                sink.on_head(head, data, at, True)
+                if not sink.on_head(head, data, at, True):
+                    self.ok = False
+                if self.sink is sink:
+                    self._finish(sink)
                 return
             if head.status < 200:
                 self._head_received(sink, data[at:])
@@ -198,14 +216,14 @@ class HttpConnection(asyncio.Protocol):
                 self._violation("sent more bytes than it announced")
                 return
             self.left = left
-            sink.on_head(head, data, at, False)
+            self._deliver(sink, sink.on_head(head, data, at, False), False)
         elif length == -1:
             self.left = 0
             self.chunks = _Chunks()
             self._chunks_received(sink, self.chunks, data, head, at)
         else:
             self.left = -1
-            sink.on_head(head, data, at, False)
+            self._deliver(sink, sink.on_head(head, data, at, False), False)
 
     def _chunks_received(
         self, sink: Sink, chunks: _Chunks, data: bytes, head: ResponseHead | None = None, at: int = 0
@@ -217,12 +235,18 @@ class HttpConnection(asyncio.Protocol):
             return
         if not sink.raw:
             data, at = decoded, 0
-        if chunks.done:
-            self._finish()
         if head is not None:
-            sink.on_head(head, data, at, chunks.done)
+            ok = sink.on_head(head, data, at, chunks.done)
         else:
-            sink.on_body(data, chunks.done)
+            ok = sink.on_body(data, chunks.done)
+        self._deliver(sink, ok, chunks.done)
+
+    def _deliver(self, sink: Sink, ok: bool, complete: bool) -> None:
+        """Note the sink's verdict; a sink that has had enough has cancelled already."""
+        if not ok:
+            self.ok = False
+        if complete and self.sink is sink:
+            self._finish(sink)
 
     def eof_received(self) -> bool:
         return False
@@ -233,8 +257,7 @@ class HttpConnection(asyncio.Protocol):
         if sink is None:
             self.instance.lost(self.id)
         elif self.left is not None and self.left < 0:
-            self._finish()
-            sink.on_body(b"", True)
+            self._deliver(sink, sink.on_body(b"", True), True)
         else:
             how = "in the middle of its answer" if self.left is not None or self.partial else "without an answer"
             stale = self.reused and self.left is None and not self.partial
@@ -258,15 +281,16 @@ class HttpConnection(asyncio.Protocol):
 
     # -- endings
 
-    def _finish(self) -> None:
-        """The answer is complete: account for it and give the connection back, before the sink learns of it."""
+    def _finish(self, sink: Sink) -> None:
+        """The answer is complete and delivered: account for it and give the connection back."""
         self.sink = None
         self.left = None
         self.chunks = None
         self.reused = True
         self.idle_since_ns = now = monotonic_ns()
         instance = self.instance
-        instance.done(now, self.started_ns, self.ok)
+        if sink.counted:
+            instance.done(now, self.started_ns, self.ok)
         reusable = self.keep_alive and not self.unsent and self.transport is not None
         actions = instance.pool.release(now, self.id, reusable)
         if actions:
@@ -278,7 +302,9 @@ class HttpConnection(asyncio.Protocol):
             return
         self.sink = None
         now = monotonic_ns()
-        if resend:
+        if not sink.counted:
+            pass
+        elif resend:
             self.instance.abandon(now, self.started_ns)
         else:
             self.instance.done(now, self.started_ns, False)

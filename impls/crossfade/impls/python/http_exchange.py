@@ -63,10 +63,24 @@ class HttpAnswer:
 class Exchange:
     """The sink. ``expect`` is the id of the request, None for a notification."""
 
-    __slots__ = ("_body", "_conn", "_events", "_expect", "_head", "_instance", "_size", "future", "raw", "resend")
+    __slots__ = (
+        "_bad",
+        "_body",
+        "_conn",
+        "_events",
+        "_expect",
+        "_head",
+        "_instance",
+        "_size",
+        "counted",
+        "future",
+        "raw",
+        "resend",
+    )
 
-    def __init__(self, instance: HttpInstance, conn: HttpConnection, expect: int | None) -> None:
+    def __init__(self, instance: HttpInstance, conn: HttpConnection, expect: int | None, *, counted: bool) -> None:
         self.raw = False
+        self.counted = counted
         self.resend = False
         self.future: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
         self._instance = instance
@@ -76,6 +90,7 @@ class Exchange:
         self._events: EventReader | None = None
         self._body: list[bytes] = []
         self._size = 0
+        self._bad = False
 
     def cancel(self) -> None:
         """The caller is gone."""
@@ -84,27 +99,28 @@ class Exchange:
 
     # -- Sink
 
-    def on_head(self, head: ResponseHead, data: bytes, body_at: int, complete: bool) -> None:
+    def on_head(self, head: ResponseHead, data: bytes, body_at: int, complete: bool) -> bool:
         self._head = head
         if head.is_sse and self._expect is not None:
             self._events = EventReader(self._instance.spec.max_message_bytes)
-        self.on_body(data[body_at:], complete)
+        return self.on_body(data[body_at:], complete)
 
-    def on_body(self, data: bytes, complete: bool) -> None:
+    def on_body(self, data: bytes, complete: bool) -> bool:
         if self._events is not None:
             self._take_events(self._events, data)
             if complete and not self.future.done():
                 self._violate("ended its event stream without a response; look at the server")
-            return
+            return not self._bad
         self._size += len(data)
         limit = self._instance.spec.max_message_bytes
         if self._size > limit:
             self._violate(f"sent an answer of more than {limit} bytes; raise maxMessageBytes, or look at the server")
-            self.cancel()
-            return
+            self._conn.fail_quietly()
+            return False
         self._body.append(data)
         if complete and not self.future.done():
             self._resolve(b"".join(self._body))
+        return not self._bad
 
     def on_failed(self, error: CrossfadeError, resend: bool) -> None:
         self.resend = resend
@@ -125,7 +141,7 @@ class Exchange:
         except EventTooLong:
             limit = self._instance.spec.max_message_bytes
             self._violate(f"sent an event of more than {limit} bytes; raise maxMessageBytes, or look at the server")
-            self.cancel()
+            self._conn.fail_quietly()
             return
         for event in events:
             try:
@@ -157,6 +173,7 @@ class Exchange:
         return answer.id is not msgspec.UNSET and bytes(answer.id) == b"%d" % (self._expect or 0)
 
     def _violate(self, what: str) -> None:
+        self._bad = True
         if not self.future.done():
             name = self._instance.spec.name
             self.future.set_exception(ProtocolViolation(f"server {name!r} ({self._instance.url}) {what}", server=name))

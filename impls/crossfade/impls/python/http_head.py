@@ -31,11 +31,17 @@ class BadHead(ValueError):
 class _Reader:
     """Collects what httptools reports about one head."""
 
-    __slots__ = ("headers", "url")
+    __slots__ = ("headers", "keep_alive", "parser", "url")
 
     def __init__(self) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
         self.url = b""
+        self.keep_alive = False
+        self.parser: Any = None
+
+    def on_headers_complete(self) -> None:
+        # Asked for here, because llhttp forgets it with the end of the message.
+        self.keep_alive = self.parser.should_keep_alive()
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -72,7 +78,7 @@ class RequestHead:
 
     def __init__(self, raw: bytes) -> None:
         reader = _Reader()
-        parser = httptools.HttpRequestParser(reader)
+        reader.parser = parser = httptools.HttpRequestParser(reader)
         try:
             parser.feed_data(raw)
         except httptools.HttpParserUpgrade:
@@ -85,7 +91,7 @@ class RequestHead:
         self.headers = headers
         self.method = parser.get_method().decode("latin-1")
         self.path = reader.url.partition(b"?")[0].decode("latin-1")
-        self.keep_alive = parser.should_keep_alive()
+        self.keep_alive = reader.keep_alive
         self.length = _body_length(headers)
         self.expect = (_only(headers, b"expect") or "").lower() == "100-continue"
         self.version = _only(headers, b"mcp-protocol-version")
@@ -108,7 +114,7 @@ class ResponseHead:
 
     def __init__(self, raw: bytes) -> None:
         reader = _Reader()
-        parser = httptools.HttpResponseParser(reader)
+        reader.parser = parser = httptools.HttpResponseParser(reader)
         try:
             parser.feed_data(raw)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -119,7 +125,7 @@ class ResponseHead:
         self.length = _body_length(headers, default=-2)
         if self.status in (204, 304) or self.status < 200:
             self.length = 0
-        self.keep_alive = parser.should_keep_alive() and parser.get_http_version() == "1.1" and self.length != -2
+        self.keep_alive = reader.keep_alive and parser.get_http_version() == "1.1" and self.length != -2
         self.session = _only(headers, b"mcp-session-id")
         kind = (_only(headers, b"content-type") or "").partition(";")[0].strip().lower()
         self.is_json = kind == "application/json"

@@ -79,7 +79,7 @@ def notification(method: str, params: bytes = b"{}") -> bytes:
 
 def result(request_id: bytes | memoryview, value: bytes | memoryview) -> bytes:
     """A response; both parts are JSON already."""
-    return b"".join((b"{\"jsonrpc\":\"2.0\",\"id\":", request_id, b",\"result\":", value, b"}"))
+    return b"".join((b'{"jsonrpc":"2.0","id":', request_id, b',"result":', value, b"}"))
 
 
 def error(request_id: bytes | memoryview | None, code: int, message: str, data: object = None) -> bytes:
@@ -92,7 +92,7 @@ def error(request_id: bytes | memoryview | None, code: int, message: str, data: 
 
 def raw_error(request_id: bytes | memoryview | None, value: bytes | memoryview) -> bytes:
     """An error response whose error object is JSON already: what an upstream said, untouched."""
-    return b"".join((b"{\"jsonrpc\":\"2.0\",\"id\":", request_id or b"null", b",\"error\":", value, b"}"))
+    return b"".join((b'{"jsonrpc":"2.0","id":', request_id or b"null", b',"error":', value, b"}"))
 
 
 def error_of(request_id: bytes | memoryview | None, failure: CrossfadeError) -> bytes:

@@ -163,6 +163,7 @@ class PythonManager(Manager):
             await server.drained(drain_s)
         finally:
             await server.stop()
+            self.stats.retire(server.stats)
             self._events.publish(Event(kind="unregistered", server=name))
 
     def get(self, name: str) -> ServerInfo:
@@ -308,9 +309,9 @@ class PythonManager(Manager):
             for s in self.registry.values()
         }
         return Metrics(
-            requests=sum(c["requests"] for c in servers.values()),
-            errors=sum(c["errors"] for c in servers.values()),
-            rejected=sum(c["rejected"] for c in servers.values()),
+            requests=self.stats.gone.requests + sum(c["requests"] for c in servers.values()),
+            errors=self.stats.gone.errors + sum(c["errors"] for c in servers.values()),
+            rejected=self.stats.gone.rejected + sum(c["rejected"] for c in servers.values()),
             in_flight=sum(c["in_flight"] for c in servers.values()),
             connections=sum(c["connections"] for c in servers.values()),
             clients=sum(len(g.clients) for g in self.gateways),

@@ -79,13 +79,23 @@ class ServerStats:
 
 
 class Stats:
-    """What one manager counts. A request counts when it ends; ``rejected`` ones were never sent."""
+    """What one manager counts. A request counts when it ends; ``rejected`` ones were never sent.
 
-    __slots__ = ("errors_by_code", "latency")
+    ``gone`` sums up the servers that were unregistered, so that no total ever goes backwards.
+    """
+
+    __slots__ = ("errors_by_code", "gone", "latency")
 
     def __init__(self) -> None:
         self.latency = Histogram()
+        self.gone = ServerStats()
         self.errors_by_code: Counter[str] = Counter()
+
+    def retire(self, stats: ServerStats) -> None:
+        """A server is unregistered."""
+        self.gone.requests += stats.requests
+        self.gone.errors += stats.errors
+        self.gone.rejected += stats.rejected
 
 
 def prometheus(metrics: Metrics, histogram: Histogram) -> bytes:

@@ -46,7 +46,7 @@ class EventReader:
 
     def _take(self, line: bytes, events: list[ServerEvent]) -> None:
         if not line:
-            if self._data:
+            if self._size:  # an event without data only carries an id to resume from (2025-11-25)
                 events.append(ServerEvent(self._kind, b"\n".join(self._data)))
             self._data, self._size, self._kind = [], 0, "message"
             return

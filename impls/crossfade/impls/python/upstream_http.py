@@ -92,17 +92,17 @@ class HttpInstance(Instance):
             return answer.result(self.spec.name)
         session: str | None = None
         try:
-            session = await self._session_for(sessions, deadline_ns)
+            session = await self.session_for(sessions, deadline_ns)
             answer = await self.post(self.legacy_head(session), body, deadline_ns, expect=request_id)
             if answer.status == 404 and session is not None:
-                session = await self._session_for(sessions, deadline_ns, lost=session)
+                session = await self.session_for(sessions, deadline_ns, lost=session)
                 answer = await self.post(self.legacy_head(session), body, deadline_ns, expect=request_id)
         except asyncio.CancelledError:
-            self._tell_cancelled(session, request_id)
+            self.tell_cancelled(session, b"%d" % request_id)
             raise
         return answer.result(self.spec.name)
 
-    async def _session_for(self, sessions: Sessions | None, deadline_ns: int, lost: str | None = None) -> str | None:
+    async def session_for(self, sessions: Sessions | None, deadline_ns: int, lost: str | None = None) -> str | None:
         """The caller's session with this instance, opened if it has none or has lost it."""
         if sessions is None:
             return self.session if lost is None else await self.renew(lost, deadline_ns)
@@ -111,35 +111,51 @@ class HttpInstance(Instance):
         return sessions[self]
 
     async def post(self, head: bytes, body: bytes, deadline_ns: int, *, expect: int | None = None) -> HttpAnswer:
-        """One POST with its whole answer. Raises ServerError or PoolTimeout; counts on breaker and balancer."""
-        data = b"%b%d\r\n\r\n%b" % (head, len(body), body)
-        for attempt in (0, 1):
-            self.begin()
-            started = monotonic_ns()
-            try:
-                conn: HttpConnection = await self.checkout(deadline_ns)
-            except ServerError:
-                self.done(monotonic_ns(), started, False)
+        """One POST of a call with its whole answer, with a verdict. Raises ServerError or PoolTimeout."""
+        self.begin()
+        started = monotonic_ns()
+        try:
+            conn: HttpConnection = await self.checkout(deadline_ns)
+        except ServerError:
+            self.done(monotonic_ns(), started, False)
+            raise
+        except BaseException:
+            self.abandon(monotonic_ns(), started)
+            raise
+        exchange = Exchange(self, conn, expect, counted=True)
+        try:
+            return await self._exchange(exchange, conn, head, body, deadline_ns)
+        except CrossfadeError:
+            if not exchange.resend:
                 raise
-            except BaseException:
-                self.abandon(monotonic_ns(), started)
-                raise
-            exchange = Exchange(self, conn, expect)
-            conn.send(data, exchange, monotonic_ns(), deadline_ns)
-            self.server.wake()
-            try:
-                return await exchange.future
-            except asyncio.CancelledError:
-                exchange.cancel()
-                raise
-            except CrossfadeError:
-                if not exchange.resend or attempt:
-                    raise
-        raise AssertionError("unreachable: the second attempt returns or raises")
+        return await self.post(head, body, deadline_ns, expect=expect)
 
-    def _tell_cancelled(self, session: str | None, request_id: int) -> None:
+    async def ask(self, head: bytes, body: bytes, deadline_ns: int, *, expect: int | None = None) -> HttpAnswer:
+        """One POST that is no call: a handshake or a notification. Sent again if the connection was stale."""
+        while True:
+            conn: HttpConnection = await self.checkout(deadline_ns)
+            exchange = Exchange(self, conn, expect, counted=False)
+            try:
+                return await self._exchange(exchange, conn, head, body, deadline_ns)
+            except CrossfadeError:
+                if not exchange.resend:
+                    raise
+
+    async def _exchange(
+        self, exchange: Exchange, conn: HttpConnection, head: bytes, body: bytes, deadline_ns: int
+    ) -> HttpAnswer:
+        conn.send(b"%b%d\r\n\r\n%b" % (head, len(body), body), exchange, monotonic_ns(), deadline_ns)
+        self.server.wake()
+        try:
+            return await exchange.future
+        except asyncio.CancelledError:
+            exchange.cancel()
+            raise
+
+    def tell_cancelled(self, session: str | None, raw_id: bytes) -> None:
+        """A legacy server learns in words that nobody waits for a request any more."""
         note = jsonrpc.notification(
-            "notifications/cancelled", jsonrpc.encode({"requestId": request_id, "reason": "the caller gave up"})
+            "notifications/cancelled", b'{"requestId":%b,"reason":"the caller gave up"}' % raw_id
         )
         self.spawn(self.notify(session, note))
 
@@ -147,7 +163,7 @@ class HttpInstance(Instance):
         """Send a notification or a response to a legacy server; nobody minds if it does not arrive."""
         with contextlib.suppress(CrossfadeError, TimeoutError):
             async with asyncio.timeout(_LINGER_S):
-                await self.post(self.legacy_head(session), note, monotonic_ns() + int(_LINGER_S * 1e9))
+                await self.ask(self.legacy_head(session), note, monotonic_ns() + int(_LINGER_S * 1e9))
 
     # -- sessions
 
@@ -155,7 +171,7 @@ class HttpInstance(Instance):
         """Do the legacy handshake; returns the session id (None if the server keeps no sessions) and the peer."""
         request_id = self.server.next_id()
         body = jsonrpc.request(request_id, "initialize", discovery.INITIALIZE)
-        answer = await self.post(self.head + b"Content-Length: ", body, deadline_ns, expect=request_id)
+        answer = await self.ask(self.head + b"Content-Length: ", body, deadline_ns, expect=request_id)
         if answer.status in (404, 405) and answer.answer is None:
             raise ServerStartError(
                 f"server {self.spec.name!r} ({self.url}) answered HTTP {answer.status} to initialize; check the path of "
@@ -168,7 +184,7 @@ class HttpInstance(Instance):
             head = head.replace(
                 b"Content-Length: ", f"MCP-Protocol-Version: {peer.version}\r\nContent-Length: ".encode()
             )
-        await self.post(head, jsonrpc.notification("notifications/initialized"), deadline_ns)
+        await self.ask(head, jsonrpc.notification("notifications/initialized"), deadline_ns)
         return answer.session, peer
 
     async def close_session(self, session: str) -> None:
@@ -176,7 +192,7 @@ class HttpInstance(Instance):
         head = self.legacy_head(session).replace(b"POST ", b"DELETE ", 1)
         with contextlib.suppress(CrossfadeError, TimeoutError):
             async with asyncio.timeout(_LINGER_S):
-                await self.post(head, b"", monotonic_ns() + int(_LINGER_S * 1e9))
+                await self.ask(head, b"", monotonic_ns() + int(_LINGER_S * 1e9))
 
     async def renew(self, lost: str | None, deadline_ns: int) -> str | None:
         """The manager's session after the server has forgotten ``lost``; callers share one handshake."""
@@ -212,7 +228,7 @@ class HttpInstance(Instance):
         deadline_ns = monotonic_ns() + self.spec.start_timeout_ms * 1_000_000
         if self.spec.era != "legacy":
             request_id = self.server.next_id()
-            answer = await self.post(
+            answer = await self.ask(
                 self.modern_head("server/discover", None),
                 jsonrpc.request(request_id, "server/discover", DISCOVER),
                 deadline_ns,

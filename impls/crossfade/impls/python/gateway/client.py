@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import httptools
 
@@ -46,6 +46,9 @@ class Job(Protocol):
     def resume(self) -> None:
         """It has caught up."""
 
+    def revoke(self) -> None:
+        """The client has cancelled in words."""
+
     def more(self, data: bytes) -> None:
         """More of a body that is streamed."""
 
@@ -53,7 +56,7 @@ class Job(Protocol):
 class ClientConnection(asyncio.Protocol):
     """One connection. ``job`` is set while a request is answered; ``left`` counts what is missing of its body."""
 
-    __slots__ = ("ahead", "body", "gateway", "head", "job", "keep_alive", "left", "session", "transport")
+    __slots__ = ("ahead", "body", "call", "gateway", "head", "job", "keep_alive", "left", "session", "transport")
 
     def __init__(self, gateway: GatewayServer) -> None:
         self.gateway = gateway
@@ -65,12 +68,12 @@ class ClientConnection(asyncio.Protocol):
         self.ahead = b""
         self.keep_alive = True
         self.session: Session | None = None
+        self.call: tuple[Session, bytes] | None = None
 
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  tells mypy what loop.create_server gives
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         clients = self.gateway.clients
         clients.add(self)
         if len(clients) > self.gateway.spec.max_connections:
@@ -239,14 +242,14 @@ class ClientConnection(asyncio.Protocol):
     # -- answers
 
     def run(self, work: Any) -> None:
-        """Answer by a coroutine that returns an HttpAnswer."""
+        """Answer by a coroutine that returns an HttpAnswer, or None if it has handed the request on."""
         job = _TaskJob()
         self.job = job
         job.task = self.gateway.spawn(self._run(work, job))
 
     async def _run(self, work: Any, job: _TaskJob) -> None:
         answer = await work
-        if self.job is job:
+        if answer is not None and self.job is job:
             self.respond(answer)
 
     def respond(self, answer: HttpAnswer) -> None:
@@ -311,6 +314,15 @@ class ClientConnection(asyncio.Protocol):
         self._leave_stream()
         if self.transport is not None:
             self.transport.write(b"0\r\n\r\n")
+        self.keep_alive = False
+        self.finished()
+
+    def revoke(self) -> None:
+        """The client has cancelled the request in hand: no answer is sent, so the connection ends with it."""
+        job, self.job = self.job, None
+        if job is not None:
+            job.revoke()
+        self.keep_alive = False
         self.finished()
 
     def _leave_stream(self) -> None:
@@ -351,6 +363,9 @@ class _TaskJob:
 
     def resume(self) -> None:
         """Nothing was held back."""
+
+    def revoke(self) -> None:
+        self.cancel()
 
     def more(self, data: bytes) -> None:
         """The body was read as a whole."""

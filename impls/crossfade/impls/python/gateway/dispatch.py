@@ -49,7 +49,7 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
         caller, session = methods.Caller(True), None
     else:
         if method is _UNSET or raw_id is None:
-            client.respond(legacy.accepted(client.gateway, head))
+            client.respond(legacy.accepted(client.gateway, head, message, body))
             return
         if method == "initialize":
             client.respond(legacy.handshake(client.gateway, raw_id, methods.params_of(body)))
@@ -59,30 +59,39 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
             client.respond(found)
             return
         caller, session = methods.Caller(False, found), found
+        client.call = (found, raw_id)
     if method == "tools/call" and message.params is not _UNSET and message.params.name is not _UNSET:
         name = bytes(message.params.name)
-        route = client.gateway.routes.get(name)
-        if route is not None:
-            try:
-                if _relay(client, head, route, session, name, raw_id, body):
-                    return
-            except CrossfadeError as error:
-                client.fail(raw_id, error)
+        try:
+            route = client.gateway.routes.get(name) or (client.gateway.routes.find(name) if name[:1] == b'"' else None)
+            if route is not None and _relay(client, head, route, session, name, raw_id, body):
                 return
-        elif name[:1] == b'"':
-            client.run(_learn(client, caller, raw_id, name, body))
+        except CrossfadeError as error:
+            client.fail(raw_id, error)
+            return
+        if name[:1] == b'"':
+            client.run(_prepare(client, head, caller, name, raw_id, body))
             return
     assert method is not _UNSET  # noqa: S101  a request has one
     client.run(methods.answer(client.gateway.manager, caller, method, raw_id, methods.params_of(body)))
 
 
-async def _learn(
-    client: ClientConnection, caller: methods.Caller, raw_id: bytes, name: bytes, body: bytes
-) -> HttpAnswer:
-    """The first call of a tool: find its route for the next ones, and answer this one the long way."""
-    gateway = client.gateway
+async def _prepare(
+    client: ClientConnection, head: RequestHead, caller: methods.Caller, name: bytes, raw_id: bytes, body: bytes
+) -> HttpAnswer | None:
+    """Learn what the straight way needs (route, era, the client's session upstream) and take it; else the long way."""
+    gateway, session = client.gateway, caller.session
     try:
-        await gateway.routes.find(name)
+        route = gateway.routes.get(name) or await gateway.routes.ask(name)
+        server = route.server
+        if len(server.instances) == 1:
+            instance = server.instances[0]
+            peer = await instance.ready()
+            own_session = session is not None and peer.era == "legacy" and not server.spec.stateless
+            if own_session and session is not None and isinstance(instance, HttpInstance):
+                await instance.session_for(session.upstream, monotonic_ns() + server.timeout_ns)
+            if _relay(client, head, route, session, name, raw_id, body):
+                return None
     except CrossfadeError as error:
         gateway.manager.stats.errors_by_code[error.code] += 1
         return HttpAnswer(200, jsonrpc.error_of(raw_id, error))
@@ -128,7 +137,7 @@ def _relay(
         )
     else:
         data = b"%b%d\r\n\r\n%b" % (prefix, len(body), body)
-    relay = HttpRelay(client, instance, data, raw_id)
+    relay = HttpRelay(client, instance, data, raw_id, session)
     client.job = relay
     relay.start(now)
     return True
@@ -172,9 +181,8 @@ def _forward_head(head: RequestHead, route: Route, instance: HttpInstance, sessi
         return head.forward
     if peer.era != "legacy":
         return None
-    if route.server.spec.stateless:
-        return instance.legacy_head(instance.session)
-    if instance not in session.upstream:
+    # A session that clients share needs ids of our own, and so does one that is not open yet.
+    if route.server.spec.stateless or instance not in session.upstream:
         return None
     return instance.legacy_head(session.upstream[instance])
 
@@ -218,7 +226,9 @@ def stream(client: ClientConnection, head: RequestHead, envelope: Envelope, arri
         route.raw,
         arrived[end:],
     )
-    relay = HttpRelay(client, instance, data, raw_id, length - len(arrived))
+    if session is not None:
+        client.call = (session, raw_id)
+    relay = HttpRelay(client, instance, data, raw_id, session, length - len(arrived))
     client.job = relay
     try:
         route.server.choose(now)

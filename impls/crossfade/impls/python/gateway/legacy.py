@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from crossfade.impls.python import jsonrpc
-from crossfade.impls.python.gateway import modern
+from crossfade.impls.python.envelope import Message
+from crossfade.impls.python.gateway import methods, modern
 from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
 from crossfade.impls.python.http_head import RequestHead
 from crossfade.impls.python.jsonrpc import LEGACY
@@ -90,7 +91,22 @@ def delete(client: ClientConnection, head: RequestHead) -> None:
     client.respond(HttpAnswer(204))
 
 
-def accepted(gateway: GatewayServer, head: RequestHead) -> HttpAnswer:
-    """The answer to a notification or a response."""
+def accepted(gateway: GatewayServer, head: RequestHead, message: Message, body: bytes) -> HttpAnswer:
+    """The answer to a notification or a response. One notification has an effect: the client gives up a request."""
     session = session_of(gateway, head, None)
-    return session if isinstance(session, HttpAnswer) else ACCEPTED
+    if isinstance(session, HttpAnswer):
+        return session
+    if message.method == "notifications/cancelled":
+        raw_id = cancelled_id(body)
+        for client in list(gateway.clients):
+            if client.job is not None and client.call == (session, raw_id):
+                client.revoke()
+    return ACCEPTED
+
+
+def cancelled_id(body: bytes) -> bytes:
+    """The id that ``notifications/cancelled`` names, as JSON; empty if it names none."""
+    try:
+        return bytes(methods.fields_of(body).get("requestId", b""))
+    except msgspec.DecodeError:
+        return b""

@@ -7,6 +7,7 @@ response with the client's own id. Rule: a relay ends in exactly one of ``finish
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from crossfade.impls.python.translate import result_to_modern
 
 if TYPE_CHECKING:
     from crossfade.impls.python.gateway.client import ClientConnection
+    from crossfade.impls.python.gateway.sessions import Session
     from crossfade.impls.python.upstream_http import HttpInstance
     from crossfade.impls.python.upstream_stdio import StdioInstance
 
@@ -30,17 +32,26 @@ if TYPE_CHECKING:
 class HttpRelay:
     """A request to an HTTP upstream. ``unsent`` is what will still come of a streamed body; then it cannot be resent."""
 
-    __slots__ = ("_answering", "_client", "_conn", "_data", "_deadline_ns", "_instance", "_paused", "_queued", "_raw_id", "_started_ns", "_tries", "_unsent", "raw")  # fmt: skip
+    __slots__ = ("_answering", "_client", "_conn", "_data", "_deadline_ns", "_instance", "_paused", "_queued", "_raw_id", "_session", "_started_ns", "_task", "_tries", "_unsent", "counted", "raw")  # fmt: skip
 
     def __init__(
-        self, client: ClientConnection, instance: HttpInstance, data: bytes, raw_id: bytes | None, unsent: int = 0
+        self,
+        client: ClientConnection,
+        instance: HttpInstance,
+        data: bytes,
+        raw_id: bytes,
+        session: Session | None = None,
+        unsent: int = 0,
     ) -> None:
         self.raw = True
+        self.counted = True
         self._client = client
         self._instance = instance
         self._data = data
         self._raw_id = raw_id
+        self._session = session
         self._unsent = unsent
+        self._task: asyncio.Task[None] | None = None
         self._conn: HttpConnection | None = None
         self._queued = 0
         self._deadline_ns = 0
@@ -65,7 +76,7 @@ class HttpRelay:
         if self._unsent:
             self.pause_sending()
         queued = instance.queue(self, self._deadline_ns)
-        if self._conn is None and self._tries >= 0:
+        if self._conn is None and self._client.job is self:
             self._queued = queued
 
     # -- Waiter
@@ -90,14 +101,16 @@ class HttpRelay:
 
     # -- Sink
 
-    def on_head(self, head: ResponseHead, data: bytes, body_at: int, complete: bool) -> None:
+    def on_head(self, head: ResponseHead, data: bytes, body_at: int, complete: bool) -> bool:
         client = self._client
-        if not ((head.is_json and (not complete or data[body_at : body_at + 1] == b"{")) or head.is_sse):
-            self._not_mcp(head, data[body_at:])
-            return
         transport = client.transport
         if transport is None:
-            return
+            return True
+        if not (head.is_sse or (head.is_json and (not complete or _is_object(data, body_at)))):
+            return self._not_mcp(head, data[body_at:], complete)
+        if head.status == 404 and self._session is not None and not self._tries and not self._unsent:
+            self._session_lost(complete)
+            return True
         self._answering = True
         if head.length == -2:
             client.keep_alive = False
@@ -109,15 +122,16 @@ class HttpRelay:
             transport.write(head.out[:-2] + b"connection: close\r\n\r\n" + data[body_at:])
         if complete:
             self._finished()
+        return True
 
-    def on_body(self, data: bytes, complete: bool) -> None:
+    def on_body(self, data: bytes, complete: bool) -> bool:
         transport = self._client.transport
-        if transport is None or not self._answering:
-            return
-        if data:
-            transport.write(data)
-        if complete:
-            self._finished()
+        if transport is not None and self._answering:
+            if data:
+                transport.write(data)
+            if complete:
+                self._finished()
+        return True
 
     def on_failed(self, error: CrossfadeError, resend: bool) -> None:
         self._conn = None
@@ -147,13 +161,21 @@ class HttpRelay:
     # -- Job
 
     def cancel(self) -> None:
-        """The client is gone: give up the upstream connection, which cancels the request there."""
-        if self._conn is not None and self._conn.sink is self:
+        """The client is gone: give up the upstream connection. To a modern server that cancels the request."""
+        if self._task is not None:
+            self._task.cancel()
+        elif self._conn is not None and self._conn.sink is self:
             self._conn.cancel()
         elif self._queued:
             self._instance.unqueue(self._queued)
             self._instance.abandon(monotonic_ns(), self._started_ns)
             self._queued = 0
+
+    def revoke(self) -> None:
+        """The client has cancelled in words: a legacy server is told in words too, and by the id that it knows."""
+        if self._session is not None and self._conn is not None and self._conn.sink is self:
+            self._instance.tell_cancelled(self._session.upstream.get(self._instance), self._raw_id)
+        self.cancel()
 
     def pause(self) -> None:
         if self._conn is not None and self._conn.sink is self:
@@ -172,6 +194,30 @@ class HttpRelay:
         else:
             self._data += data
 
+    # -- a session that the server has forgotten
+
+    def _session_lost(self, complete: bool) -> None:
+        if self._conn is not None and not complete:
+            self._conn.cancel()
+        self._tries = 1
+        self._conn = None
+        self._task = self._instance.spawn(self._reopen())
+
+    async def _reopen(self) -> None:
+        """Initialize once more for this client, and send the request again: the server has not looked at it."""
+        session = self._session
+        assert session is not None  # noqa: S101  it was lost
+        try:
+            session.upstream[self._instance], _ = await self._instance.open_session(self._deadline_ns)
+        except CrossfadeError as error:
+            self._task = None
+            self._fail(error)
+            return
+        self._task = None
+        head = self._instance.legacy_head(session.upstream[self._instance])
+        self._data = head + self._data.partition(b"Content-Length: ")[2]
+        self.start(monotonic_ns())
+
     # -- endings
 
     def _finished(self) -> None:
@@ -179,14 +225,13 @@ class HttpRelay:
         self._client.finished()
 
     def _fail(self, error: CrossfadeError) -> None:
-        self._tries = -1
         self._client.fail(self._raw_id, error)
 
-    def _not_mcp(self, head: ResponseHead, body: bytes) -> None:
+    def _not_mcp(self, head: ResponseHead, body: bytes, complete: bool) -> bool:
         """The upstream sent something that is no MCP answer: an error page, or not JSON."""
         name, url = self._instance.spec.name, self._instance.url
-        if self._conn is not None and self._conn.sink is self:
-            self._conn.cancel()
+        if self._conn is not None and not complete:
+            self._conn.fail_quietly()
         error = ServerError if head.status >= 500 else ProtocolViolation
         self._fail(
             error(
@@ -195,6 +240,12 @@ class HttpRelay:
                 server=name,
             )
         )
+        return False
+
+
+def _is_object(data: bytes, at: int) -> bool:
+    """Whether a JSON body can be a message: the cheapest test that tells it from an error page."""
+    return data[at : at + 1] == b"{" or data[at:].lstrip()[:1] == b"{"
 
 
 class StdioRelay(Reply):
@@ -255,7 +306,7 @@ class StdioRelay(Reply):
             body = jsonrpc.raw_error(self._raw_id, answer.error)
         elif answer.result is msgspec.UNSET:
             body = jsonrpc.error(self._raw_id, jsonrpc.INTERNAL_ERROR, "the server sent a response without result")
-        elif self._modern and b'"resultType"' not in bytes(answer.result[:64]):
+        elif self._modern and b'"resultType"' not in bytes(answer.result)[:64]:
             body = jsonrpc.result(self._raw_id, result_to_modern(self._method, bytes(answer.result)))
         else:
             body = jsonrpc.result(self._raw_id, answer.result)
@@ -274,6 +325,10 @@ class StdioRelay(Reply):
         elif self._queued:
             self._instance.unqueue(self._queued)
             self._instance.abandon(monotonic_ns(), self._started_ns)
+
+    def revoke(self) -> None:
+        """The client has cancelled in words."""
+        self.cancel()
 
     def pause(self) -> None:
         """The answer is written as a whole."""

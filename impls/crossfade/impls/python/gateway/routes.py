@@ -49,11 +49,21 @@ class Routes:
         """The remembered route."""
         return self._known.get(raw)
 
-    async def find(self, raw: bytes) -> Route:
-        """The route, asking servers for their lists where a name was shortened. Raises UnknownTarget."""
+    def find(self, raw: bytes) -> Route | None:
+        """The route as far as the name tells; None if its server must be asked first. Raises UnknownTarget."""
+        exposed = _text(raw)
+        if self._catalog.is_unknown_short(exposed):
+            return None
+        server, own = self._catalog.locate(exposed)
+        return self._remember(raw, Route(server, exposed, own))
+
+    async def ask(self, raw: bytes) -> Route:
+        """The route of a shortened name. Raises UnknownTarget, or what the server's list fails with."""
         exposed = _text(raw)
         server, own = await self._catalog.resolve(exposed, "tools/list")
-        route = Route(server, exposed, own)
+        return self._remember(raw, Route(server, exposed, own))
+
+    def _remember(self, raw: bytes, route: Route) -> Route:
         if b"\\" not in raw:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()

@@ -22,16 +22,6 @@ if TYPE_CHECKING:
     from crossfade.impls.python.manager import PythonManager
 
 
-class _Cancelled(msgspec.Struct):
-    class Params(msgspec.Struct):
-        request_id: msgspec.Raw = msgspec.field(default=msgspec.Raw(b""), name="requestId")
-
-    params: Params = msgspec.field(default_factory=Params)
-
-
-_cancelled = msgspec.json.Decoder(_Cancelled).decode
-
-
 async def serve_stdio(manager: PythonManager, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> None:
     """Serve until stdin ends; then wait for what is under way, and return."""
     loop = asyncio.get_running_loop()
@@ -86,7 +76,7 @@ class _Face:
             return
         if message.id is msgspec.UNSET:
             if method == "notifications/cancelled":
-                task = self._tasks.pop(bytes(_cancelled(line).params.request_id), None)
+                task = self._tasks.pop(legacy.cancelled_id(line), None)
                 if task is not None:
                     task.cancel()
             return
