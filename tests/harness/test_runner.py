@@ -220,3 +220,18 @@ def test_results_survive_a_round_trip_through_json() -> None:
     chosen = scenarios(2)
     results = go(begin(chosen), chosen, MockExecutor(), [])
     assert msgspec.json.decode(msgspec.json.encode(results), type=Results) == results
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_on_a_terminal_redraws_one_line_and_keeps_failures() -> None:
+    chosen = scenarios(2)
+    stream = Terminal()
+    execute(begin(chosen), chosen, MockExecutor(fail={(0, "rust")}), lambda _: None, Progress(6, 60.0, stream))
+    said = stream.getvalue()
+    assert said.count("\n") == 1
+    assert "mock-0  round 2" in said
+    assert said.endswith("\r\x1b[2K")

@@ -46,7 +46,8 @@ def _software() -> list[Finding]:
         found.append(Finding("problem", str(error)))
         native = None
     if native is not None and native.get("profile") != "release":
-        found.append(Finding("problem", f"the native module is a {native.get('profile')} build", "run `make native-release`"))
+        what = f"the native module is a {native.get('profile')} build"
+        found.append(Finding("problem", what, "run `make native-release`"))
     if importlib.util.find_spec("uvloop") is None:
         fix = "pip install 'crossfade[uvloop]'"
         found.append(

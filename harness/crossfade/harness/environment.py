@@ -88,7 +88,7 @@ def native_build() -> dict[str, Any] | None:
         return None
     info: dict[str, Any] = dict(importlib.import_module("crossfade_native").build_info())
     if info.get("profile") == "debug":
-        raise Unavailable("crossfade_native is a debug build, whose numbers mean nothing; build it with `make native-release`")
+        raise Unavailable("crossfade_native is a debug build, whose numbers mean nothing; run `make native-release`")
     return info
 
 
@@ -131,11 +131,17 @@ def _cpu() -> Cpu:
         governor=_read(base / "scaling_governor"),
         boost=None if boost is None else boost == "1",
         quota=_quota(),
-        mitigations=None,
+        mitigations=_mitigations(),
         virtual=(_read(Path("/sys/class/dmi/id/sys_vendor")) or "hypervisor")
         if "hypervisor" in flags.split()
         else None,
     )
+
+
+def _mitigations() -> str | None:
+    said = [_read(p) or "" for p in sorted(Path("/sys/devices/system/cpu/vulnerabilities").glob("*"))]
+    counts = {word: sum(s.startswith(word) for s in said) for word in ("Mitigation", "Vulnerable", "Not affected")}
+    return ", ".join(f"{count} {word.lower()}" for word, count in counts.items() if count) or None
 
 
 def _quota() -> float | None:

@@ -13,13 +13,13 @@ from crossfade.harness.samples import ScenarioRecord, Slot, VariantRecord
 from crossfade.scenarios import Profile, Scenario
 
 OVERHEAD_S: dict[str, float] = {
-    "throughput": 1.6,
-    "calls": 1.6,
-    "sweep": 2.0,
-    "memory_clients": 2.0,
-    "memory_upstreams": 2.0,
-    "ops": 2.5,
-    "faults": 2.0,
+    "throughput": 1.0,
+    "calls": 0.8,
+    "sweep": 1.0,
+    "memory_clients": 1.2,
+    "memory_upstreams": 0.8,
+    "ops": 1.5,
+    "faults": 1.0,
 }
 """Starting and ending the processes of one block, in seconds; measured on two slow cores and rounded up."""
 
@@ -74,14 +74,13 @@ def block_seconds(scenario: Scenario, profile: Profile) -> float:
     overhead = OVERHEAD_S[scenario.kind]
     if scenario.sweep is not None:
         # Usually four doublings and the refinement are measured before the objective is lost.
-        return overhead + (4 + scenario.sweep.refine) * (one + 0.6)
+        return overhead + (4 + scenario.sweep.refine) * (one + 0.5)
     if scenario.ladder is not None:
         hold = scenario.ladder.hold_ms / 1000 if scenario.kind == "memory_upstreams" else 0.0
         return len(scenario.ladder.rungs) * (overhead + hold + 2 * scenario.ladder.settle_s)
     if scenario.ops is not None:
         return overhead
-    drain = scenario.load.drain_s if scenario.load and scenario.kind == "faults" else 0.0
-    return overhead + one + drain
+    return overhead + one
 
 
 def estimate_s(scenarios: Sequence[Scenario], records: Sequence[ScenarioRecord], profile: Profile) -> float:
