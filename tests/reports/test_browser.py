@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.fabricated import make_results
+from tests.reports import build
+from tests.reports.browser import Browser, browser
 
 from crossfade.reports import render
-
-from . import build
-from .browser import Browser, browser
 
 pytestmark = [
     pytest.mark.e2e,
@@ -72,6 +72,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over all nine scenarios as a real one would look."""
+    return render(make_results(), tmp_path_factory.mktemp("noisy"))
+
+
+@pytest.fixture(scope="module")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page full of banners, lost blocks and one very long word."""
     return render(build.hostile(f"{'long' * 40} <b>"), tmp_path_factory.mktemp("troubled"))
@@ -100,7 +106,7 @@ def test_every_figure_is_shown_once_and_has_a_size(width: int, dark: bool, chrom
 
 
 @pytest.mark.parametrize("which", ["page", "troubled"])
-@pytest.mark.parametrize("width", [320, 360, 760, 761, 1280])
+@pytest.mark.parametrize("width", [320, 360, 800, 801, 1280])
 def test_the_page_never_scrolls_sideways(
     which: str, width: int, chromium: Browser, request: pytest.FixtureRequest
 ) -> None:
@@ -110,10 +116,13 @@ def test_the_page_never_scrolls_sideways(
     assert chromium.run("return document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-def test_words_in_figures_are_large_enough_and_inside_the_screen(width: int, chromium: Browser, page: Path) -> None:
+@pytest.mark.parametrize("which", ["page", "noisy"])
+@pytest.mark.parametrize("width", [360, 801, 1280])
+def test_words_in_figures_are_large_enough_and_inside_the_screen(
+    which: str, width: int, chromium: Browser, request: pytest.FixtureRequest
+) -> None:
     chromium.screen(width)
-    chromium.open(page)
+    chromium.open(request.getfixturevalue(which))
     found = chromium.run(TEXT)
     assert len(found) > 50
     for text in found:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.reports import build
 
 from crossfade.reports import markdown, render
-
-from . import build
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> `$\\frac{1}{2}$` & {{ 7*7 }} --> | \x00\x07'
 VOID = {"meta", "link", "br", "img", "col", "hr", "input"}

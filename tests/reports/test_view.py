@@ -6,12 +6,11 @@ import math
 
 import msgspec
 import pytest
+from tests.reports import build
 
 from crossfade.harness.samples import Block, Parity, Results
 from crossfade.reports import view
 from crossfade.reports.page import Page
-
-from . import build
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,8 @@ def page() -> Page:
 
 def test_headline_says_what_the_verdicts_say(page: Page) -> None:
     assert page.headline == (
-        "rust serves 2.5 times the requests of python at 40\u202f% of the CPU each, and reaches 75\u202f% of nginx."
+        "rust serves 2.5 times the requests of python at 40\u202f% of the CPU per request, and reaches "
+        "75\u202f% of nginx."
     )
 
 
@@ -285,7 +285,7 @@ class TestMissingData:
 
     def test_without_nginx_the_headline_does_not_mention_it(self) -> None:
         assert view(build.without(build.full(), "nginx")).headline == (
-            "rust serves 2.5 times the requests of python at 40\u202f% of the CPU each."
+            "rust serves 2.5 times the requests of python at 40\u202f% of the CPU per request."
         )
 
     def test_no_rate_was_held(self) -> None:

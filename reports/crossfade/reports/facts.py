@@ -104,7 +104,6 @@ def environment(results: Results) -> tuple[tuple[str, str], ...]:
         f"governor {cpu.governor}" if cpu.governor else "",
         {True: "boost on", False: "boost off"}.get(cpu.boost, "") if cpu.boost is not None else "",
         f"limited to {cpu.quota:g} CPUs" if cpu.quota else "",
-        f"mitigations: {cpu.mitigations}" if cpu.mitigations else "",
     ]
     memory = f"{env.memory_mib:,} MiB" + (f", limited to {env.memory_limit_mib:,} MiB" if env.memory_limit_mib else "")
     native = env.native or {}
@@ -137,7 +136,7 @@ def method(results: Results, analysis: Analysis, cast: Cast) -> tuple[str, ...]:
     span = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}" if rounds else "no"
     lines = [
         "Every block runs one variant on one scenario in fresh processes: the variant, the upstream fleet and the load "
-        f"generator are three. {results.environment.pinning}".strip(),
+        f"generator are three{f' ({results.environment.pinning})' if results.environment.pinning else ''}.",
         f"A round holds one block of every variant, in an order drawn from the seed {results.seed}, so that a "
         "machine that "
         f"drifts slows all of them alike. There were {span} rounds, fixed beforehand.",

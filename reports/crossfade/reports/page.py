@@ -80,6 +80,17 @@ class VerdictTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Against:
+    """A variant measured by a limit: how often its figure is the limit's, with the interval of the pairs."""
+
+    scenario: str
+    quantity: str
+    limit: str
+    who: str
+    ratio: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class Bar:
     """One variant in one scenario: the mean over blocks, and each block's own value."""
 
@@ -263,6 +274,7 @@ class Page:
     keys: tuple[KeyFigure, ...] = ()
     verdicts: tuple[VerdictTable, ...] = ()
     work: tuple[Work, ...] = ()
+    against: tuple[Against, ...] = ()
     faults: tuple[Fault, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     tails: tuple[Tails, ...] = ()

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 from crossfade.harness.samples import Results
 from crossfade.reports import words
-from crossfade.reports.page import Fault, Page, Verdict, VerdictTable
+from crossfade.reports.page import Against, Fault, Page, Verdict, VerdictTable
 from crossfade.reports.plates import NONE, Table, gain, plates
 from crossfade.reports.view import view
 
@@ -64,6 +64,7 @@ def html(page: Page) -> str:
         page=page,
         plates=plates(page),
         css=Markup(css),  # noqa: S704 - our own file
+        against_table=against_table,
         dirty=dirty,
         clean=len(page.faults) - len(dirty),
         faults_table=faults_table,
@@ -132,6 +133,14 @@ def faults_table(faults: Sequence[Fault]) -> Table:
             )
             for fault in faults
         ),
+    )
+
+
+def against_table(rows: Sequence[Against]) -> Table:
+    """Ratios to the limits; these are yardsticks, and nobody is judged by them."""
+    return Table(
+        ("scenario", "quantity", "variant", "limit", "times the limit\u2019s"),
+        tuple((row.scenario, row.quantity, row.who, row.limit, gain(row.ratio)) for row in rows),
     )
 
 

@@ -34,7 +34,7 @@ def headline(results: Results, analysis: Analysis, cast: Cast) -> str:
     reach = f", and reaches {percent(nginx.ratio)} of nginx" if nginx else ""
     if lead.verdict in ("better", "worse"):
         first = f"{who} serves {_amount(lead.ratio, 'requests', other)}"
-        price = f" at {_share(cpu.ratio)} of the CPU each" if cpu else ""
+        price = f" at {_share(cpu.ratio)} of the CPU per request" if cpu else ""
         unsure = f"; on CPU per request the two {_undecided(cpu)}" if cpu else ""
     else:
         first = f"On {plain(lead.scenario)}, {who} and {other} {_undecided(lead)} in throughput"

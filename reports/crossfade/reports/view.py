@@ -12,7 +12,7 @@ from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import Analysis, Comparison, analyse
 from crossfade.reports import facts, measured, story
 from crossfade.reports.measured import Cast, summary
-from crossfade.reports.page import Estimate, Page, Verdict, VerdictTable
+from crossfade.reports.page import Against, Estimate, Page, Verdict, VerdictTable
 from crossfade.reports.targets import goals
 from crossfade.reports.words import joined, plain, plural
 
@@ -63,6 +63,16 @@ def view(results: Results, *, raw: str = "results.json") -> Page:
             if (table := _table(results, analysis, cast, candidate)) is not None
         ),
         work=measured.works(results, analysis, cast),
+        against=tuple(
+            Against(
+                scenario=plain(c.scenario),
+                quantity=METRICS[c.metric].title,
+                limit=plain(c.baseline),
+                who=plain(c.candidate),
+                ratio=Estimate(c.ratio, c.low, c.high),
+            )
+            for c in analysis.limits
+        ),
         faults=measured.faults(results, cast),
         sweeps=measured.sweeps(results, analysis, cast),
         tails=measured.tails(results, analysis, cast),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crossfade.reports.page import Series
+
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Positions near ``wanted`` that keep ``gap`` apart within ``low..high``, in the order of ``wanted``.
@@ -27,3 +29,10 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
 def short(name: str, room: int = 11) -> str:
     """A name that fits beside a drawing; the tables and captions have it in full."""
     return name if len(name) <= room else name[: room - 1] + "\u2026"
+
+
+def dashes(who: Series) -> tuple[float | None, float | None]:
+    """Lines of variants are solid; nginx is dashed and the ceiling dotted in every figure."""
+    if not who.limit:
+        return (None, None)
+    return (4, 2.5) if who.name == "nginx" else (1.2, 2.2)

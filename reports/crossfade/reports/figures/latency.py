@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from crossfade.reports import words
 from crossfade.reports.figures import is_narrow
-from crossfade.reports.figures.labels import short, spread
+from crossfade.reports.figures.labels import dashes, short, spread
 from crossfade.reports.page import RateCurve, Series, Sweep, Tails
 from crossfade.reports.svg import INK, Sheet
 
@@ -38,7 +38,7 @@ def plot_sweep(sweep: Sweep, width: float) -> Sheet:
     axes.axhline(sweep.objective_ms, color=INK["soft"], linewidth=1.1, dashes=(5, 3))
     axes.annotate(
         f"objective: p99 within {sweep.objective_ms:g}\u202fms", (0, sweep.objective_ms),
-        xycoords=("axes fraction", "data"), xytext=(4, 5), textcoords="offset points", color=INK["soft"], fontsize=11.5,
+        xycoords=("axes fraction", "data"), xytext=(4, 5), textcoords="offset points", color=INK["soft"], fontsize=12,
     )  # fmt: skip
     for curve in sweep.curves:
         _curve(axes, curve)
@@ -57,7 +57,7 @@ def plot_sweep(sweep: Sweep, width: float) -> Sheet:
 def _curve(axes: Axes, curve: RateCurve) -> None:
     ink = INK[curve.who.ink]
     x = [p.rate for p in curve.points]
-    dash = (4, 2.5) if curve.who.limit else (None, None)
+    dash = dashes(curve.who)
     axes.plot(x, [p.p50_ms or math.nan for p in curve.points], color=ink, linewidth=1.2, alpha=0.6, dashes=dash)
     p99 = [p.p99_ms or math.nan for p in curve.points]
     axes.plot(x, p99, color=ink, linewidth=1.6 if curve.who.limit else 2.4, dashes=dash)
@@ -118,7 +118,7 @@ def plot_tails(tails: Tails, width: float) -> Sheet:
         ink = INK[tail.who.ink]
         axes.plot(
             [_nines(p) for p, _ in points], [ms for _, ms in points], color=ink,
-            linewidth=1.6 if tail.who.limit else 2.4, dashes=(4, 2.5) if tail.who.limit else (None, None),
+            linewidth=1.6 if tail.who.limit else 2.4, dashes=dashes(tail.who),
         )  # fmt: skip
         for percentile in PERCENTILES:
             value = next((ms for p, ms in points if p == percentile), None)
@@ -136,7 +136,7 @@ def plot_tails(tails: Tails, width: float) -> Sheet:
         ends.append((tail.who, _nines(last[0]), last[1]))
     _ends(axes, ends)
     sheet.text(0, 14, "Latency from the intended send time", color=INK["soft"], fontsize=12)
-    axes.set_xlabel("percentile of requests, each further nine given equal room", fontsize=11.5 if narrow else 12)
+    axes.set_xlabel("percentile of requests, each further nine given equal room", fontsize=12)
     return sheet
 
 

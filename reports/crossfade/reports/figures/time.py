@@ -51,7 +51,7 @@ def _answers(
         axes.annotate(
             what, (t, 1), xycoords=("data", "axes fraction"), xytext=(4 if order else -4, 3),
             textcoords="offset points", ha="left" if order else "right",
-            color=INK["bad"] if t <= 0 else INK["good"], fontsize=11.5, annotation_clip=False,
+            color=INK["bad"] if t <= 0 else INK["good"], fontsize=12, annotation_clip=False,
         )  # fmt: skip
     for index, block in enumerate(crash.blocks):
         if index == 0:
@@ -63,10 +63,10 @@ def _answers(
     sheet.text(*name_at, short(crash.who.name), color=ink, fontweight="bold", fontsize=13)
     peak = f"{words.rate(most)} answers/s"
     if narrow:
-        sheet.text(left + width, top - 18, f"top of scale {peak}", color=INK["soft"], fontsize=11, ha="right")
+        sheet.text(left + width, top - 18, f"top of scale {peak}", color=INK["soft"], fontsize=12, ha="right")
     else:
-        sheet.text(0, top + 32, "answers/s,", color=INK["soft"], fontsize=11.5)
-        sheet.text(0, top + 47, f"scale {words.rate(most)}", color=INK["soft"], fontsize=11.5)
+        sheet.text(0, top + 32, "answers/s,", color=INK["soft"], fontsize=12)
+        sheet.text(0, top + 47, f"scale {words.rate(most)}", color=INK["soft"], fontsize=12)
 
 
 def _errors(
@@ -88,7 +88,7 @@ def _errors(
     axes.xaxis.set_major_formatter(lambda t, _: "0" if t == 0 else f"{t:+g}\u202fs")
     axes.annotate(
         "errors/s" if worst == 0 else f"errors/s, scale {words.rate(worst)}", (1, 0), xycoords="axes fraction",
-        xytext=(-2, 4), textcoords="offset points", ha="right", color=INK["bad"], fontsize=11,
+        xytext=(-2, 4), textcoords="offset points", ha="right", color=INK["bad"], fontsize=12,
     )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def _trace(sheet: Sheet, traces: Traces, box: tuple[float, float, float, float])
         if shape:
             shapes[shape] = shapes.get(shape, 0) + 1
     summary = ", ".join(f"{count} {shape}" for shape, count in sorted(shapes.items()))
-    sheet.text(left, top - 4, summary, color=INK["bad" if set(shapes) & {"void", "unstable"} else "soft"], fontsize=11)
+    sheet.text(left, top - 4, summary, color=INK["bad" if set(shapes) & {"void", "unstable"} else "soft"], fontsize=12)
     axes = sheet.axes(left, top, width, height)
     axes.set_ylim(0, most * 1.08)
     axes.set_xlim(0, max((t for block in traces.blocks for t in block.t_s), default=1.0))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from crossfade.reports import words
 from crossfade.reports.figures import is_narrow
-from crossfade.reports.figures.labels import short
+from crossfade.reports.figures.labels import dashes, short
 from crossfade.reports.page import Bar, Work
 from crossfade.reports.svg import INK, Sheet
 
@@ -90,11 +90,11 @@ def _limit(axes: Axes, bar: Bar, value: str, *, rows: float, rise: float, most: 
     """A dashed line through all rows that stands ``rise`` above them and ends in the limit's name and value."""
     axes.axvline(
         bar.value, ymin=0, ymax=1 + (rise - 5) / rows, color=INK["limit"], linewidth=1.2,
-        dashes=(4, 2.5) if bar.who.name == "nginx" else (1.2, 2.2), clip_on=False,
+        dashes=dashes(bar.who), clip_on=False,
     )  # fmt: skip
     right = bar.value > most * 0.4
     axes.annotate(
         f"{short(bar.who.name)} {value}", (bar.value, 1 + (rise - 10) / rows), xycoords=("data", "axes fraction"),
         xytext=(-5 if right else 5, 0), textcoords="offset points", ha="right" if right else "left",
-        color=INK["soft"], fontsize=11.5, annotation_clip=False,
+        color=INK["soft"], fontsize=12, annotation_clip=False,
     )  # fmt: skip
