@@ -5,11 +5,19 @@
 //! What can be decided without I/O ([`http`], [`scan`], [`pacer`], [`answer`], [`record`]) is decided without it, so that
 //! it can be tested on bytes and virtual time.
 
+pub mod answer;
+pub mod client;
+pub mod drive;
 pub mod fleet;
+pub mod hold;
 pub mod http;
+pub mod pacer;
+pub mod plan;
+pub mod record;
 pub mod rng;
 pub mod scan;
 pub mod sys;
+pub mod template;
 
 /// Where events go (one JSON object per call) and who may interrupt a run.
 pub trait Host {
@@ -27,6 +35,9 @@ pub enum Failure {
     /// The plan or configuration is broken (exit status 64).
     #[error("{0}")]
     Usage(String),
+    /// The server under load could not be reached.
+    #[error("{0}")]
+    Target(String),
     /// The operating system refused something.
     #[error("{what}: {source}; {next}")]
     Io {
