@@ -4,9 +4,10 @@ Rule: nothing below this package reads a clock, a socket, the environment or a l
 cores in Rust; both replay ``impls/vectors`` exactly, and ``impls/vectors/SCHEMA.md`` pins every tie and rounding.
 """
 
+from crossfade.impls.cores.actions import Action, Close, Connect, Grant, PoolConfig, Reject
 from crossfade.impls.cores.balancer import P2C, Balancer, RoundRobin
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
-from crossfade.impls.cores.pool import Action, Close, Connect, Grant, Pool, PoolConfig, Reject
+from crossfade.impls.cores.pool import Pool
 from crossfade.impls.cores.rng import SplitMix64
 
 __all__ = [

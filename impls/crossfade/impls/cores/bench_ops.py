@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crossfade.impls.cores.actions import PoolConfig
 from crossfade.impls.cores.balancer import P2C
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
-from crossfade.impls.cores.pool import Pool, PoolConfig
+from crossfade.impls.cores.pool import Pool
 
 
 def prepare(op: str, iterations: int, size: int) -> Callable[[], int]:

@@ -24,72 +24,14 @@ The laws:
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+from typing import Final
 
-if TYPE_CHECKING:
-    from crossfade.impls.config import PoolSpec
+from crossfade.impls.cores.actions import Action, Close, CloseReason, Connect, Grant, PoolConfig, Reject
+from crossfade.impls.cores.waiters import Waiters
 
-CloseReason = Literal["idle", "max_age", "unusable", "draining"]
-RejectReason = Literal["queue_full", "deadline", "connect_failed", "draining"]
-
-_MS: Final = 1_000_000
-
-
-class Connect(NamedTuple):
-    """Open a connection; then say ``connected(conn)`` or ``connect_failed(conn)``."""
-
-    conn: int
-
-
-class Close(NamedTuple):
-    """Close a connection that nobody uses. The pool has forgotten it already."""
-
-    conn: int
-    reason: CloseReason
-
-
-class Grant(NamedTuple):
-    """The waiter has one place on the connection."""
-
-    waiter: int
-    conn: int
-
-
-class Reject(NamedTuple):
-    """The waiter gets nothing."""
-
-    waiter: int
-    reason: RejectReason
-
-
-Action = Connect | Close | Grant | Reject
 _NOTHING: Final[Sequence[Action]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PoolConfig:
-    """``streams``: leases per connection. ``idle_timeout_ns`` and ``max_age_ns`` 0: never."""
-
-    max_connections: int = 64
-    max_waiters: int = 1024
-    streams: int = 1
-    idle_timeout_ns: int = 60_000 * _MS
-    max_age_ns: int = 0
-
-    @classmethod
-    def from_spec(cls, spec: PoolSpec, *, stdio: bool = False) -> Self:
-        """The pool of one HTTP instance; for a stdio child one connection with ``stdio_streams`` places, never idle."""
-        return cls(
-            max_connections=1 if stdio else spec.max_connections,
-            max_waiters=spec.max_waiters,
-            streams=spec.stdio_streams if stdio else 1,
-            idle_timeout_ns=0 if stdio else spec.idle_timeout_ms * _MS,
-            max_age_ns=0 if stdio else spec.max_age_ms * _MS,
-        )
 
 
 class _Conn:
@@ -111,13 +53,13 @@ class Pool:
         "_aging",
         "_config",
         "_connecting",
-        "_deadlines",
         "_free",
         "_granted",
         "_idle_timeout_ns",
         "_max_age_ns",
         "_next_conn",
         "_open",
+        "_queue",
         "_streams",
         "_waiting",
         "draining",
@@ -136,8 +78,8 @@ class Pool:
         self._free: dict[int, _Conn] = {}
         # Connections that can still come of age, oldest first. OrderedDict: its front pops in O(1), a dict's does not.
         self._aging: OrderedDict[int, _Conn] = OrderedDict()
-        self._waiting: OrderedDict[int, int] = OrderedDict()  # waiter -> deadline, in order of arrival
-        self._deadlines: list[tuple[int, int]] = []  # heap of (deadline, waiter); served waiters leave it lazily
+        self._queue = Waiters()
+        self._waiting = self._queue.alive
         self._granted: dict[int, int] = {}  # waiter -> connection, until taken
         self.in_use = 0
         self.draining = False
@@ -187,8 +129,7 @@ class Pool:
         room = self._config.max_connections - len(self._open)
         if len(self._waiting) >= self._config.max_waiters + self._streams * room:
             return (Reject(waiter, "queue_full"),)
-        self._waiting[waiter] = deadline_ns
-        heapq.heappush(self._deadlines, (deadline_ns, waiter))
+        self._queue.push(waiter, deadline_ns)
         actions: list[Action] = []
         self._grow(actions)
         return actions
@@ -199,8 +140,7 @@ class Pool:
 
     def cancel(self, now_ns: int, waiter: int) -> Sequence[Action]:
         """The waiter gives up: it leaves the queue, or its untaken lease goes to the next. Unknown ids are ignored."""
-        if self._waiting.pop(waiter, None) is not None:
-            self._forget_deadlines()
+        if self._queue.remove(waiter):
             return _NOTHING
         conn = self._granted.pop(waiter, None)
         return _NOTHING if conn is None else self.release(now_ns, conn, True)
@@ -231,9 +171,8 @@ class Pool:
         self._connecting.remove(conn)
         actions: list[Action] = []
         for _ in range(min(self._streams, len(self._waiting))):
-            waiter, _deadline = self._waiting.popitem(last=False)
+            waiter, _deadline_ns = self._queue.pop()
             actions.append(Reject(waiter, "connect_failed"))
-        self._forget_deadlines()
         self._grow(actions)
         return actions
 
@@ -254,11 +193,8 @@ class Pool:
     def tick(self, now_ns: int) -> Sequence[Action]:
         """What time alone brings about: overdue waiters, connections too old, connections too long idle."""
         actions: list[Action] = []
-        while self._deadlines and self._deadlines[0][0] <= now_ns:
-            deadline_ns, waiter = heapq.heappop(self._deadlines)
-            if self._waiting.get(waiter) == deadline_ns:
-                del self._waiting[waiter]
-                actions.append(Reject(waiter, "deadline"))
+        while (waiter := self._queue.pop_overdue(now_ns)) is not None:
+            actions.append(Reject(waiter, "deadline"))
         while self._aging:
             conn, state = next(iter(self._aging.items()))
             if now_ns - state.opened_at < self._max_age_ns:
@@ -276,9 +212,9 @@ class Pool:
     def drain(self, now_ns: int) -> Sequence[Action]:
         """No more leases: reject all waiters, close what is idle, and the rest with its last lease."""
         self.draining = True
-        actions: list[Action] = [Reject(waiter, "draining") for waiter in self._waiting]
-        self._waiting.clear()
-        self._deadlines.clear()
+        actions: list[Action] = []
+        while self._waiting:
+            actions.append(Reject(self._queue.pop()[0], "draining"))
         for conn, state in list(self._free.items()):
             self._retire(conn, state, "draining", actions)
         for state in self._open.values():
@@ -289,12 +225,8 @@ class Pool:
     def next_deadline_ns(self) -> int | None:
         """When ``tick`` has something to do, or None."""
         found: list[int] = []
-        while self._deadlines:
-            deadline_ns, waiter = self._deadlines[0]
-            if self._waiting.get(waiter) == deadline_ns:
-                found.append(deadline_ns)
-                break
-            heapq.heappop(self._deadlines)
+        if (deadline_ns := self._queue.first_deadline_ns()) is not None:
+            found.append(deadline_ns)
         if self._aging:
             found.append(next(iter(self._aging.values())).opened_at + self._max_age_ns)
         if self._idle_timeout_ns and (idle := self._first_idle()) is not None:
@@ -337,8 +269,7 @@ class Pool:
     def _grant(self, now_ns: int, conn: int, state: _Conn, actions: list[Action]) -> bool:
         """Lease one place to the oldest waiter whose time is not over; False if there is none."""
         while self._waiting:
-            waiter, deadline_ns = self._waiting.popitem(last=False)
-            self._forget_deadlines()
+            waiter, deadline_ns = self._queue.pop()
             if deadline_ns <= now_ns:
                 actions.append(Reject(waiter, "deadline"))
                 continue
@@ -384,9 +315,3 @@ class Pool:
     def _has_idle(self, now_ns: int) -> bool:
         first = self._first_idle()
         return first is not None and now_ns - first.free_since >= self._idle_timeout_ns
-
-    def _forget_deadlines(self) -> None:
-        """Keep the heap within twice the queue: each rebuild is paid for by as many served waiters."""
-        if len(self._deadlines) > 2 * len(self._waiting) + 16:
-            self._deadlines = [(deadline, waiter) for waiter, deadline in self._waiting.items()]
-            heapq.heapify(self._deadlines)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from crossfade.impls.cores.actions import Action, PoolConfig
 from crossfade.impls.cores.balancer import P2C, Balancer, RoundRobin
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
-from crossfade.impls.cores.pool import Action, Pool, PoolConfig
+from crossfade.impls.cores.pool import Pool
 from crossfade.impls.cores.rng import SplitMix64
 
 Step = Callable[..., Any]

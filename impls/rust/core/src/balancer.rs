@@ -16,6 +16,8 @@
 //! `max(latency, 2 * ewma, FAILURE_NS)`, or a broken instance that refuses within microseconds would attract all traffic.
 #![allow(clippy::cast_possible_truncation)] // indices come from `usize`, products are shifted back below 2^64
 
+pub use crate::mask::Mask;
+use crate::mask::{first_from, nth, words};
 use crate::rng::SplitMix64;
 
 pub const DECAY_SHIFT: u32 = 32;
@@ -23,43 +25,6 @@ pub const DECAY_NS: u64 = 1 << DECAY_SHIFT;
 pub const FAILURE_NS: u64 = 1 << 26;
 pub const MAX_NS: u64 = 1 << 40;
 pub const UNKNOWN: u128 = 1 << 62;
-
-/// Which instances may be picked: bit `i % 64` of word `i / 64`. What the balancers read is `words()`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mask(Vec<u64>);
-
-impl Mask {
-    /// The first `n` instances are usable.
-    pub fn all(n: usize) -> Self {
-        let mut words = vec![u64::MAX; n.div_ceil(64)];
-        if let Some(last) = words.last_mut() {
-            *last >>= (64 - n % 64) % 64;
-        }
-        Self(words)
-    }
-
-    pub fn set(&mut self, i: usize, usable: bool) {
-        if i / 64 >= self.0.len() {
-            self.0.resize(i / 64 + 1, 0);
-        }
-        let bit = 1 << (i % 64);
-        if usable {
-            self.0[i / 64] |= bit;
-        } else {
-            self.0[i / 64] &= !bit;
-        }
-    }
-
-    pub fn get(&self, i: usize) -> bool {
-        self.0
-            .get(i / 64)
-            .is_some_and(|word| word >> (i % 64) & 1 == 1)
-    }
-
-    pub fn words(&self) -> &[u64] {
-        &self.0
-    }
-}
 
 /// Calls in flight and EWMA latency per instance.
 #[derive(Debug, Clone, Copy, Default)]
@@ -277,55 +242,4 @@ impl Balance for Balancer {
     fn resize(&mut self, n: usize) {
         delegate!(self, inner => inner.resize(n));
     }
-}
-
-/// The words of the mask that lie below instance `n`, bits from `n` on cleared.
-fn words(usable: &[u64], n: usize) -> impl Iterator<Item = (usize, u64)> + '_ {
-    usable
-        .iter()
-        .take(n.div_ceil(64))
-        .enumerate()
-        .map(move |(w, &word)| {
-            let rest = n - w * 64;
-            (
-                w * 64,
-                if rest < 64 {
-                    word & ((1 << rest) - 1)
-                } else {
-                    word
-                },
-            )
-        })
-}
-
-fn first_from(usable: &[u64], from: usize, n: usize) -> Option<usize> {
-    words(usable, n)
-        .skip(from / 64)
-        .map(|(base, word)| {
-            (
-                base,
-                if base < from {
-                    word >> (from - base) << (from - base)
-                } else {
-                    word
-                },
-            )
-        })
-        .find(|&(_, word)| word != 0)
-        .map(|(base, word)| base + word.trailing_zeros() as usize)
-}
-
-/// The instance with `rank` usable ones before it; the caller has counted that there is one.
-fn nth(usable: &[u64], n: usize, mut rank: u64) -> usize {
-    for (base, mut word) in words(usable, n) {
-        let ones = u64::from(word.count_ones());
-        if rank < ones {
-            for _ in 0..rank {
-                word &= word - 1;
-            }
-            return base + word.trailing_zeros() as usize;
-        }
-        rank -= ones;
-    }
-    unreachable!("rank is below the number of usable instances")
 }

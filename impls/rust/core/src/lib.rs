@@ -6,9 +6,12 @@
 //! [`SharedBreaker`] is the one wrapper for many threads.
 #![forbid(unsafe_code)]
 
+pub mod actions;
 pub mod balancer;
 pub mod bench_ops;
 pub mod breaker;
+mod ids;
+pub mod mask;
 mod order;
 pub mod pool;
 #[cfg(feature = "replay")]
@@ -17,8 +20,10 @@ pub mod rng;
 pub mod shared;
 mod waiters;
 
-pub use balancer::{Balance, Balancer, Mask, P2c, RoundRobin};
+pub use actions::{Action, CloseReason, PoolConfig, RejectReason};
+pub use balancer::{Balance, Balancer, P2c, RoundRobin};
 pub use breaker::{Breaker, BreakerConfig, CircuitState};
-pub use pool::{Action, CloseReason, Pool, PoolConfig, RejectReason};
+pub use mask::Mask;
+pub use pool::Pool;
 pub use rng::SplitMix64;
 pub use shared::SharedBreaker;

@@ -21,87 +21,10 @@
 //! 9. `max_waiters` bounds those who wait for somebody else's release; whoever a connection is being opened for, or
 //!    still may be, does not count.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
-
+pub use crate::actions::{Action, CloseReason, PoolConfig, RejectReason};
+use crate::ids::{ById, IdSet};
 use crate::order::Order;
 use crate::waiters::Waiters;
-
-/// Why the pool closes a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CloseReason {
-    Idle,
-    MaxAge,
-    Unusable,
-    Draining,
-}
-
-impl CloseReason {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::MaxAge => "max_age",
-            Self::Unusable => "unusable",
-            Self::Draining => "draining",
-        }
-    }
-}
-
-/// Why a waiter gets nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RejectReason {
-    QueueFull,
-    Deadline,
-    ConnectFailed,
-    Draining,
-}
-
-impl RejectReason {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::Deadline => "deadline",
-            Self::ConnectFailed => "connect_failed",
-            Self::Draining => "draining",
-        }
-    }
-}
-
-/// What the shell must do, in order. A connection named in `Close` is used by nobody and forgotten by the pool already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    Connect { conn: u64 },
-    Close { conn: u64, reason: CloseReason },
-    Grant { waiter: u64, conn: u64 },
-    Reject { waiter: u64, reason: RejectReason },
-}
-
-/// `streams`: leases per connection. `idle_timeout_ns` and `max_age_ns` 0: never.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "replay",
-    derive(serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
-pub struct PoolConfig {
-    pub max_connections: usize,
-    pub max_waiters: usize,
-    pub streams: usize,
-    pub idle_timeout_ns: u64,
-    pub max_age_ns: u64,
-}
-
-impl Default for PoolConfig {
-    fn default() -> Self {
-        Self {
-            max_connections: 64,
-            max_waiters: 1024,
-            streams: 1,
-            idle_timeout_ns: 60_000_000_000,
-            max_age_ns: 0,
-        }
-    }
-}
 
 /// An open connection.
 #[derive(Debug, Clone)]
@@ -113,41 +36,19 @@ struct Conn {
     retired: Option<CloseReason>,
 }
 
-/// Connection ids are counted by the pool itself, so an attacker cannot choose them and a multiplication is hash enough.
-#[derive(Debug, Clone, Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-    fn write_u64(&mut self, id: u64) {
-        self.0 = (self.0 ^ id)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .rotate_left(32);
-    }
-}
-
-type ById<V> = HashMap<u64, V, BuildHasherDefault<IdHasher>>;
-
 /// The connections to one instance. Waiter ids are the caller's, unique among the living; connections count from 1.
 #[derive(Debug, Clone)]
 pub struct Pool {
     config: PoolConfig,
     next_conn: u64,
-    connecting: HashSet<u64, BuildHasherDefault<IdHasher>>,
+    connecting: IdSet,
     slots: Vec<Conn>,
     vacant: Vec<u32>,
     open: ById<u32>,
     free: Order,  // connections with a free place, least recently released first
     aging: Order, // connections that can still come of age, oldest first; unused without `max_age_ns`
     waiting: Waiters,
-    granted: HashMap<u64, u64>, // waiter -> connection, until taken
+    granted: ById<u64>, // waiter -> connection, until taken
     in_use: usize,
     draining: bool,
 }
@@ -157,14 +58,14 @@ impl Pool {
         Self {
             config,
             next_conn: 1,
-            connecting: HashSet::default(),
+            connecting: IdSet::default(),
             slots: Vec::new(),
             vacant: Vec::new(),
-            open: HashMap::default(),
+            open: ById::default(),
             free: Order::new(),
             aging: Order::new(),
             waiting: Waiters::default(),
-            granted: HashMap::new(),
+            granted: ById::default(),
             in_use: 0,
             draining: false,
         }

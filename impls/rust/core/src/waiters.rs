@@ -4,7 +4,9 @@
 //! number of waiters (plus a constant), so that cancellation costs amortised constant time and memory stays bounded.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
+
+use crate::ids::ById;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ticket {
@@ -14,7 +16,7 @@ struct Ticket {
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Waiters {
-    alive: HashMap<u64, Ticket>,
+    alive: ById<Ticket>,
     queue: VecDeque<(u64, u64)>, // (ticket number, waiter)
     deadlines: BinaryHeap<Reverse<(u64, u64, u64)>>, // (deadline, waiter, ticket number)
     next_number: u64,
