@@ -9,38 +9,32 @@ from crossfade.reports.page import Bar, Crash, Fit, Ladder, RateCurve, Sweep, Ta
 from crossfade.reports.words import digits, joined, milliseconds, percent, plural, rate, times
 
 READ_WORK = (
-    "Bars are means over blocks, dots the single blocks. Dashed and dotted lines are limits measured in the "
-    "same rounds: nginx "
-    "as a plain reverse proxy, and the ceiling, which is the load with no manager in between. Throughput is a "
-    "closed loop at "
-    "saturation: longer is better left, shorter is better right."
+    "Bars are means over blocks, dots the single blocks. Dashed and dotted lines are limits measured in the same "
+    "rounds: nginx as a plain reverse proxy, and the ceiling, which is the load with no manager in between; its CPU "
+    "is that of the server it reaches. Throughput is a closed loop at saturation: longer is better left, shorter is "
+    "better right."
 )
 READ_SWEEP = (
-    "Strong lines are p99, thin ones p50, both axes logarithmic. Requests are sent at the offered rate whether "
-    "or not earlier "
-    "ones were answered, and latency runs from the intended send time. A hollow mark is a rate that some round "
-    "did not hold; "
-    "the dotted drop is the knee."
+    "Strong lines are p99, thin ones p50, both axes logarithmic. Requests are sent at the offered rate whether or "
+    "not earlier ones were answered, and latency runs from the intended send time. A hollow mark is a rate that "
+    "some round did not hold; the dotted drop is the knee."
 )
 READ_TAILS = (
     "Lower is better. The further right, the rarer the slow request: each nine has equal room. A line that ends "
-    "early, in a "
-    "ring, ends where the samples are too few for the next percentile."
+    "early, in a ring, ends where the samples are too few for the next percentile."
 )
 READ_LADDER = (
     "Each mark is one fresh process at that many connections, all rounds; the line is the least-squares fit. On "
-    "the other "
-    "panel the bar is the 95\u202f% interval of the slope and the grey field with its end line is what was asked for."
+    "the other panel the bar is the 95\u202f% interval of the slope and the grey field with its end line is what was "
+    "asked for."
 )
 READ_CRASH = (
-    "All panels share one clock and one scale, and nought is when the server dies. Above the line are answers "
-    "per second, below "
-    "it errors per second. The first block is filled, the others are drawn over it."
+    "All panels share one clock and one scale, and nought is when the server dies. Above the line are answers per "
+    "second, below it errors per second. The first block is filled, the others are drawn over it."
 )
 READ_TRACES = (
-    "Requests per second inside every block, each panel from nought to its own top: a level line can be summed "
-    "up in one number, "
-    "a ramp is a warm-up, and anything else is not to be trusted. Void blocks are dashed and red."
+    "Requests per second inside every block, each panel from nought to its own top: a level line can be summed up "
+    "in one number, a ramp is a warm-up, and anything else is not to be trusted. Void blocks are dashed and red."
 )
 
 

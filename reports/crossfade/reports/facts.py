@@ -10,11 +10,11 @@ import shlex
 import statistics
 from collections.abc import Iterator
 
-from crossfade.harness.samples import Results
+from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import Analysis
 from crossfade.reports.measured import Cast, summary
 from crossfade.reports.page import Banner
-from crossfade.reports.words import joined, percent, plain, plural, times
+from crossfade.reports.words import joined, lowered, percent, plain, plural, times
 
 ROOM = 1.5
 """Below this ratio of ceiling to fastest variant the load side may be what was measured."""
@@ -36,8 +36,8 @@ def _banners(results: Results, analysis: Analysis, cast: Cast) -> Iterator[Banne
     if profile not in (None, "release"):
         yield Banner(
             f"The native module is a {profile} build.",
-            "Its figures understate what a release build does. Build with the release profile before quoting "
-            "any of them.",
+            "Its figures understate what a release build does. Build with the release profile before quoting any "
+            "of them.",
         )
     for name, why in _missing(results, cast):
         yield Banner(f"{name} is missing.", why)
@@ -134,30 +134,24 @@ def method(results: Results, analysis: Analysis, cast: Cast) -> tuple[str, ...]:
     """How the numbers are made, with this run's own figures in every sentence that has one."""
     rounds = sorted({s.rounds for s in results.scenarios})
     span = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}" if rounds else "no"
+    pinning = f" ({results.environment.pinning})" if results.environment.pinning else ""
     lines = [
         "Every block runs one variant on one scenario in fresh processes: the variant, the upstream fleet and the load "
-        f"generator are three{f' ({results.environment.pinning})' if results.environment.pinning else ''}.",
-        f"A round holds one block of every variant, in an order drawn from the seed {results.seed}, so that a "
-        "machine that "
-        f"drifts slows all of them alike. There were {span} rounds, fixed beforehand.",
+        f"generator are three{pinning}.",
+        "A round holds one block of every variant, in an order drawn from the seed, so that a machine that drifts "
+        f"slows all of them alike. The seed was {results.seed}, and there were {span} rounds, fixed beforehand.",
         "A comparison is the mean of the log-ratios of two variants within a round, with a t-interval over "
-        "rounds. Better "
-        "or worse needs the interval to clear the threshold, not just zero, after Holm\u2019s correction over "
-        "all verdicts of "
-        "the page.",
+        "rounds. Better or worse needs the interval to clear the threshold, not just zero, after Holm\u2019s "
+        "correction over all verdicts of the page.",
         "Throughput is a closed loop at saturation and says nothing of latency. Latency comes from an open loop "
-        "and runs "
-        "from the time a request was meant to be sent, so that a stall is charged to all who waited. Histograms "
-        "are merged; "
-        "percentiles are never averaged, and none is shown that the samples do not carry (368 for p99, 3,688 "
-        "for p99.9).",
+        "and runs from the time a request was meant to be sent, so that a stall is charged to all who waited. "
+        "Histograms are merged; percentiles are never averaged, and none is shown that the samples do not carry "
+        "(368 for p99, 3,688 for p99.9).",
         "Memory per connection is the slope of a line through a ladder of fresh processes (proportional set "
-        "size), never a "
-        "total divided by a count.",
+        "size), never a total divided by a count.",
         "CPU per request is user and system time of the variant\u2019s process over the requests it completed.",
         "nginx is a plain reverse proxy before the same fleet; the ceiling is the fleet with no manager before "
-        "it. Both run "
-        "in the same rounds.",
+        "it. Both run in the same rounds.",
     ]
     ratios = [
         ceiling.mean / max(means)
@@ -195,11 +189,14 @@ def _selftest(results: Results) -> str:
     test = results.selftest
     if test is None:
         return (
-            "The false-alarm rate of this machine was not measured; `crossfade selftest` runs a variant against itself "
-            "and adds it here."
+            "The false-alarm rate of this machine was not measured; `crossfade selftest` runs a variant against "
+            "itself and adds it here."
         )
     rates = joined(
-        [f"{percent(share)} for {name.replace('_', ' ')}" for name, share in sorted(test.false_alarms.items())]
+        [
+            f"{percent(share)} for {lowered(METRICS[name].title if name in METRICS else name)}"
+            for name, share in sorted(test.false_alarms.items())
+        ]
     )
     return (
         f"The ruler measured itself: {test.variant} against itself on {test.scenario}, {test.rounds} rounds, judged "
