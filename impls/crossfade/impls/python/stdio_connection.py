@@ -7,17 +7,16 @@ one longer than the limit; before the handshake is done other lines are taken fo
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
 from collections import deque
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerCrashed, ServerStartError, ServerTimeout
 from crossfade.impls.python import jsonrpc
+from crossfade.impls.python.child import Child
 from crossfade.impls.python.jsonrpc import Answer, decode_answer
 
 if TYPE_CHECKING:
@@ -59,17 +58,13 @@ class _Pending:
         self.counted = counted
 
 
-class StdioConnection(asyncio.SubprocessProtocol):
+class StdioConnection:
     """One child and its conversation."""
 
     def __init__(self, instance: StdioInstance, conn_id: int) -> None:
         self.instance = instance
         self.id = conn_id
-        self.pid = 0
-        self.returncode: int | None = None
-        self.exited = asyncio.Event()
-        self._transport: asyncio.SubprocessTransport | None = None
-        self._stdin: asyncio.WriteTransport | None = None
+        self._child: Child | None = None
         self._in_flight: dict[int, _Pending] = {}
         self._partial: list[bytes] = []
         self._partial_size = 0
@@ -128,11 +123,12 @@ class StdioConnection(asyncio.SubprocessProtocol):
             )
 
     def _write(self, message: bytes) -> None:
-        if self._stdin is not None and not self._stdin.is_closing():
+        stdin = self._child.stdin if self._child is not None else None
+        if stdin is not None and not stdin.is_closing():
             # A line break inside JSON stands between tokens only, so a space says the same.
             if b"\n" in message or b"\r" in message:
                 message = message.replace(b"\r", b" ").replace(b"\n", b" ")
-            self._stdin.write(message + b"\n")
+            stdin.write(message + b"\n")
 
     def _settle(self, request_id: int, pending: _Pending, *, ok: bool) -> None:
         del self._in_flight[request_id]
@@ -140,17 +136,23 @@ class StdioConnection(asyncio.SubprocessProtocol):
             self.instance.done(monotonic_ns(), pending.started_ns, ok)
             self.instance.release(self, True)
 
-    # -- asyncio.SubprocessProtocol
+    # -- ChildListener
 
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self.pid = transport.get_pid()
-        self._stdin = transport.get_pipe_transport(0)
+    def attach(self, child: Child) -> None:
+        """The child runs."""
+        self._child = child
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == 2:
-            self._log_received(data)
-            return
+    @property
+    def pid(self) -> int:
+        """Of the process, and of its group."""
+        return self._child.pid if self._child is not None else 0
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; negative for a signal."""
+        return self._child.returncode if self._child is not None else None
+
+    def stdout_received(self, data: bytes) -> None:
         if self._ended:
             return
         lines = data.split(b"\n")
@@ -222,22 +224,18 @@ class StdioConnection(asyncio.SubprocessProtocol):
         )
         self.kill()
 
-    def _log_received(self, data: bytes) -> None:
+    def stderr_received(self, data: bytes) -> None:
         lines = (self._log_rest + data).split(b"\n")
         self._log_rest = lines.pop()[-_LOG_LINE:]
         for line in lines[-_LOG_LINES:]:
             if line.strip():
                 self._log.append(line[:_LOG_LINE].decode("utf-8", "replace").rstrip())
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        if fd == 1:
-            self._stdout_open = False
-            self._ending()
+    def stdout_ended(self) -> None:
+        self._stdout_open = False
+        self._ending()
 
-    def process_exited(self) -> None:
-        assert self._transport is not None  # noqa: S101  connection_made came first
-        self.returncode = self._transport.get_returncode()
-        self.exited.set()
+    def exited(self, returncode: int) -> None:  # noqa: ARG002  read from the child where it is told
         self._ending()
 
     def _ending(self) -> None:
@@ -283,41 +281,26 @@ class StdioConnection(asyncio.SubprocessProtocol):
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to the whole group. Safe at any time; the group id stays ours as long as a member lives."""
-        if self.pid:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
-        if self._transport is not None:
-            self._transport.close()
+        """SIGKILL to the whole group; safe at any time."""
+        if self._child is not None:
+            self._child.kill()
 
     async def shutdown(self, *, kill: bool = False) -> None:
         """Close stdin, wait, SIGTERM, wait, SIGKILL to the group; a cancelled one kills at once."""
         self._ended = True
+        child = self._child
         try:
-            if not kill and self.returncode is None:
-                if self._stdin is not None:
-                    self._stdin.close()
-                if not await self._wait(EXIT_WAIT_S):
-                    self._signal(signal.SIGTERM)
-                    await self._wait(TERM_WAIT_S)
-            elif self.returncode is not None:
-                self._signal(signal.SIGTERM)
+            if child is not None and not kill and child.returncode is None:
+                if child.stdin is not None:
+                    child.stdin.close()
+                if not await child.wait(EXIT_WAIT_S):
+                    child.signal(signal.SIGTERM)
+                    await child.wait(TERM_WAIT_S)
+            elif child is not None:
+                child.signal(signal.SIGTERM)
         finally:
             self._fail_all(self._crash("was stopped"))
             self.kill()
-        await self._wait(TERM_WAIT_S)
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
-
-    async def _wait(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self.exited.wait()
-        except TimeoutError:
-            return False
-        return True
 
     def _who(self) -> str:
         return f"server {self.instance.spec.name!r} ({self.instance.spec.command})"

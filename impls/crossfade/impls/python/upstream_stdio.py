@@ -8,7 +8,6 @@ SIGKILL, also if whoever asked was cancelled (stdio "Shutdown" of 2026-07-28).
 from __future__ import annotations
 
 import asyncio
-import os
 from time import monotonic_ns
 from typing import Final
 
@@ -18,6 +17,7 @@ from crossfade.impls.api import InstanceInfo, ServerState
 from crossfade.impls.cores import Balancer
 from crossfade.impls.errors import CrossfadeError, ServerError, ServerStartError
 from crossfade.impls.python import discovery, jsonrpc
+from crossfade.impls.python.child import Child
 from crossfade.impls.python.instance import Instance, Peer, Sessions
 from crossfade.impls.python.jsonrpc import Answer
 from crossfade.impls.python.server import Server
@@ -124,16 +124,9 @@ class StdioInstance(Instance):
 
     async def _spawn_child(self, conn_id: int) -> StdioConnection:
         spec = self.spec
-        assert spec.command is not None  # noqa: S101  the transport is stdio
+        conn = StdioConnection(self, conn_id)
         try:
-            _, conn = await asyncio.get_running_loop().subprocess_exec(
-                lambda: StdioConnection(self, conn_id),
-                spec.command,
-                *spec.args,
-                env={**os.environ, **spec.env},
-                cwd=spec.cwd,
-                start_new_session=True,
-            )
+            conn.attach(await Child.start(spec, conn))
         except OSError as error:
             missing = spec.cwd if spec.cwd and error.filename == spec.cwd else spec.command
             raise ServerStartError(
@@ -191,6 +184,7 @@ class StdioInstance(Instance):
         self.lost(conn.id)
 
     async def stop(self) -> None:
+        self.conns.clear()  # the pool must not close the child: it is asked to leave first
         try:
             self.perform(self.pool.drain(monotonic_ns()))
             await self.end_tasks()
@@ -199,7 +193,6 @@ class StdioInstance(Instance):
         finally:
             if self.child is not None:
                 self.child.kill()
-            self.conns.clear()
 
     def info(self) -> InstanceInfo:
         return InstanceInfo(

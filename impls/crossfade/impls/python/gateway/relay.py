@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class HttpRelay:
     """A request to an HTTP upstream. ``unsent`` is what will still come of a streamed body; then it cannot be resent."""
 
-    __slots__ = ("_answering", "_client", "_conn", "_data", "_deadline_ns", "_instance", "_paused", "_queued", "_raw_id", "_session", "_started_ns", "_task", "_tries", "_unsent", "counted", "raw")  # fmt: skip
+    __slots__ = ("_answering", "_client", "_conn", "_data", "_deadline_ns", "_head", "_head_bytes", "_instance", "_limit", "_paused", "_queued", "_raw_id", "_received", "_session", "_started_ns", "_task", "_tries", "_unsent", "counted", "raw")  # fmt: skip
 
     def __init__(
         self,
@@ -58,6 +58,11 @@ class HttpRelay:
         self._started_ns = 0
         self._tries = 0
         self._answering = False
+        self._received = 0
+        # Chunk sizes and the comments of a stream are no part of a message; they may double it at most.
+        self._limit = 2 * instance.spec.max_message_bytes
+        self._head: ResponseHead | None = None
+        self._head_bytes = b""
         self._paused = False
 
     def start(self, now_ns: int) -> None:
@@ -106,12 +111,21 @@ class HttpRelay:
         transport = client.transport
         if transport is None:
             return True
-        if not (head.is_sse or (head.is_json and (not complete or _is_object(data, body_at)))):
+        if head.is_json:
+            if body_at == len(data) and not complete:  # the first byte of the body says whether it can be a message
+                self._head, self._head_bytes = head, data
+                return True
+            if not _is_object(data, body_at):
+                return self._not_mcp(head, data[body_at:], complete)
+        elif not head.is_sse:
             return self._not_mcp(head, data[body_at:], complete)
         if head.status == 404 and self._session is not None and not self._tries and not self._unsent:
             self._session_lost(complete)
             return True
+        if head.length > self._instance.spec.max_message_bytes:
+            return self._too_long(complete)
         self._answering = True
+        self._received = len(data) - body_at
         if head.length == -2:
             client.keep_alive = False
         if head.same and client.keep_alive:
@@ -125,12 +139,23 @@ class HttpRelay:
         return True
 
     def on_body(self, data: bytes, complete: bool) -> bool:
+        head = self._head
+        if head is not None:
+            self._head = None
+            return self.on_head(head, self._head_bytes + data, len(self._head_bytes), complete)
         transport = self._client.transport
-        if transport is not None and self._answering:
-            if data:
-                transport.write(data)
-            if complete:
-                self._finished()
+        if transport is None or not self._answering:
+            return True
+        self._received += len(data)
+        if self._received > self._limit:
+            transport.abort()
+            if not complete and self._conn is not None:
+                self._conn.fail_quietly()
+            return False
+        if data:
+            transport.write(data)
+        if complete:
+            self._finished()
         return True
 
     def on_failed(self, error: CrossfadeError, resend: bool) -> None:
@@ -226,6 +251,20 @@ class HttpRelay:
 
     def _fail(self, error: CrossfadeError) -> None:
         self._client.fail(self._raw_id, error)
+
+    def _too_long(self, complete: bool) -> bool:
+        """The upstream announced more than we pass on."""
+        if self._conn is not None and not complete:
+            self._conn.fail_quietly()
+        spec = self._instance.spec
+        self._fail(
+            ProtocolViolation(
+                f"server {spec.name!r} ({self._instance.url}) sent an answer of more than {spec.max_message_bytes} bytes; "
+                "raise maxMessageBytes, or look at the server",
+                server=spec.name,
+            )
+        )
+        return False
 
     def _not_mcp(self, head: ResponseHead, body: bytes, complete: bool) -> bool:
         """The upstream sent something that is no MCP answer: an error page, or not JSON."""
