@@ -50,6 +50,14 @@ def test_a_crash_is_quoted_with_exit_code_and_the_end_of_stderr() -> None:
         one.expect("ready", timeout_s=20)
 
 
+def test_a_traceback_is_cut_to_its_exception() -> None:
+    with (
+        pytest.raises(BlockFailed, match=r"\(exit code 1\): ValueError: too odd while"),
+        child("raise ValueError('too odd')") as one,
+    ):
+        one.expect("ready", timeout_s=20)
+
+
 def test_what_is_not_json_on_stdout_is_refused() -> None:
     with pytest.raises(BlockFailed, match="stdout must stay clean"), child("print('hello')") as one:
         one.expect("ready", timeout_s=20)

@@ -67,10 +67,10 @@ def _machine() -> list[Finding]:
     level: Level = "ok" if placement.variant is not None else "problem"
     found.append(Finding(level, placement.describe()))
     found.extend(Finding("note", text) for text in described.warnings)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < FILES_WANTED:
-        fix = f"ulimit -n {FILES_WANTED}" if hard >= FILES_WANTED else "raise the hard limit for this user"
-        found.append(Finding("problem", f"only {soft} open files are allowed; memory ladders need {FILES_WANTED}", fix))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < FILES_WANTED:
+        fix = "raise the hard limit of this user or container (ulimit -Hn)"
+        found.append(Finding("problem", f"only {hard} open files are allowed; memory ladders need {FILES_WANTED}", fix))
     if shutil.disk_usage(os.curdir).free < 200 * 1024 * 1024:
         found.append(Finding("problem", "less than 200 MiB are free here", "free space or choose another --out"))
     return found

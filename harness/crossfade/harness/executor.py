@@ -17,6 +17,7 @@ from crossfade.harness.affinity import Placement
 from crossfade.harness.measure import Bench, Measured, measure
 from crossfade.harness.parity import check_scenario
 from crossfade.harness.problems import HarnessError
+from crossfade.harness.processes import raise_file_limit
 from crossfade.harness.samples import Block, Kind, Parity, Slot
 from crossfade.scenarios import LIMITS, Profile, Scenario
 
@@ -53,6 +54,7 @@ class LocalExecutor:
         self.placement = placement
         self.generator = generator
         self._parity: dict[bytes, Parity] = {}
+        raise_file_limit()
 
     def bench(self, task: Task, *, memray: Path | None = None) -> Bench:
         """The bench of a task."""

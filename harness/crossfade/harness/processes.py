@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -24,7 +25,25 @@ import msgspec
 from crossfade.harness.affinity import pinned
 from crossfade.harness.problems import BlockFailed
 
-_TAIL = 600
+_TAIL = 400
+FILES = 65_536
+
+
+def raise_file_limit() -> int:
+    """Lift the soft limit of open files to the hard one, for this process and its children; return what it is now."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def last_words(stderr: str) -> str:
+    """The end of what a process wrote; of a Python traceback only the exception, on one line."""
+    said = stderr.strip()
+    if "Traceback (most recent call last)" in said:
+        said = said.splitlines()[-1]
+    return " ".join(said[-_TAIL:].split())
 
 
 class Child:
@@ -121,7 +140,7 @@ class Child:
         code = self.process.poll()
         with contextlib.suppress(ValueError):
             self._stderr.seek(0)
-            tail = self._stderr.read()[-_TAIL:].decode(errors="replace").strip()
+            tail = last_words(self._stderr.read().decode(errors="replace"))
             return f"{self.what}: {how} (exit code {code}){': ' + tail if tail else ''}"
         return f"{self.what}: {how} (exit code {code})"
 

@@ -91,17 +91,18 @@ def nginx(upstream: int, *, cpus: frozenset[int] | None, start_timeout_s: float 
         file.write_text(config(folder=folder, port=port, upstream=upstream, root=os.geteuid() == 0))
         with Child("nginx", [path, "-e", "stderr", "-p", name, "-c", str(file)], cpus=cpus) as child:
             try:
-                _wait_until_open(child, port, time.monotonic() + start_timeout_s)
-                yield Running(port, (child.pid, *children(child.pid)))
+                yield Running(port, _wait_until_open(child, port, time.monotonic() + start_timeout_s))
             finally:
                 # It reads nothing from stdin, so closing that does not end it.
                 child.process.terminate()
 
 
-def _wait_until_open(child: Child, port: int, deadline: float) -> None:
+def _wait_until_open(child: Child, port: int, deadline: float) -> tuple[int, ...]:
+    """Master and worker. The master listens before it forks, so that an open port alone does not mean a worker."""
     while time.monotonic() < deadline:
         child.alive()
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
+            if workers := children(child.pid):
+                return child.pid, *workers
         time.sleep(0.01)
     raise BlockFailed(f"nginx: did not listen on port {port} in time; try `nginx -t` with its configuration")

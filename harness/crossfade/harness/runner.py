@@ -128,7 +128,7 @@ def check_parity(results: Results, scenarios: dict[str, Scenario], executor: Exe
         progress.starting(f"{record.name}  parity")
         parity = executor.parity(scenarios[record.name], variants)
         if not parity.ok:
-            progress.say(f"{record.name}: variants disagree, so it is not timed: {parity.detail}")
+            progress.say(f"{record.name}: answers were not the same, so it is not timed: {parity.detail}")
         found.append(parity)
     return msgspec.structs.replace(results, parity=tuple(found))
 
@@ -146,7 +146,7 @@ def refuse(task: Task, why: str) -> Block:
         started=now(),
         wall_s=0.0,
         hash_seed=task.hash_seed,
-        error=f"not timed because the variants disagree: {why}",
+        error=f"not timed, because answers were not the same: {why}",
     )
 
 

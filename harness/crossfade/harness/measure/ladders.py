@@ -33,9 +33,9 @@ def _clients_rung(bench: Bench, n: int, settle_s: float) -> Rung:
             return _rung(target, 0, "idle", settle_s)
         body = {**loadrun.plan(bench, target), "mode": "hold", "connections": n}
         with bench.load(body) as load:
-            held = load.expect("held", "holding", timeout_s=60.0)
-            if int(held.get("connections", n)) != n:
-                raise BlockFailed(f"only {held.get('connections')} of {n} client connections stayed open")
+            held = load.expect("held", timeout_s=60.0)
+            if held["n"] != n or held["lost"] or held["errors"]:
+                raise BlockFailed(f"{held['n']} of {n} client connections are open: {held['errors'] or held['lost']}")
             return _rung(target, n, "idle", settle_s)
 
 

@@ -1,0 +1,155 @@
+"""Real processes end to end: a short run of every kind, an interrupt, a missing part, a variant that dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crossfade.harness.affinity import available, place
+from crossfade.harness.executor import LocalExecutor, Task
+from crossfade.harness.samples import Block, Slot
+from crossfade.harness.stats import analyse
+from crossfade.harness.store import load
+from crossfade.impls import missing
+from crossfade.scenarios import Scenario, parse
+
+pytestmark = pytest.mark.slow
+
+GENERATOR = "rust" if missing("rust") is None else "python"
+VARIANTS = [v for v in ("python", "rust") if missing(v) is None]
+HEAD = """
+name = "short"
+title = "Short"
+summary = "As short as it can be."
+headline = [{metrics}]
+kind = "{kind}"
+limits = ["ceiling"]
+[profiles]
+quick = {{ rounds = 2, duration_s = {duration_s}, warmup_s = 0.1 }}
+standard = {{ rounds = 2, duration_s = {duration_s} }}
+full = {{ rounds = 2, duration_s = {duration_s} }}
+"""
+KINDS = {
+    "throughput": ('"throughput_per_s"', "[load]\nconnections = 4\n", 0.4),
+    "calls": ('"throughput_per_s"', "[load]\nconnections = 4\n", 0.4),
+    "sweep": (
+        '"knee_per_s"',
+        '[load]\nmode = "open"\n[sweep]\nfrom_per_s = 200\nto_per_s = 400\nobjective_p99_ms = 500\nrefine = 1\n',
+        2.5,
+    ),
+    "memory_clients": ('"slope_kib"', "[load]\n[ladder]\nrungs = [0, 20, 60]\nsettle_s = 0.1\n", 0.4),
+    "memory_upstreams": ('"slope_kib"', "[load]\n[ladder]\nrungs = [0, 20, 60]\nsettle_s = 0.1\n", 0.4),
+    "ops": (
+        '"route_ns", "breaker_ns", "pool_checkout_ns", "register_us", "health_us"',
+        '[ops]\nnames = ["register", "pool_checkout", "route", "breaker", "health"]\niterations = 2000\n',
+        0.4,
+    ),
+    "faults": (
+        '"failed_requests"',
+        '[load]\nmode = "open"\nrate_per_s = 200\n[faults]\ncrash_at_s = 0.3\nrecover_at_s = 0.6\n'
+        "[manager.breaker]\nopenMs = 200\n",
+        3.0,
+    ),
+}
+
+
+def scenario(kind: str, extra: str = "") -> Scenario:
+    metrics, tables, duration_s = KINDS[kind]
+    return parse(HEAD.format(kind=kind, metrics=metrics, duration_s=duration_s) + tables + extra, source="short")
+
+
+def block(short: Scenario, variant: str) -> Block:
+    executor = LocalExecutor(placement=place(available()), generator=GENERATOR)
+    slot = Slot(scenario="short", round=0, position=0, variant=variant)
+    return executor.block(Task(scenario=short, profile="quick", slot=slot, seed=5, hash_seed=6))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_block_of_every_kind_yields_its_metrics(kind: str, variant: str) -> None:
+    short = scenario(kind)
+    found = block(short, variant)
+    assert found.status == "ok", found.error
+    assert set(short.headline) <= found.metrics.keys()
+    assert all(value >= 0 for value in found.metrics.values())
+    if kind in ("throughput", "calls"):
+        assert found.metrics["cpu_us_per_request"] > 1
+        assert found.errors == {}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_stdio_upstream_is_measured_and_leaves_no_child(variant: str) -> None:
+    found = block(scenario("throughput", '[upstream]\ntransport = "stdio"\n'), variant)
+    assert found.status == "ok", found.error
+    left = subprocess.run(["pgrep", "-f", "crossfade.harness.fleet --stdio"], capture_output=True, check=False)
+    assert left.stdout == b""
+
+
+def test_the_ceiling_is_measured_without_a_manager() -> None:
+    found = block(scenario("throughput"), "ceiling")
+    assert found.status == "ok", found.error
+    assert found.kind == "limit"
+
+
+def test_a_variant_that_cannot_start_is_a_failed_block_with_the_reason() -> None:
+    found = block(scenario("throughput", "[manager]\nlazy = true\ncolour = 1\n"), "python")
+    assert found.status == "failed"
+    assert found.error is not None
+    assert "colour" in found.error
+
+
+def crossfade(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "crossfade.harness.cli", *arguments]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "short.toml"
+    metrics, tables, _ = KINDS["throughput"]
+    path.write_text(HEAD.format(kind="throughput", metrics=metrics, duration_s=0.5) + tables)
+    return path
+
+
+def test_a_whole_run_from_command_to_report(own: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    command = crossfade("run", str(own), "--impl", "python", "--profile", "quick", "--seed", "9", "--out", str(out))
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False, timeout=110)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    results = load(said["results"])
+    assert results == load(out / "latest")
+    assert results.complete
+    assert [b.variant for b in results.blocks] == [s.variant for s in results.order]
+    assert results.command[-4:-1] == ("--out", str(out), "--json")
+    assert Path(said["report"]).stat().st_size > 10_000
+    assert analyse(results).lost == ()
+
+
+def test_ctrl_c_keeps_whole_blocks_says_how_to_go_on_and_leaves_no_process(own: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    command = crossfade(
+        "run", str(own), "--impl", "python", "--profile", "quick", "--rounds", "20", "--no-report", "--out", str(out)
+    )
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not (out / "latest" / "results.json").exists() or len(load(out / "latest").blocks) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "go on:" in said
+    assert "Traceback" not in said
+    kept = load(out / "latest")
+    assert not kept.complete
+    assert 2 <= len(kept.blocks) < 40
+    assert all(b.status == "ok" for b in kept.blocks)
+    children = subprocess.run(["pgrep", "-f", str(out)], capture_output=True, check=False)
+    assert children.stdout == b""
