@@ -21,9 +21,6 @@ from crossfade.harness.processes import raise_file_limit
 from crossfade.harness.samples import Block, Kind, Parity, Slot
 from crossfade.scenarios import LIMITS, Profile, Scenario
 
-TWIN = "~"
-"""``python~twin`` is the variant ``python`` under a second name, for A/A runs."""
-
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One block to run."""
@@ -61,7 +58,7 @@ class LocalExecutor:
         return Bench(
             scenario=task.scenario,
             profile=task.profile,
-            variant=task.slot.variant.partition(TWIN)[0],
+            variant=task.slot.variant,
             placement=self.placement,
             seed=task.seed,
             hash_seed=task.hash_seed,

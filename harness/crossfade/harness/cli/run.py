@@ -20,7 +20,8 @@ from crossfade.harness import parity as parity_
 from crossfade.harness import selftest as selftest_
 from crossfade.harness.affinity import available, place
 from crossfade.harness.cli import output
-from crossfade.harness.executor import TWIN, LocalExecutor, Task
+from crossfade.harness.executor import LocalExecutor, Task
+from crossfade.harness.measure.bench import TWIN
 from crossfade.harness.problems import EX_INTERRUPTED, EX_OK, EX_SOFTWARE, BlockFailed, HarnessError, UsageError
 from crossfade.harness.progress import Progress, duration
 from crossfade.harness.runner import Interrupted, draw, execute, start
@@ -53,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
         output.dump({"results": str(store.path), "report": page and str(page), "analysis": analysis})
     else:
         output.say("\n" + output.verdicts(results, analysis))
-        output.say("\n" + output.limits(analysis, results))
+        if limits := output.limits(analysis, results):
+            output.say("\n" + limits)
         for lost in analysis.lost:
             output.say(f"{lost.status}: {lost.scenario} round {lost.round + 1} {lost.variant}: {lost.error}")
         output.say(f"\nresults: {store.path}")

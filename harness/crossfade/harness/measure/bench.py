@@ -23,6 +23,8 @@ from crossfade.harness.samples import LoadPoint, Mark, Rung
 from crossfade.scenarios import Profile, Rounds, Scenario
 
 SERVER = "up"
+TWIN = "~"
+"""``python~twin`` is the variant ``python`` under a second name, for A/A runs."""
 START_S = 30.0
 
 
@@ -91,7 +93,11 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         """The variant in a fresh process, with its ready event."""
         what = f"variant {self.variant!r}"
         with self._python(what, "crossfade.harness.worker", cpus=self.placement.variant) as child:
-            job: dict[str, Any] = {"variant": self.variant, "config": self.manager_config(fleet_port), "serve": serve}
+            job: dict[str, Any] = {
+                "variant": self.variant.partition(TWIN)[0],
+                "config": self.manager_config(fleet_port),
+                "serve": serve,
+            }
             if self.memray is not None:
                 job["memray"] = str(self.memray)
             child.send(job)
