@@ -3,6 +3,7 @@ markup."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 from tests.reports import build
 
+from crossfade.harness.samples import Block
 from crossfade.reports import markdown, render
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> `$\\frac{1}{2}$` & {{ 7*7 }} --> | \x00\x07'
@@ -140,6 +142,41 @@ def test_it_renders_one_round_and_blocks_with_nothing_in_them(tmp_path: Path) ->
     outline(render(one, tmp_path / "one"))
     bare = tuple(msgspec.structs.replace(b, metrics={}, points=(), ladder=(), status="failed") for b in results.blocks)
     outline(render(msgspec.structs.replace(results, blocks=bare), tmp_path / "bare"))
+
+
+def test_it_renders_what_no_variant_survived(tmp_path: Path) -> None:
+    """Limits alone in every figure: both variants failed on everything."""
+    results = build.full()
+    blocks = tuple(
+        b if b.kind == "limit" else msgspec.structs.replace(b, metrics={}, points=(), ladder=(), status="failed")
+        for b in results.blocks
+    )
+    page = render(msgspec.structs.replace(results, blocks=blocks), tmp_path)
+    outline(page)
+    assert "no block gave a throughput" in page.read_text(encoding="utf-8")
+
+
+def test_it_renders_memory_that_shrinks_and_services_that_stall(tmp_path: Path) -> None:
+    results = build.full()
+
+    def odd(block: Block) -> Block:
+        ladder = tuple(msgspec.structs.replace(r, pss_kib=90_000.0 - r.connections) for r in block.ladder)
+        points = tuple(
+            msgspec.structs.replace(
+                p, series=tuple(msgspec.structs.replace(s, completed=0, errors=0) for s in p.series), latency=""
+            )
+            for p in block.points
+        )
+        metrics = dict.fromkeys(block.metrics, 0.0)
+        return msgspec.structs.replace(block, ladder=ladder, points=points, metrics=metrics)
+
+    outline(render(msgspec.structs.replace(results, blocks=tuple(map(odd, results.blocks))), tmp_path))
+
+
+def test_headings_form_an_outline(full: Path) -> None:
+    levels = [int(level) for level in re.findall(r"<h([1-6])", full.read_text(encoding="utf-8"))]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
 def test_the_markdown_says_what_the_page_says() -> None:

@@ -84,19 +84,17 @@ def _knee(curve: RateCurve) -> str:
 
 def tails(found: Tails) -> str:
     """p99 (or the highest percentile there is) of each, and where the samples run out."""
-    parts = []
+    groups: dict[float, list[str]] = {}
     for tail in found.curves:
         values = dict(tail.points)
         p = next((p for p in (99.0, 90.0, 50.0) if p in values), None)
         if p is not None and not tail.who.limit:
-            parts.append(f"{p:g} of 100 requests within {milliseconds(values[p])} ({tail.who.name})")
+            groups.setdefault(p, []).append(f"{milliseconds(values[p])} by {tail.who.name}")
+    parts = [f"{p:g} of 100 requests are answered within {joined(said)}" for p, said in groups.items()]
     few = [f"{t.who.name} (p{t.too_few[0]:g})" for t in found.curves if t.too_few]
-    told = (
-        f"At {found.load}: {joined(parts)}."
-        if parts
-        else f"At {found.load} the samples are too few for any percentile."
-    )
-    return told + (f" Too few samples: {joined(few)}." if few and parts else "")
+    if not parts:
+        return f"At {found.load} the samples are too few for any percentile."
+    return f"At {found.load}, {'; '.join(parts)}." + (f" Too few samples: {joined(few)}." if few else "")
 
 
 def ladder(found: Ladder) -> str:

@@ -28,7 +28,7 @@ def digits(value: float, significant: int = 3) -> str:
 
 def rate(value: float) -> str:
     """Requests per second, to three digits: 45,912 -> 45,900."""
-    if value < 100:
+    if not value >= 100:
         return digits(value, 2)
     step = 10 ** (math.floor(math.log10(value)) - 2)
     return f"{round(value / step) * step:,.0f}"

@@ -45,7 +45,7 @@ def plot(work: Work, width: float) -> Sheet:
 
 def _panel_height(bars: Sequence[Bar]) -> float:
     limits = sum(bar.who.limit for bar in bars)
-    return 20 + TIER * limits + ROW * (len(bars) - limits) + 4
+    return 20 + TIER * limits + ROW * max(1, len(bars) - limits) + 4
 
 
 def _panel(
@@ -55,11 +55,11 @@ def _panel(
     variants = [bar for bar in bars if not bar.who.limit]
     limits = sorted((bar for bar in bars if bar.who.limit), key=lambda bar: -bar.value)
     sheet.text(left, top + 12, title, color=INK["soft"], fontsize=12)
-    rows = ROW * len(variants)
+    rows = ROW * max(1, len(variants))  # where every variant failed, the limits stand alone
     axes = sheet.axes(left, top + height - rows - 4, width, rows)
     most = max((value for bar in bars for value in (bar.value, *bar.blocks)), default=1.0) or 1.0
     axes.set_xlim(0, most * 1.02)
-    axes.set_ylim(len(variants) - 0.5, -0.5)
+    axes.set_ylim(max(1, len(variants)) - 0.5, -0.5)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines["bottom"].set_visible(False)
