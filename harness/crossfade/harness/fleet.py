@@ -1,13 +1,14 @@
 """The upstream fleet as a process: strict MCP echo servers of both eras that cost next to nothing.
 
-``python -m crossfade.harness.fleet`` reads one line of configuration (JSON) from stdin, prints events as JSON lines and
-ends at the end of stdin. ``--stdio [--config JSON]`` *is* a stdio echo server instead: stdin and stdout are the protocol.
-The rule: this process is chosen, never guessed at. ``generator`` says which implementation serves: ``rust`` (an error if
-the native wheel is missing), ``python``, or absent: the native one if installed; the ``ready`` event names it.
+``python -m crossfade.harness.fleet`` reads one line of configuration (JSON) from stdin, prints events as JSON lines
+and ends at the end of stdin. ``--stdio [--config JSON]`` *is* a stdio echo server instead: stdin and stdout are the
+protocol. The rule: this process is chosen, never guessed at. ``generator`` says which implementation serves: ``rust``
+(an error if the native wheel is missing), ``python``, or absent: the native one if installed; ``ready`` names it.
 
 Configuration, all optional::
 
-    host "127.0.0.1", port 0 (0: any), ports 1 (so many ports on this one process), era "legacy" | "modern" | "both"
+    host "127.0.0.1", port 0 (0: any), ports 1 (so many ports on this one process)
+    era "legacy" | "modern" | "both" ("both")
     latency {"distribution": "constant" | "exponential", "ms": 5.0}       before each tool answer
     error_rate 0.0, error_kind "rpc" | "tool" | "http" | "reset"          share of tool calls that fail, and how
     answer_bytes 0      pad the echo's answer to this many bytes of text with a second content item
@@ -15,15 +16,18 @@ Configuration, all optional::
     lie_rate 0.0        share of echoes that answer something else, to test the checkers
     seed 1, cpu null (pin to this CPU), generator
 
-Events: ``{"event": "ready", "port", "ports", "pid", "generator"}``; after each command its acknowledgement (``crashed``,
-``hung``, ``recovered``, ``stats``) with ``requests, calls, accepted, open, sessions, cpu_ns``; at the end ``stopped``.
-Commands on stdin: ``{"op": "crash"}`` closes the listeners and all connections and forgets the sessions, ``{"op": "hang"}``
-leaves everything unread, ``{"op": "recover"}`` undoes either, ``{"op": "stats"}``.
+Events: ``{"event": "ready", "port", "ports", "pid", "generator"}``; after each command its acknowledgement
+(``crashed``, ``hung``, ``recovered``, ``stats``) with ``requests, calls, accepted, open, sessions, cpu_ns``; at the
+end ``stopped`` with the same. Commands on stdin: ``{"op": "crash"}`` closes the listeners and all connections and
+forgets the sessions, ``{"op": "hang"}`` leaves everything unread, ``{"op": "recover"}`` undoes either,
+``{"op": "stats"}``.
 
-Tools: ``echo`` {"text", "n"} answers its text, ``sleep`` {"text", "ms"} does so later, ``fail`` {"text"} answers isError.
-Over HTTP the answer to ``initialize`` carries ``Mcp-Session-Id``; GET is 405, DELETE ends a session. Modern requests with
-missing or contradicting headers or ``_meta`` are refused as the specification says. Exit status: 64 for a broken
-configuration, 1 for a refusal by the system.
+Tools: ``echo`` {"text", "n"} answers its text, ``sleep`` {"text", "ms"} does so later, ``fail`` {"text"} answers
+isError. Over HTTP the answer to ``initialize`` carries ``Mcp-Session-Id``; GET is 405, DELETE ends a session. Modern
+requests with missing or contradicting headers or ``_meta`` are refused as the specification says. Exit status: 64 for
+a broken configuration, 1 for a refusal by the system.
+
+Without Python: ``cargo run -p crossfade-load --bin crossfade-fleet`` takes the same line (or as its argument).
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ INSTALL = 'install it with `pip install crossfade[rust]` (in a checkout: `make s
 
 
 def native(asked: str | None) -> Any:
-    """The native module, or None if Python is to do the work. Raises ValueError if ``rust`` was asked for and is missing."""
+    """The native module, or None if Python is to serve. Raises ValueError if ``rust`` is asked for and missing."""
     if asked == "python":
         return None
     if asked not in {None, "rust"}:
@@ -83,34 +87,38 @@ def fail(program: str, error: Exception, *, to_stdout: bool = True) -> NoReturn:
     raise SystemExit(64 if isinstance(error, ValueError) else 1)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """The process."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    stdio = "--stdio" in arguments
-    try:
-        if stdio:
-            arguments.remove("--stdio")
-            line = arguments[1].encode() if arguments[:1] == ["--config"] and len(arguments) == 2 else b"{}"
-            if arguments and line == b"{}" and len(arguments) != 2:
-                raise ValueError(f"unknown arguments {arguments}; use --stdio [--config JSON]")
-        elif arguments:
-            raise ValueError(f"unknown arguments {arguments}; use --stdio, or none and send the configuration on stdin")
-        else:
-            line = first_line()
-        config = parse("fleet configuration", line)
-        module = native(config.get("generator"))
-        if module is None:
-            from crossfade.harness import fleet_py  # noqa: PLC0415 - only whoever needs it pays for asyncio
+def configuration(arguments: list[str]) -> tuple[bool, dict[str, Any]]:
+    """Whether to serve stdio, and the configuration. Raises ValueError."""
+    if not arguments:
+        return False, parse("fleet configuration", first_line())
+    if arguments == ["--stdio"]:
+        return True, {}
+    if len(arguments) == 3 and arguments[:2] == ["--stdio", "--config"]:
+        return True, parse("fleet configuration", arguments[2].encode())
+    raise ValueError(f"unknown arguments {arguments}; use --stdio [--config JSON], or send the configuration on stdin")
 
-            (fleet_py.serve_stdio if stdio else fleet_py.serve_http)(config)
-        elif stdio:
-            module.fleet_stdio(json.dumps(config).encode())
-        else:
-            module.fleet_http(json.dumps(config).encode(), emit)
+
+def serve(stdio: bool, config: dict[str, Any]) -> None:
+    """Serve with the implementation that the configuration asks for."""
+    module = native(config.get("generator"))
+    if module is None:
+        from crossfade.harness import fleet_py  # noqa: PLC0415 - only whoever needs it pays for asyncio
+
+        (fleet_py.serve_stdio if stdio else fleet_py.serve_http)(config)
+    elif stdio:
+        module.fleet_stdio(json.dumps(config).encode())
+    else:
+        module.fleet_http(json.dumps(config).encode(), emit)
+
+
+def main() -> None:
+    """The process."""
+    try:
+        serve(*configuration(sys.argv[1:]))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except (ValueError, RuntimeError, OSError) as error:
-        fail("crossfade fleet", error, to_stdout=not stdio)
+        fail("crossfade fleet", error, to_stdout="--stdio" not in sys.argv)
 
 
 if __name__ == "__main__":

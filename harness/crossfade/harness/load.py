@@ -1,57 +1,65 @@
 """The load generator as a process.
 
-``python -m crossfade.harness.load`` reads one line of plan (JSON) from stdin and prints events as JSON lines. The rule: a
-number from here can be trusted or is not printed. Open-loop latency counts from the time a request was *due*, every
-request carries a distinct nonce that its answer must echo, and what went wrong is counted by kind.
+``python -m crossfade.harness.load`` reads one line of plan (JSON) from stdin and prints events as JSON lines. The
+rule: a number from here can be trusted or is not printed. Open-loop latency counts from the time a request was *due*,
+every request carries a distinct nonce that its answer must echo, and what went wrong is counted by kind.
 
 Plan (defaults in parentheses)::
 
     host ("127.0.0.1"), port, path ("/mcp"), mode "closed" | "open" | "hold", connections
-    rate_per_s, arrivals "poisson" | "constant" ("poisson")          open loop only
-    warmup_s (0), duration_s, drain_s (1)                            after the window, open loop: how long to wait for answers
-    era "modern" | "legacy" ("modern"), tool ("echo"), payload_bytes (16) of the text argument, arguments ({}: more of them)
-    seed (1), check_every (1: compare every answer's text, n: every n-th, 0: none; errors are always seen)
-    timeout_s (10) per request, connect_timeout_s (10) for all connections, cpu (null), generator "rust" | "python" (absent:
-    the native one if installed)
+    rate_per_s, arrivals "poisson" | "constant" ("poisson")      open loop only
+    warmup_s (0), duration_s
+    drain_s (1)                open loop: how long to wait for answers after the window
+    era "modern" | "legacy" ("modern"), tool ("echo")
+    payload_bytes (16)         of the text argument
+    arguments ({})             more arguments, put before "text" and "n"
+    seed (1)                   of nonces and arrivals
+    check_every (1)            compare the text of every n-th answer (0: of none); errors are always seen
+    timeout_s (10) per request, connect_timeout_s (10) for all connections, cpu (null: do not pin)
+    generator "rust" | "python" (absent: the native one if installed)
 
-Events: ``ready`` (all connections up, legacy sessions initialized), ``measuring`` and ``measured`` at the very edges of
-the window, then ``{"event": "result", "generator", "sent", "completed", "errors": {kind: count}, "mismatches",
-"missed_sends", "duration_s", "throughput_per_s", "latency", "service", "lag", "series": [{"t_ms", "completed", "errors",
-"p50_us", "p99_us"}], "generator_cpu_s"}``. Histograms are HdrHistogram V2 compressed, base64, nanoseconds up to 60 s at
-three digits. Open loop: everything counts by due time, ``missed_sends`` were due and never sent, ``lag`` is how late the
-generator itself noticed due requests. Closed loop: answers count by arrival, ``service`` equals ``latency``. Throughput
-and the 100 ms ``series`` count arrivals within the window. ``generator_cpu_s`` is its CPU time in the window.
+Events: ``ready`` (all connections up, legacy sessions initialized), ``measuring`` and ``measured`` at the very edges
+of the window, then ``{"event": "result", "generator", "sent", "completed", "errors": {kind: count}, "mismatches",
+"missed_sends", "duration_s", "throughput_per_s", "latency", "service", "lag", "series": [{"t_ms", "completed",
+"errors", "p50_us", "p99_us"}], "generator_cpu_s"}``. Histograms are HdrHistogram V2 compressed, base64, nanoseconds
+up to 60 s at three digits. Open loop: everything counts by due time, ``missed_sends`` were due and never sent,
+``lag`` is how late the generator itself noticed due requests. Closed loop: answers count by arrival, ``service``
+equals ``latency``. Throughput and the 100 ms ``series`` count arrivals within the window. ``generator_cpu_s`` is its
+CPU time in the window.
 
-Error kinds: ``connect, reset, timeout, http_<status>, rpc_<code>, tool_error, mismatch, garbage``. A request is never sent
-twice; a connection that failed is opened again.
+Error kinds: ``connect, reset, timeout, http_<status>, rpc_<code>, tool_error, mismatch, garbage``. A request is never
+sent twice; a connection that failed is opened again, and an attempt that fails is one ``connect`` error.
 
 ``hold`` opens ``connections``, uses each once and prints ``{"event": "held", "n", "lost", "errors"}``; then it obeys
-``{"op": "grow", "to": M}`` on stdin (``held`` again) until stdin ends, and prints a short ``result``. Exit status: 64 for a
-broken plan, 1 if the server cannot be reached.
+``{"op": "grow", "to": M}`` on stdin (``held`` again) until stdin ends, and prints a short ``result``. Exit status: 64
+for a broken plan, 1 if the server cannot be reached.
+
+Without Python: ``cargo run -p crossfade-load --bin crossfade-load`` takes the same line (or as its argument).
 """
 
 from __future__ import annotations
 
 import json
-import sys
+from typing import Any
 
 from crossfade.harness.fleet import emit, fail, first_line, native, parse
+
+
+def run(plan: dict[str, Any]) -> str:
+    """Run a plan with the generator it asks for; the result event."""
+    module = native(plan.get("generator"))
+    if module is None:
+        from crossfade.harness import load_py  # noqa: PLC0415 - only whoever needs it pays for asyncio
+
+        return load_py.run(plan, emit)
+    result: bytes = module.load_run(json.dumps(plan).encode(), emit)
+    return result.decode()
 
 
 def main() -> None:
     """The process."""
     try:
-        if len(sys.argv) > 1:
-            raise ValueError(f"unknown arguments {sys.argv[1:]}; send the plan on stdin")
-        plan = parse("load plan", first_line())
-        module = native(plan.get("generator"))
-        if module is None:
-            from crossfade.harness import load_py  # noqa: PLC0415 - only whoever needs it pays for asyncio
-
-            result = load_py.run(plan, emit)
-        else:
-            result = module.load_run(json.dumps(plan).encode(), emit).decode()
-        emit(result)
+        emit(run(parse("load plan", first_line())))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except (ValueError, RuntimeError, OSError) as error:
