@@ -77,7 +77,7 @@ class Child:
             cast(IO[bytes], p) for p in (self._process.stdin, self._process.stdout, self._process.stderr)
         )
         listener = self._listener
-        writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, stdin)
+        writer, _ = await loop.connect_write_pipe(lambda: _Writer(self), stdin)
         self.stdin = writer
         for pipe, received, ended in (
             (stdout, listener.stdout_received, listener.stdout_ended),
@@ -126,13 +126,24 @@ class Child:
         readers, self._readers = self._readers, []
         for reader in readers:
             reader.close()
-        if self.stdin is not None:
-            self.stdin.abort()
+        stdin, self.stdin = self.stdin, None
+        if stdin is not None:
+            stdin.abort()
         if self.returncode is None:
             # A killed process is gone within microseconds; reap it here, as the loop may not run again.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.5)
             self._exited()
+
+
+class _Writer(asyncio.BaseProtocol):
+    """The child's stdin. What it does not read stays in the transport's buffer; the pool bounds how much that can be."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._child.stdin = None
 
 
 class _Reader(asyncio.Protocol):

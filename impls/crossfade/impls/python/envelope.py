@@ -70,6 +70,8 @@ def parse(body: bytes) -> Message:
         raise EnvelopeError(-32600, f"not a JSON-RPC message: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EnvelopeError(-32700, f"not JSON: {error}") from None
+    except RecursionError:
+        raise EnvelopeError(-32700, "not JSON that can be read: it is nested too deeply; flatten it") from None
     if message.id is not msgspec.UNSET and not _ID.fullmatch(message.id):
         raise EnvelopeError(-32600, "the id of a request must be a string or an integer")
     return message
@@ -186,8 +188,8 @@ def _scan_object(data: bytes, at: int, found: Envelope, wanted: frozenset[bytes]
 def _on_top(data: bytes, name: bytes, start: int, found: Envelope) -> int:
     if name == b'"params"':
         if data[start : start + 1] != b"{":
-            end = _skip(data, start)
-            raise EnvelopeError(-32600, f"params must be an object (bytes {start} to {end})")
+            _skip(data, start)
+            raise EnvelopeError(-32600, "params must be an object; send an object")
         found.params_open = start + 1
         end = _scan_object(data, start + 1, found, _IN_PARAMS, _on_params)
         found.params = (start, end)
@@ -207,7 +209,8 @@ def _on_top(data: bytes, name: bytes, start: int, found: Envelope) -> int:
 def _on_params(data: bytes, name: bytes, start: int, found: Envelope) -> int:
     if name == b'"_meta"':
         if data[start : start + 1] != b"{":
-            raise EnvelopeError(-32600, "params._meta must be an object")
+            _skip(data, start)
+            raise EnvelopeError(-32600, "params._meta must be an object; send an object")
         found.meta_open = start + 1
         end = _scan_object(data, start + 1, found, _IN_META, _on_meta)
         found.meta = (start, end)

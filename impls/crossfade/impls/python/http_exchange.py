@@ -13,7 +13,7 @@ import msgspec
 
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation
 from crossfade.impls.python.http_head import ResponseHead
-from crossfade.impls.python.jsonrpc import Answer, decode_answer, remote_error
+from crossfade.impls.python.jsonrpc import Answer, NotJsonRpc, decode_answer, remote_error
 from crossfade.impls.python.sse import EventReader, EventTooLong
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Exchange:
         for event in events:
             try:
                 answer = decode_answer(event.data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except NotJsonRpc:
                 self._violate(f"sent an event that is not JSON-RPC: {event.data[:80]!r}; look at the server")
                 continue
             if answer.method is not msgspec.UNSET:
@@ -161,7 +161,7 @@ class Exchange:
             return
         try:
             answer = decode_answer(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NotJsonRpc:
             self._violate(f"sent an answer that is not JSON-RPC: {body[:80]!r}; look at the server")
             return
         if self._expect is not None and answer.result is not msgspec.UNSET and not self._is_ours(answer):

@@ -63,8 +63,20 @@ class Answer(msgspec.Struct, gc=False):
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-decode_answer = msgspec.json.Decoder(Answer).decode
+_decode_answer = msgspec.json.Decoder(Answer).decode
 _decode_error = msgspec.json.Decoder(ErrorObject).decode
+
+
+class NotJsonRpc(ValueError):
+    """The bytes are no JSON-RPC message."""
+
+
+def decode_answer(data: bytes) -> Answer:
+    """A message from a server. Raises :class:`NotJsonRpc`, also for JSON that is nested too deeply to be read."""
+    try:
+        return _decode_answer(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotJsonRpc(str(error)) from None
 
 
 def request(request_id: int, method: str, params: bytes) -> bytes:

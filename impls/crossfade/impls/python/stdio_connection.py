@@ -17,7 +17,7 @@ import msgspec
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerCrashed, ServerStartError, ServerTimeout
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.child import Child
-from crossfade.impls.python.jsonrpc import Answer, decode_answer
+from crossfade.impls.python.jsonrpc import Answer, NotJsonRpc, decode_answer
 
 if TYPE_CHECKING:
     from crossfade.impls.python.upstream_stdio import StdioInstance
@@ -176,7 +176,7 @@ class StdioConnection:
     def _line_received(self, line: bytes) -> None:
         try:
             answer = decode_answer(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NotJsonRpc:
             self._not_json(line)
             return
         if answer.method is not msgspec.UNSET:
