@@ -125,9 +125,10 @@ def test_python_tasks_are_served_as_well_as_c_tasks(run: Run) -> None:
 def test_eager_tasks(run: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        factory: Any = asyncio
-        loop.set_task_factory(factory.eager_task_factory)
-        assert await asyncio.gather(*(native.bridge_probe("sleep", b"e") for _ in range(10))) == [b"e"] * 10
+        eager: Any = asyncio.Task
+        tasks = [eager(native.bridge_probe("sleep", b"e"), loop=loop, eager_start=True) for _ in range(10)]
+        assert await asyncio.gather(*tasks) == [b"e"] * 10
+        assert eager(native.bridge_probe("known", b"k"), loop=loop, eager_start=True).result() == b"k"
 
     run(main())
 

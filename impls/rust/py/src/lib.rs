@@ -9,6 +9,7 @@ mod cores;
 mod errors;
 mod faces;
 mod info;
+mod load;
 mod manager;
 mod probe;
 mod process;
@@ -28,6 +29,8 @@ mod _native {
     use super::faces::{Gateway, Subscription};
     #[pymodule_export]
     use super::info::build_info;
+    #[pymodule_export]
+    use super::load::{fleet_http, fleet_stdio, load_run};
     #[pymodule_export]
     use super::manager::Manager;
     #[pymodule_export]

@@ -37,7 +37,7 @@ impl Host for Callable {
     }
 
     fn interrupted(&mut self) -> Result<(), Failure> {
-        self.attached(|py| py.check_signals())
+        self.attached(Python::check_signals)
     }
 }
 

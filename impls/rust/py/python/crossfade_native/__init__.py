@@ -13,6 +13,9 @@ from crossfade_native._native import (
     bridge_probe,
     bridge_probes_running,
     build_info,
+    fleet_http,
+    fleet_stdio,
+    load_run,
     policy_bench,
 )
 
@@ -26,5 +29,8 @@ __all__ = [
     "bridge_probe",
     "bridge_probes_running",
     "build_info",
+    "fleet_http",
+    "fleet_stdio",
+    "load_run",
     "policy_bench",
 ]

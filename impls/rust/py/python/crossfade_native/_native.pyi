@@ -19,6 +19,9 @@ __all__ = [
     "bridge_probe",
     "bridge_probes_running",
     "build_info",
+    "fleet_http",
+    "fleet_stdio",
+    "load_run",
     "policy_bench",
 ]
 
@@ -137,3 +140,17 @@ class CoreReplay:
 
 def policy_bench(op: str, iterations: int, size: int) -> int:
     """Nanoseconds for all iterations, with the interpreter released. Raises ValueError for an unknown ``op``."""
+
+# -- the ruler: load and fleet; all of these release the interpreter, and only Ctrl-C, an error or the end returns
+
+def load_run(plan: bytes, on_event: Callable[[str], object], /) -> bytes:
+    """Runs a load plan (JSON); ``on_event`` gets each event as JSON; returns the result event as JSON.
+
+    Raises ValueError for a broken plan and RuntimeError for whatever else stopped the run.
+    """
+
+def fleet_http(config: bytes, on_event: Callable[[str], object], /) -> None:
+    """Serves the fleet over HTTP until standard input ends; commands come from there. Raises as ``load_run``."""
+
+def fleet_stdio(config: bytes, /) -> None:
+    """Serves the fleet over standard input and output until the input ends. Raises as ``load_run``."""
