@@ -427,7 +427,12 @@ impl Inner {
         let errors_by_code = metrics.errors_by_code();
         MetricsSnapshot {
             requests: latency.count,
-            errors: errors_by_code.values().sum(),
+            // A server's own error is an answer; it is counted under its code alone.
+            errors: errors_by_code
+                .iter()
+                .filter(|(code, _)| *code != "remote")
+                .map(|(_, count)| count)
+                .sum(),
             rejected: metrics.rejected.load(Relaxed),
             in_flight: servers.values().map(|server| server.in_flight).sum(),
             connections: servers.values().map(|server| server.connections).sum(),

@@ -201,7 +201,6 @@ pub(crate) async fn run(
         translate::splice(body, &edits, &mut client.output);
         length
     };
-    let _ = length;
     client.input.drain(..body.end);
     client.deadline(deadline);
     let flight = entered.as_ref().map(|entered| Arc::clone(&entered.flight));
@@ -275,10 +274,18 @@ impl Job<'_> {
     /// Sends the request (in `client.output`) and passes the answer on; true if the connection may go on.
     async fn exchange(&mut self, who: &Who) -> std::result::Result<bool, Stop> {
         let mut renewed = false;
+        let mut closed = None;
         loop {
             let mut lease = match self.link.pool.try_acquire() {
                 Some(lease) => lease,
-                None => Box::pin(self.acquire()).await?,
+                None => match (Box::pin(self.acquire()).await, closed.take()) {
+                    (Ok(lease), _) => lease,
+                    // It closed the connection and now refuses new ones: it went down under this call.
+                    (Err(Stop::Failed(Error::ServerStart { .. })), Some(why)) => {
+                        return Err(Stop::Failed(self.link.crashed(&why)));
+                    }
+                    (Err(stop), _) => return Err(stop),
+                },
             };
             let streamed = self.unsent > 0;
             match self.attempt(&mut lease).await {
@@ -288,11 +295,8 @@ impl Job<'_> {
                     }
                     return Ok(keep_alive);
                 }
-                Err(Stop::Untouched(why)) => {
-                    if !lease.conn().reused || streamed {
-                        return Err(Stop::Failed(self.link.crashed(&why)));
-                    }
-                }
+                Err(Stop::Untouched(why)) if lease.conn().reused && !streamed => closed = Some(why),
+                Err(Stop::Untouched(why)) => return Err(Stop::Failed(self.link.crashed(&why))),
                 Err(Stop::Forgotten) if !renewed && !streamed => {
                     drop(lease);
                     renewed = true;

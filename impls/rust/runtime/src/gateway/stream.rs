@@ -48,7 +48,7 @@ pub(crate) async fn run(client: &mut Client, session: Arc<Session>) -> Turn {
         let ended = session.end.notified();
         if session.ended.load(Relaxed) || closing.is_closing() {
             let _ = io::write(&mut client.stream, b"0\r\n\r\n").await;
-            return Turn::Next;
+            return Turn::Close;
         }
         let next = tokio::select! {
             event = events.recv() => match event {

@@ -279,8 +279,14 @@ impl HttpLink {
         method: &str,
     ) -> Result<Answer> {
         let work = async {
+            let mut closed = None;
             loop {
-                let mut lease = self.pool.acquire(deadline).await?;
+                let mut lease = match (self.pool.acquire(deadline).await, closed.take()) {
+                    (Ok(lease), _) => lease,
+                    // It closed the connection and now refuses new ones: it went down under this call.
+                    (Err(Error::ServerStart { .. }), Some(why)) => return Err(self.crashed(&why)),
+                    (Err(error), _) => return Err(error),
+                };
                 match self.attempt(&mut lease, request, wanted).await {
                     Ok((answer, end)) => {
                         match end {
@@ -289,11 +295,8 @@ impl HttpLink {
                         }
                         return Ok(answer);
                     }
-                    Err(Attempt::Untouched(why)) => {
-                        if !lease.conn().reused {
-                            return Err(self.crashed(&why));
-                        }
-                    }
+                    Err(Attempt::Untouched(why)) if lease.conn().reused => closed = Some(why),
+                    Err(Attempt::Untouched(why)) => return Err(self.crashed(&why)),
                     Err(Attempt::Failed(error)) => return Err(error),
                 }
             }
@@ -520,9 +523,20 @@ impl HttpLink {
                 name: outgoing.name.filter(|_| modern),
                 lines: b"",
             };
-            let (answer, _) = self
-                .roundtrip(&head, outgoing.method, &params, outgoing.deadline)
-                .await?;
+            let id = self.next_id();
+            let mut given_up = GivenUp {
+                link: self,
+                session: session.clone(),
+                id,
+                cancels: outgoing.caller.cancels,
+                over: modern,
+            };
+            let answer = self
+                .ask(id, &head, outgoing.method, &params, outgoing.deadline)
+                .await;
+            given_up.over |= !matches!(answer, Err(Error::ServerTimeout { .. }));
+            drop(given_up);
+            let answer = answer?;
             if answer.status == 404 && head.session.is_some() && !renewed {
                 // The session is gone; once anew, and never in a loop (2025-11-25 transports, "Session Management" 4).
                 renewed = true;
