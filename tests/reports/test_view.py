@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.reports import build
 
-from crossfade.harness.samples import Block, Parity, Results
+from crossfade.harness.samples import Block, Parity, Results, VariantRecord
 from crossfade.reports import view
 from crossfade.reports.page import Page
 
@@ -310,6 +310,39 @@ class TestMissingData:
         assert found.headline == (
             "rust is 2.0 times better than python in memory per connection, idle (memory-clients)."
         )
+
+
+def test_a_variant_against_itself_is_a_test_of_the_ruler() -> None:
+    results = build.full()
+    twin = tuple(msgspec.structs.replace(b, variant="python~twin") for b in results.blocks if b.variant == "python")
+    scenarios = tuple(msgspec.structs.replace(s, variants=("python", "python~twin")) for s in results.scenarios)
+    variants = (*results.variants, VariantRecord(name="python~twin", kind="variant", description=""))
+    found = view(
+        msgspec.structs.replace(
+            results,
+            candidates=("python~twin",),
+            scenarios=scenarios,
+            variants=variants,
+            blocks=(*results.blocks, *twin),
+        )
+    )
+    assert found.headline == "python measured against itself shows no difference, as it must."
+    assert {row.word for row in found.verdicts[0].rows} == {"equal"}
+
+
+def test_a_reason_shared_by_rounds_is_given_once() -> None:
+    results = build.full()
+    blocks = tuple(
+        msgspec.structs.replace(b, status="void", error="not even the lowest rate held", metrics={})
+        if (b.scenario, b.variant) == ("rate-sweep", "python")
+        else b
+        for b in results.blocks
+    )
+    found = view(msgspec.structs.replace(results, blocks=blocks))
+    (fault,) = (f for f in found.faults if f.voided)
+    assert fault.voided == ("rounds 0, 1 and 2 void: not even the lowest rate held",)
+    assert fault.lost == 3
+    assert found.sweeps[0].absent == ("python",)
 
 
 def test_a_variant_nobody_knows_gets_a_colour_of_its_own() -> None:

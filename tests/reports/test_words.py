@@ -54,6 +54,13 @@ def test_what_html_cannot_carry_is_replaced() -> None:
     assert words.plain("a\x00b\x1b[31m\ud800") == "a\ufffdb\ufffd[31m\ufffd"
 
 
+def test_a_traceback_is_cut_in_the_middle() -> None:
+    text = words.brief("the variant ended\n" + "  File x\n" * 100 + "ValueError: no port")
+    assert text.startswith("the variant ended File x")
+    assert text.endswith("ValueError: no port")
+    assert len(text) < 250
+
+
 def test_labels_that_collide_are_pushed_apart_and_stay_inside() -> None:
     placed = spread([10, 11, 12, 99], gap=5, low=0, high=100)
     assert placed == [10, 15, 20, 99]

@@ -42,7 +42,7 @@ def work(found: Work) -> str:
     """Who leads, by how much, and how far from nginx."""
     bars = sorted((b for b in found.throughput if not b.who.limit), key=lambda b: -b.value)
     if not bars:
-        return f"On {found.scenario} no block gave a throughput."
+        return f"On {found.scenario} no block gave a throughput.{_absent(found.absent)}"
     best = bars[0]
     told = f"On {found.scenario} {best.who.name} serves {rate(best.value)} requests/s"
     nginx = _limit(found.throughput, "nginx")
@@ -57,7 +57,11 @@ def work(found: Work) -> str:
     if cheap:
         costs = [f"{b.who.name} {digits(b.value)} \u00b5s" for b in cheap]
         told += f"; a request costs {joined(costs)} of CPU"
-    return f"{told}."
+    return f"{told}.{_absent(found.absent)}"
+
+
+def _absent(names: tuple[str, ...]) -> str:
+    return f" No block of {joined(list(names))} counts." if names else ""
 
 
 def _limit(bars: Iterable[Bar], name: str) -> Bar | None:
@@ -74,7 +78,7 @@ def sweep(found: Sweep) -> str:
         lines.append(f"With p99 within {found.objective_ms:g}\u202fms, {joined(parts)}.")
     if none:
         lines.append(f"{joined(none)} held no offered rate.")
-    return " ".join(lines)
+    return " ".join(lines) + _absent(found.absent)
 
 
 def _knee(curve: RateCurve) -> str:
@@ -85,10 +89,11 @@ def _knee(curve: RateCurve) -> str:
 def tails(found: Tails) -> str:
     """p99 (or the highest percentile there is) of each, and where the samples run out."""
     groups: dict[float, list[str]] = {}
+    alone = all(tail.who.limit for tail in found.curves)
     for tail in found.curves:
         values = dict(tail.points)
         p = next((p for p in (99.0, 90.0, 50.0) if p in values), None)
-        if p is not None and not tail.who.limit:
+        if p is not None and (not tail.who.limit or alone):
             groups.setdefault(p, []).append(f"{milliseconds(values[p])} by {tail.who.name}")
     parts = [f"{p:g} of 100 requests are answered within {joined(said)}" for p, said in groups.items()]
     few = [f"{t.who.name} (p{t.too_few[0]:g})" for t in found.curves if t.too_few]

@@ -110,7 +110,9 @@ def environment(results: Results) -> tuple[tuple[str, str], ...]:
     memory = f"{env.memory_mib:,} MiB" + (f", limited to {env.memory_limit_mib:,} MiB" if env.memory_limit_mib else "")
     native = env.native or {}
     rust = ", ".join(
-        f"{key} {_value(native[key])}" for key in ("version", "profile", "rustc", "features", "abi") if native.get(key)
+        _named(key, _value(native[key]))
+        for key in ("version", "profile", "rustc", "features", "abi")
+        if native.get(key)
     )
     commit = None if env.commit is None else env.commit[:12] + (", with uncommitted changes" if env.dirty else "")
     rows = (
@@ -126,6 +128,10 @@ def environment(results: Results) -> tuple[tuple[str, str], ...]:
         ("Doctor", "; ".join(env.warnings)),
     )
     return tuple((label, plain(value)) for label, value in rows if value)
+
+
+def _named(key: str, value: str) -> str:
+    return value if value.startswith(key) else f"{key} {value}"
 
 
 def _value(value: object) -> str:
@@ -163,7 +169,7 @@ def method(results: Results, analysis: Analysis, cast: Cast) -> tuple[str, ...]:
         )
     lines.append(_parity(results))
     lines.append(_selftest(results))
-    return tuple(plain(line) for line in (*lines, *results.notes) if line)
+    return tuple(plain(line) for line in (*lines, *(f"Noted by the run: {note}." for note in results.notes)) if line)
 
 
 def _parity(results: Results) -> str:
@@ -199,7 +205,7 @@ def scenarios(results: Results) -> tuple[tuple[str, str, str], ...]:
     """(name, what it does and what was left out, hash)"""
     rows = []
     for record in results.scenarios:
-        left = "".join(f" Without {name}: {why}." for name, why in record.left_out.items())
+        left = "".join(f" {name} is left out: {why}." for name, why in record.left_out.items())
         rows.append((plain(record.name), plain(" ".join(f"{record.summary}{left}".split())), record.sha256[:12]))
     return tuple(rows)
 

@@ -35,7 +35,7 @@ def of_page(page: Page) -> str:
         lines += [f"> **{_text(banner.title)}** {_text(banner.text)}", ""]
     for found in page.verdicts:
         lines += [*_table(found), ""]
-    lost = sum(len(fault.voided) for fault in page.faults)
+    lost = sum(fault.lost for fault in page.faults)
     errors = sum(fault.failed for fault in page.faults)
     wrong = sum(fault.mismatches for fault in page.faults)
     lines.append(

@@ -27,7 +27,7 @@ from crossfade.reports.page import (
     Work,
 )
 from crossfade.reports.targets import memory_target
-from crossfade.reports.words import plain, rate
+from crossfade.reports.words import brief, joined, plain, rate
 
 LABELLED = (50.0, 90.0, 99.0, 99.9)
 _KNOWN = {"python": ("v0", "o"), "rust": ("v1", "D"), "numba": ("v2", "^"), "rust-core": ("v3", "v")}
@@ -80,11 +80,16 @@ def works(results: Results, analysis: Analysis, cast: Cast) -> tuple[Work, ...]:
             title=title(record),
             throughput=_bars(results, analysis, cast, record, "throughput_per_s"),
             cpu_us=_bars(results, analysis, cast, record, "cpu_us_per_request"),
+            absent=_absent(results, record),
         )
         for record in results.scenarios
         if record.kind in ("throughput", "calls")
     )
     return tuple(work for work in found if work.throughput or work.cpu_us)
+
+
+def _absent(results: Results, record: ScenarioRecord) -> tuple[str, ...]:
+    return tuple(plain(v) for v in record.variants if not results.of(record.name, v))
 
 
 def _bars(results: Results, analysis: Analysis, cast: Cast, record: ScenarioRecord, metric: str) -> tuple[Bar, ...]:
@@ -125,10 +130,18 @@ def _fault(record: ScenarioRecord, who: Series, blocks: list[Block]) -> Fault:
         errors=tuple(sorted(errors.items(), key=lambda item: (-item[1], item[0]))),
         mismatches=sum(p.mismatches for p in points),
         missed_sends=sum(p.missed_sends for p in points),
-        voided=tuple(
-            f"round {b.round} {b.status}: {plain(b.error or 'no reason given')}" for b in blocks if b.status != "ok"
-        ),
+        voided=_reasons(blocks),
+        lost=sum(b.status != "ok" for b in blocks),
     )
+
+
+def _reasons(blocks: list[Block]) -> tuple[str, ...]:
+    """Why blocks do not count, each reason once with its rounds."""
+    rounds: dict[str, list[str]] = {}
+    for b in blocks:
+        if b.status != "ok":
+            rounds.setdefault(f"{b.status}: {brief(b.error or 'no reason given')}", []).append(str(b.round))
+    return tuple(f"{'round' if len(n) == 1 else 'rounds'} {joined(n)} {reason}" for reason, n in rounds.items())
 
 
 def sweeps(results: Results, analysis: Analysis, cast: Cast) -> tuple[Sweep, ...]:
@@ -138,7 +151,8 @@ def sweeps(results: Results, analysis: Analysis, cast: Cast) -> tuple[Sweep, ...
         curves = [curve for curve in analysis.curves if curve.scenario == record.name]
         if record.kind == "sweep" and curves:
             drawn = tuple(_rate_curve(analysis, curve, cast[curve.variant]) for curve in curves)
-            found.append(Sweep(plain(record.name), record.objective_p99_ms or 10.0, drawn))
+            objective = record.objective_p99_ms or 10.0
+            found.append(Sweep(plain(record.name), objective, drawn, _absent(results, record)))
     return tuple(found)
 
 

@@ -107,6 +107,8 @@ class Work:
     title: str
     throughput: tuple[Bar, ...]
     cpu_us: tuple[Bar, ...]
+    absent: tuple[str, ...] = ()
+    """Who was measured and has no block that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ class Fault:
     mismatches: int
     missed_sends: int
     voided: tuple[str, ...]
+    lost: int = 0
+    """Blocks that failed or are void; ``voided`` holds the reasons."""
     provoked: bool = False
     """The scenario breaks things on purpose: errors are its measurement."""
 
@@ -162,6 +166,8 @@ class Sweep:
     scenario: str
     objective_ms: float
     curves: tuple[RateCurve, ...]
+    absent: tuple[str, ...] = ()
+    """Who was measured and has no block that counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def faults_table(faults: Sequence[Fault]) -> Table:
                 + (", provoked" if fault.errors and fault.provoked else ""),
                 f"{fault.mismatches:,}" if fault.mismatches else "none",
                 f"{fault.missed_sends:,}" if fault.missed_sends else "none",
-                f"{len(fault.voided)} of {fault.blocks}: {'; '.join(fault.voided)}"
+                f"{fault.lost} of {fault.blocks}: {'; '.join(fault.voided)}"
                 if fault.voided
                 else f"none of {fault.blocks}",
             )

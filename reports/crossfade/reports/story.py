@@ -24,6 +24,8 @@ _TALLY: tuple[tuple[Word, str], ...] = (
 def headline(results: Results, analysis: Analysis, cast: Cast) -> str:
     """One honest sentence."""
     lead = lead_comparison(results, analysis)
+    if results.candidates and results.candidates[0].partition("~")[0] == results.baseline:
+        return _twins(results, analysis)
     if lead is None:
         return _alone(results, analysis, cast)
     if METRICS[lead.metric].name != "throughput_per_s":
@@ -126,6 +128,13 @@ def keys(results: Results, analysis: Analysis, cast: Cast) -> tuple[KeyFigure, .
             )
         )
     return tuple(found)
+
+
+def _twins(results: Results, analysis: Analysis) -> str:
+    """A variant against itself: here every verdict is a false alarm."""
+    alarms = sum(c.verdict in ("better", "worse") for c in analysis.verdicts)
+    told = f"a difference in {alarms} of {plural(len(analysis.verdicts), 'comparison')}, and must not"
+    return f"{plain(results.baseline)} measured against itself shows {told if alarms else 'no difference, as it must'}."
 
 
 def _alone(results: Results, analysis: Analysis, cast: Cast) -> str:

@@ -14,6 +14,13 @@ def plain(text: str) -> str:
     return _CONTROL.sub("\ufffd", text)
 
 
+def brief(text: str, room: int = 240) -> str:
+    """Text on one line and of bounded length; a traceback keeps its head and its tail. The whole stands in the
+    results."""
+    line = " ".join(plain(text).split())
+    return line if len(line) <= room else f"{line[: room // 2]} \u2026 {line[-room // 2 :]}"
+
+
 def digits(value: float, significant: int = 3) -> str:
     """Rounded to significant digits, grouped by thousands, integers kept whole: 12345.6 -> 12,346; 0.01234 ->
     0.0123."""

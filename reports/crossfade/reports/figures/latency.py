@@ -27,13 +27,8 @@ def plot_sweep(sweep: Sweep, width: float) -> Sheet:
     below = 46 + HALO * len(knees)
     axes = sheet.axes(44, 26, width - (112 if narrow else 150), sheet.height - 26 - below)
     rates = [point.rate for curve in sweep.curves for point in curve.points]
-    log = max(rates, default=1) > 12 * min(rates, default=1)
-    axes.set_yscale("log")
-    if log:
-        axes.set_xscale("log")
-        axes.set_xlim(min(rates) * 0.85, max(rates) * 1.12)
-    else:
-        axes.set_xlim(0, max(rates, default=1) * 1.04)
+    axes.set_xscale("log")
+    axes.set_xlim(min(rates, default=1) * 0.85, max(rates, default=10) * 1.12)
     _milliseconds(axes, [ms for c in sweep.curves for p in c.points for ms in (p.p50_ms, p.p99_ms) if ms], narrow)
     axes.axhline(sweep.objective_ms, color=INK["soft"], linewidth=1.1, dashes=(5, 3))
     axes.annotate(
@@ -43,7 +38,7 @@ def plot_sweep(sweep: Sweep, width: float) -> Sheet:
     for curve in sweep.curves:
         _curve(axes, curve)
     _ends(axes, [(c.who, *last) for c in sweep.curves if (last := _last(c)) is not None])
-    _rates(axes, rates, log, narrow)
+    _rates(axes, narrow)
     for tier, (knee, curve) in enumerate(knees):
         _knee(axes, curve, knee, sweep.objective_ms, tier=tier)
     sheet.text(0, 14, "Latency from the intended send time", color=INK["soft"], fontsize=12)
@@ -157,14 +152,13 @@ def _milliseconds(axes: Axes, values: Sequence[float], narrow: bool) -> None:
     axes.grid(axis="y", color=INK["rule"])
 
 
-def _rates(axes: Axes, rates: Sequence[float], log: bool, narrow: bool) -> None:
+def _rates(axes: Axes, narrow: bool) -> None:
+    """As many round rates on the logarithmic axis as there is room for."""
     low, high = axes.get_xlim()
-    if log:
-        steps = (1,) if narrow and high / low > 300 else (1, 3) if narrow else (1, 2, 5)
-        ticks = [m * 10.0**e for e in range(7) for m in steps if low <= m * 10.0**e <= high]
-    else:
-        step = next(m * 10.0**e for e in range(7) for m in (1, 2, 5) if high / (m * 10.0**e) <= (4.5 if narrow else 8))
-        ticks = [i * step for i in range(int(high / step) + 1)]
+    for steps in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
+        ticks = [m * 10.0**e for e in range(8) for m in steps if low <= m * 10.0**e <= high]
+        if len(ticks) <= (4 if narrow else 8):
+            break
     axes.set_xticks(ticks, [f"{tick / 1000:g}k" if tick >= 1000 else f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
 

@@ -46,9 +46,9 @@ def _climb(sheet: Sheet, fits: Sequence[Fit], box: tuple[float, float, float, fl
             markerfacecolor=INK["paper"] if loaded else ink, markeredgecolor=ink, markeredgewidth=1.3, clip_on=False,
         )  # fmt: skip
         ends.append(end)
-    high = max([*ends, 0.01]) * 1.12
-    low = min([kib / 1024 - fit.intercept_mib for fit in fits for _, kib in fit.points] + [0.0])
-    axes.set_ylim(min(low * 1.1, 0), high)
+    seen = [kib / 1024 - fit.intercept_mib for fit in fits for _, kib in fit.points]
+    high = max([*ends, *seen, 0.01]) * 1.1
+    axes.set_ylim(min([*ends, *seen, 0.0]) * 1.1, high)
     axes.set_xlim(0, most)
     axes.locator_params(axis="x", nbins=4 if narrow else 5)
     axes.locator_params(axis="y", nbins=5)
