@@ -28,6 +28,7 @@ def plot_sweep(sweep: Sweep, width: float) -> Sheet:
     axes = sheet.axes(44, 26, width - (112 if narrow else 150), sheet.height - 26 - below)
     rates = [point.rate for curve in sweep.curves for point in curve.points]
     axes.set_xscale("log")
+    axes.set_yscale("log")
     axes.set_xlim(min(rates, default=1) * 0.85, max(rates, default=10) * 1.12)
     _milliseconds(axes, [ms for c in sweep.curves for p in c.points for ms in (p.p50_ms, p.p99_ms) if ms], narrow)
     axes.axhline(sweep.objective_ms, color=INK["soft"], linewidth=1.1, dashes=(5, 3))
