@@ -37,7 +37,8 @@ impl Host for Callable {
     }
 
     fn interrupted(&mut self) -> Result<(), Failure> {
-        self.attached(Python::check_signals)
+        #[allow(clippy::redundant_closure_for_method_calls)] // the method itself is not general enough in its lifetime
+        self.attached(|py| py.check_signals())
     }
 }
 
