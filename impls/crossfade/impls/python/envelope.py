@@ -105,13 +105,14 @@ class Envelope:
 
 
 _WS: Final = rb"[ \t\n\r]*"
-_STRING: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+# Possessive throughout: a string that is cut off must not be tried again from every byte of it.
+_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _KEY: Final = re.compile(_WS + rb"(" + _STRING + rb")" + _WS + rb":" + _WS, re.DOTALL)
 _SCALAR: Final = re.compile(rb"(?:" + _STRING + rb"|-?[0-9][0-9.eE+-]*|true|false|null)", re.DOTALL)
 _AFTER: Final = re.compile(_WS + rb"([,}])")
 _OPEN: Final = re.compile(_WS + rb"\{")
 _CLOSE: Final = re.compile(_WS + rb"\}")
-_NESTED: Final = re.compile(rb'[{}\[\]]|"[^"\\]*(?:\\.[^"\\]*)*"|"', re.DOTALL)
+_NESTED: Final = re.compile(rb"[{}\[\]]|" + _STRING + rb'|"', re.DOTALL)
 _TOP: Final = frozenset({b'"method"', b'"id"', b'"params"'})
 _IN_PARAMS: Final = frozenset({b'"name"', b'"uri"', b'"_meta"'})
 _IN_META: Final = frozenset({b'"' + VERSION_KEY.encode() + b'"'})
@@ -263,7 +264,7 @@ def _plain(key: bytes) -> bytes:
 
 
 _COULD_GO_ON: Final = re.compile(
-    rb'[ \t\n\r]*(?:"[^"\\]*(?:\\.[^"\\]*)*\\?|'
+    rb'[ \t\n\r]*(?:"[^"\\]*+(?:\\.[^"\\]*+)*+\\?|'
     + _STRING
     + _WS
     + rb":?"

@@ -93,14 +93,27 @@ class HttpConnection(asyncio.Protocol):
 
     # -- the exchange
 
-    def send(self, data: bytes, sink: Sink, now_ns: int, deadline_ns: int, unsent: int = 0) -> None:
-        """Begin an exchange; ``unsent`` bytes of the request will follow by ``more``."""
+    def send(
+        self,
+        data: bytes,
+        sink: Sink,
+        now_ns: int,
+        deadline_ns: int,
+        tail: memoryview | None = None,
+        unsent: int = 0,
+    ) -> None:
+        """Begin an exchange with ``data`` and ``tail``; ``unsent`` bytes more of the request will follow by ``more``."""
         self.sink = sink
         self.unsent = unsent
         self.started_ns = now_ns
         self.deadline_ns = deadline_ns
-        if self.transport is not None:
-            self.transport.write(data)
+        transport = self.transport
+        if transport is None:
+            return
+        if tail is None:
+            transport.write(data)
+        else:
+            transport.writelines((data, tail))
 
     def more(self, data: bytes) -> None:
         """More of a request body that is streamed."""

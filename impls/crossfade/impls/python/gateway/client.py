@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from crossfade.impls.python.gateway.sessions import Session
 
 STREAM_FROM: Final = 16 * 1024
-_ENVELOPE: Final = 4 * 1024
+_ENVELOPE: Final = 2 * 1024
 _AHEAD: Final = 64 * 1024
 _STREAM_HEAD: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
@@ -149,11 +149,18 @@ class ClientConnection(asyncio.Protocol):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.head = head
         self.left = length
+        if length > STREAM_FROM and verdict is Endpoint.POST:
+            self.left = max(length - have, 0)
+            if self._stream(head, memoryview(data)[at : at + length]):
+                if have > length:
+                    self._hold(data[at + length :])
+                return
+            self.left = length
         self.body = _ChunkedBody(self.gateway.spec.max_body_bytes) if length < 0 else []
         self._continue(head, data[at:])
 
     def _continue(self, head: RequestHead, data: bytes) -> None:
-        """Collect the body; pass it on at once if it is long and its envelope can be read."""
+        """Collect the body."""
         body = self.body
         if isinstance(body, _ChunkedBody):
             self._continue_chunked(head, body, data)
@@ -165,16 +172,12 @@ class ClientConnection(asyncio.Protocol):
             data = data[:left]
         body.append(data)
         self.left = left = left - len(data)
-        if (
-            head.length > STREAM_FROM
-            and head.verdict is Endpoint.POST
-            and (len(body) == 1 or head.length - left < STREAM_FROM)
-        ):
-            arrived = b"".join(body) if len(body) > 1 else data
-            if self._stream(head, arrived):
-                return
         if left:
-            self._receiving()
+            have = head.length - left
+            if head.length > STREAM_FROM and have <= STREAM_FROM and head.verdict is Endpoint.POST:
+                self._stream(head, memoryview(b"".join(body)))
+            else:
+                self._receiving()
             return
         self._received()
         self._whole(head, b"".join(body))
@@ -191,15 +194,16 @@ class ClientConnection(asyncio.Protocol):
         self._received()
         self._whole(head, body.take())
 
-    def _stream(self, head: RequestHead, arrived: bytes) -> bool:
-        """Pass a long body on as it arrives. False if the envelope does not say enough yet, or something must change."""
+    def _stream(self, head: RequestHead, arrived: memoryview) -> bool:
+        """Pass a long body on as it arrives. False if the envelope does not say enough, yet or at all."""
         try:
-            envelope = scan(arrived[:_ENVELOPE])
+            envelope = scan(bytes(arrived[:_ENVELOPE]))
         except EnvelopeError:
             return False
         left = self.left
         job = dispatch.stream(self, head, envelope, arrived, head.length)
         if job is None:
+            self._receiving()
             return False
         self._received()
         if self.job is job:

@@ -187,7 +187,9 @@ def _forward_head(head: RequestHead, route: Route, instance: HttpInstance, sessi
     return instance.legacy_head(session.upstream[instance])
 
 
-def stream(client: ClientConnection, head: RequestHead, envelope: Envelope, arrived: bytes, length: int) -> Job | None:
+def stream(
+    client: ClientConnection, head: RequestHead, envelope: Envelope, arrived: memoryview, length: int
+) -> Job | None:
     """Start to pass on a long ``tools/call`` whose beginning has arrived; None to wait for all of it.
 
     Of a modern request the headers say era, method and name; the body must agree as far as it has arrived, and the server
@@ -196,7 +198,7 @@ def stream(client: ClientConnection, head: RequestHead, envelope: Envelope, arri
     if envelope.method != "tools/call" or envelope.key is None or envelope.id is None:
         return None
     start, end = envelope.key
-    name = arrived[start:end]
+    name = bytes(arrived[start:end])
     route = client.gateway.routes.get(name)
     if route is None or not route.http or len(route.server.instances) != 1:
         return None
@@ -212,23 +214,15 @@ def stream(client: ClientConnection, head: RequestHead, envelope: Envelope, arri
             return None
     else:
         return None
-    raw_id = arrived[envelope.id[0] : envelope.id[1]]
+    raw_id = bytes(arrived[envelope.id[0] : envelope.id[1]])
     instance = route.server.instances[0]
     assert isinstance(instance, HttpInstance)  # noqa: S101  the route says so
     prefix = _forward_head(head, route, instance, session)
     if prefix is None:
         return None
     now = monotonic_ns()
-    data = b"%b%d\r\n\r\n%b%b%b" % (
-        prefix,
-        length - len(name) + len(route.raw),
-        arrived[:start],
-        route.raw,
-        arrived[end:],
-    )
-    if session is not None:
-        client.call = (session, raw_id)
-    relay = HttpRelay(client, instance, data, raw_id, session, length - len(arrived))
+    data = b"%b%d\r\n\r\n%b%b" % (prefix, length - len(name) + len(route.raw), bytes(arrived[:start]), route.raw)
+    relay = HttpRelay(client, instance, data, raw_id, session, arrived[end:], length - len(arrived))
     client.job = relay
     try:
         route.server.choose(now)

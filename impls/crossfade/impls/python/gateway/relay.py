@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class HttpRelay:
     """A request to an HTTP upstream. ``unsent`` is what will still come of a streamed body; then it cannot be resent."""
 
-    __slots__ = ("_answering", "_client", "_conn", "_data", "_deadline_ns", "_head", "_head_bytes", "_instance", "_limit", "_paused", "_queued", "_raw_id", "_received", "_session", "_started_ns", "_task", "_tries", "_unsent", "counted", "raw")  # fmt: skip
+    __slots__ = ("_answering", "_client", "_conn", "_data", "_deadline_ns", "_head", "_head_bytes", "_instance", "_limit", "_paused", "_queued", "_raw_id", "_received", "_session", "_started_ns", "_tail", "_task", "_tries", "_unsent", "counted", "raw")  # fmt: skip
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class HttpRelay:
         data: bytes,
         raw_id: bytes,
         session: Session | None = None,
+        tail: memoryview | None = None,
         unsent: int = 0,
     ) -> None:
         self.raw = True
@@ -50,6 +51,7 @@ class HttpRelay:
         self._data = data
         self._raw_id = raw_id
         self._session = session
+        self._tail = tail
         self._unsent = unsent
         self._task: asyncio.Task[None] | None = None
         self._conn: HttpConnection | None = None
@@ -75,7 +77,7 @@ class HttpRelay:
         if conn_id is not None:
             conn: HttpConnection = instance.conns[conn_id]
             self._conn = conn
-            conn.send(self._data, self, now_ns, self._deadline_ns, self._unsent)
+            conn.send(self._data, self, now_ns, self._deadline_ns, self._tail, self._unsent)
             instance.server.wake()
             return
         if self._unsent:
@@ -90,7 +92,7 @@ class HttpRelay:
         self._queued = 0
         self._conn = conn
         now = monotonic_ns()
-        conn.send(self._data, self, now, self._deadline_ns, self._unsent)
+        conn.send(self._data, self, now, self._deadline_ns, self._tail, self._unsent)
         if self._unsent:
             self.resume_sending()
 
@@ -216,8 +218,8 @@ class HttpRelay:
         self._unsent -= len(data)
         if self._conn is not None and self._conn.sink is self:
             self._conn.more(data)
-        else:
-            self._data += data
+        else:  # still queued for a connection
+            self._tail = memoryview(bytes(self._tail or b"") + data)
 
     # -- a session that the server has forgotten
 
