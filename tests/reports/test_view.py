@@ -107,6 +107,22 @@ def test_the_crash_clock_starts_when_the_server_dies(page: Page) -> None:
     assert (python.failed, python.hung, python.restored_ms) == (1100, 0, 400)
 
 
+def test_a_series_told_by_its_starts_lies_where_one_told_by_its_ends_does(page: Page) -> None:
+    results = build.full()
+
+    def shifted(block: Block) -> Block:
+        points = tuple(
+            msgspec.structs.replace(p, series=tuple(msgspec.structs.replace(s, t_ms=s.t_ms - 100) for s in p.series))
+            for p in block.points
+        )
+        return msgspec.structs.replace(block, points=points)
+
+    found = view(msgspec.structs.replace(results, blocks=tuple(map(shifted, results.blocks))))
+    for mine, theirs in zip(found.crashes[0].blocks, page.crashes[0].blocks, strict=True):
+        assert mine.t_s == pytest.approx(theirs.t_s)
+        assert mine.completed_per_s == pytest.approx(theirs.completed_per_s)
+
+
 def test_errors_on_purpose_are_shown_and_not_held_against_anyone(page: Page) -> None:
     provoked = [fault for fault in page.faults if fault.scenario == "faults-crash"]
     assert [fault.errors for fault in provoked] == [(("-32001", 3300),)] * 2

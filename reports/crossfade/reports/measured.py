@@ -310,12 +310,20 @@ def _crash_blocks(block: Block) -> Iterator[CrashBlock]:
 
 def _per_second(point: LoadPoint) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
     """Middle of each interval in seconds, and completions and errors as rates; intervals need not be equal."""
-    ends = [p.t_ms / 1000 for p in point.series]
+    ends = _ends(point)
     widths = [end - start for start, end in zip([0.0, *ends], ends, strict=False)]
     middles = tuple(end - width / 2 for end, width in zip(ends, widths, strict=True))
     completed = tuple(p.completed / w if w > 0 else 0.0 for p, w in zip(point.series, widths, strict=True))
     errors = tuple(p.errors / w if w > 0 else 0.0 for p, w in zip(point.series, widths, strict=True))
     return middles, completed, errors
+
+
+def _ends(point: LoadPoint) -> list[float]:
+    """Where each interval ends, in seconds. A series that opens at nought tells where its intervals start instead."""
+    told = [p.t_ms / 1000 for p in point.series]
+    if told[0] > 0:
+        return told
+    return [*told[1:], told[-1] + (told[-1] - told[-2]) if len(told) > 1 else point.duration_s]
 
 
 def traces(results: Results, cast: Cast) -> tuple[Traces, ...]:
