@@ -88,7 +88,7 @@ def test_an_unknown_variant_is_unavailable_and_names_the_known(capsys: pytest.Ca
 def test_a_missing_variant_that_was_asked_for_is_an_error_and_no_substitute(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("crossfade.harness.cli.run.missing", lambda name: f"variant {name!r} is not installed; do")
+    monkeypatch.setattr("crossfade.harness.cli.choose.missing", lambda name: f"variant {name!r} is not installed; do")
     assert main(["run", "gateway-echo", "--impl", "rust"]) == 69
     assert "'rust' is not installed" in capsys.readouterr().err
 

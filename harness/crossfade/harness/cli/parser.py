@@ -111,10 +111,14 @@ def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
     command.add_argument("--seed", type=seed, help="draws order, arrivals and arguments (default: from the clock)")
     command.add_argument("--out", type=Path, default=Path("results"), help="folder of results (default: %(default)s)")
     command.add_argument("--limits", default="nginx,ceiling", help="limit rows, or `none` (default: %(default)s)")
+    command.add_argument(
+        "--generator", choices=("auto", "rust", "python"), default="auto", help="load and fleet (default: %(default)s)"
+    )
     command.add_argument("--resume", type=Path, metavar="DIR", help="go on with an interrupted run")
     command.add_argument(
         "--memray", action="store_true", help="attach a flamegraph of the python variant's allocations"
     )
+    command.add_argument("--no-selftest", action="store_true", help="never add a self-test of this machine")
     command.add_argument("--no-report", action="store_true", help="write results only")
     _json(command)
     command.set_defaults(handler=_later("run", "run"))
@@ -126,12 +130,12 @@ def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
     command.add_argument("--seed", type=seed)
     command.add_argument("--out", type=Path, default=Path("results"))
     _json(command)
-    command.set_defaults(handler=_later("run", "selftest"))
+    command.set_defaults(handler=_later("ruler", "selftest"))
 
     command = commands.add_parser("parity", help="do the variants give the same answers?")
     _impls(command, "variant to ask; the first is the reference (default: all that are installed)")
     _json(command)
-    command.set_defaults(handler=_later("run", "parity"))
+    command.set_defaults(handler=_later("ruler", "parity"))
 
     command = commands.add_parser("doctor", help="what on this machine makes numbers noisy, and how to fix it")
     _json(command)
