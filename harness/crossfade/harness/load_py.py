@@ -309,7 +309,8 @@ class Generator:
             async with gate:
                 while True:
                     try:
-                        return await asyncio.wait_for(self.open(), max(0.001, (deadline - _NOW()) / 1e9))
+                        async with asyncio.timeout(max(0.001, (deadline - _NOW()) / 1e9)):
+                            return await self.open()
                     except (OSError, TimeoutError) as error:
                         if _NOW() >= deadline:
                             raise RuntimeError(
@@ -330,7 +331,9 @@ class Generator:
                 due = self.line.popleft()
             if conn is None or conn.lost:
                 try:
-                    conn = await asyncio.wait_for(self.open(), self.plan.timeout_s)
+                    # Not wait_for: until 3.12 it can swallow a cancellation that meets a result.
+                    async with asyncio.timeout(self.plan.timeout_s):
+                        conn = await self.open()
                 except (OSError, TimeoutError):
                     now = _NOW()
                     record.ended(due or now, 0, now, "connect")
