@@ -1,7 +1,7 @@
 //! The one clock of the shell: nanoseconds since the first look, as the cores want them.
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 static START: OnceLock<Instant> = OnceLock::new();
 
@@ -12,10 +12,6 @@ pub(crate) fn now_ns() -> u64 {
 pub(crate) fn at_ns(instant: Instant) -> u64 {
     let start = *START.get_or_init(|| instant);
     u64::try_from(instant.saturating_duration_since(start).as_nanos()).unwrap_or(u64::MAX)
-}
-
-pub(crate) fn millis(ms: u64) -> Duration {
-    Duration::from_millis(ms)
 }
 
 pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

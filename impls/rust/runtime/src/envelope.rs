@@ -97,7 +97,7 @@ pub(crate) fn scan_params(input: &[u8]) -> Result<Params, Fault> {
 pub(crate) fn members(input: &[u8], mut visit: impl FnMut(&[u8], Span)) -> Result<(), Fault> {
     let mut cursor = Cursor { input, at: 0 };
     whole(
-        cursor.lone(|cursor| {
+        &cursor.lone(|cursor| {
             cursor.object(|cursor, key| {
                 let value = cursor.value()?;
                 visit(key.of(input), value);
@@ -112,7 +112,7 @@ pub(crate) fn members(input: &[u8], mut visit: impl FnMut(&[u8], Span)) -> Resul
 pub(crate) fn elements(input: &[u8], mut visit: impl FnMut(Span)) -> Result<(), Fault> {
     let mut cursor = Cursor { input, at: 0 };
     whole(
-        cursor.lone(|cursor| {
+        &cursor.lone(|cursor| {
             cursor.expect(b'[')?;
             if cursor.peek()? == b']' {
                 cursor.at += 1;
@@ -134,8 +134,8 @@ pub(crate) fn elements(input: &[u8], mut visit: impl FnMut(Span)) -> Result<(), 
     )
 }
 
-fn whole(outcome: Result<(), Stop>, input: &[u8]) -> Result<(), Fault> {
-    match outcome {
+fn whole(outcome: &Result<(), Stop>, input: &[u8]) -> Result<(), Fault> {
+    match *outcome {
         Ok(()) => Ok(()),
         Err(Stop::End) => Err(Fault::Syntax(input.len())),
         Err(Stop::Fault(fault)) => Err(fault),
@@ -160,7 +160,7 @@ struct Cursor<'a> {
     at: usize,
 }
 
-impl<'a> Cursor<'a> {
+impl Cursor<'_> {
     fn message(&mut self, out: &mut Envelope) -> Result<(), Stop> {
         let input = self.input;
         match self.peek()? {
@@ -196,7 +196,7 @@ impl<'a> Cursor<'a> {
                         return Ok(());
                     }
                     other => {
-                        cursor.refuse_disguised(other, key)?;
+                        Self::refuse_disguised(other, key)?;
                         cursor.value()?;
                         return Ok(());
                     }
@@ -226,7 +226,7 @@ impl<'a> Cursor<'a> {
                 b"\"_meta\"" => (&mut out.meta, "params._meta"),
                 b"\"requestId\"" => (&mut out.request_id, "params.requestId"),
                 other => {
-                    cursor.refuse_disguised(other, key)?;
+                    Self::refuse_disguised(other, key)?;
                     cursor.value()?;
                     return Ok(());
                 }
@@ -242,7 +242,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A routing key written with escapes (`"na\u006de"`) would be seen upstream and not here: refuse it.
-    fn refuse_disguised(&self, key: &[u8], span: Span) -> Result<(), Stop> {
+    fn refuse_disguised(key: &[u8], span: Span) -> Result<(), Stop> {
         const WATCHED: [&str; 11] = [
             "jsonrpc",
             "id",

@@ -56,10 +56,11 @@ impl Subscription {
     pub async fn recv(&self) -> Option<Event> {
         loop {
             let notified = self.shared.wake.notified();
-            if let Some(ready) = self.take() {
-                return ready;
+            match self.take() {
+                Taken::Event(event) => return Some(event),
+                Taken::End => return None,
+                Taken::Nothing => notified.await,
             }
-            notified.await;
         }
     }
 
@@ -69,23 +70,33 @@ impl Subscription {
         self.shared.wake.notify_one();
     }
 
-    fn take(&self) -> Option<Option<Event>> {
+    fn take(&self) -> Taken {
         let mut queue = lock(&self.shared.queue);
         if let Some(event) = queue.events.pop_front() {
-            return Some(Some(event));
+            return Taken::Event(event);
         }
         if queue.missed > 0 {
             let missed = std::mem::take(&mut queue.missed);
-            return Some(Some(Event {
+            return Taken::Event(Event {
                 kind: EventKind::Gap,
                 server: String::new(),
                 old: None,
                 new: None,
                 missed,
-            }));
+            });
         }
-        queue.closed.then_some(None)
+        if queue.closed {
+            Taken::End
+        } else {
+            Taken::Nothing
+        }
     }
+}
+
+enum Taken {
+    Event(Event),
+    Nothing,
+    End,
 }
 
 /// Where events go in.

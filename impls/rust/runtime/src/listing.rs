@@ -123,7 +123,7 @@ fn offers(capabilities: Option<&RawValue>, kind: ListKind) -> bool {
     let Some(raw) = capabilities else { return true };
     let mut found = false;
     let walked = envelope::members(raw.get().as_bytes(), |key, _| {
-        found |= key == kind.capability().as_bytes()
+        found |= key == kind.capability().as_bytes();
     });
     found || walked.is_err()
 }

@@ -38,7 +38,7 @@ fn index_of(value_ns: u64) -> usize {
     if value < STEPS as u64 {
         return value as usize;
     }
-    let shift = 63 - value.leading_zeros() - STEP_BITS;
+    let shift = value.ilog2() - STEP_BITS;
     (shift as usize + 1) * STEPS + (value >> shift) as usize - STEPS
 }
 

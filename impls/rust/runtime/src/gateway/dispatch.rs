@@ -245,10 +245,10 @@ fn modern(gateway: &Gateway, heads: &Heads<'_>, body: &[u8], env: &Envelope, met
     let (Some(version), Some(capabilities)) = (version, capabilities) else {
         return missing_meta(id);
     };
-    if heads.layer {
-        if let Some(plan) = check_headers(heads, body, env, method, &version, id) {
-            return plan;
-        }
+    if heads.layer
+        && let Some(plan) = check_headers(heads, body, env, method, &version, id)
+    {
+        return plan;
     }
     if version != MODERN {
         return unsupported(id, &version);
@@ -459,7 +459,6 @@ impl Forward {
             return Way::Unknown;
         };
         match (self.who.is_modern(), era) {
-            (true, Era::Modern) => Way::Relay { edits_meta: false },
             (true, Era::Legacy) => Way::Call,
             (false, Era::Modern) => Way::Relay { edits_meta: true },
             (false, Era::Legacy) if routed.server.spec.stateless => {
@@ -469,7 +468,7 @@ impl Forward {
                     _ => Way::Relay { edits_meta: false },
                 }
             }
-            (false, Era::Legacy) => Way::Relay { edits_meta: false },
+            (true, Era::Modern) | (false, Era::Legacy) => Way::Relay { edits_meta: false },
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod dispatch;
 pub(crate) mod pages;
+mod passage;
 pub(crate) mod pipe;
 pub(crate) mod relay;
 pub(crate) mod sessions;
@@ -208,12 +209,12 @@ impl Gateway {
 
     pub(crate) fn end_session(&self, id: &[u8]) {
         if let Some(session) = self.sessions.remove(id, &self.manager.shared.metrics) {
-            self.end_upstream(vec![session]);
+            self.end_upstream(&[session]);
         }
     }
 
     /// Ends what belongs to sessions that are forgotten already.
-    fn end_upstream(&self, sessions: Vec<Arc<Session>>) {
+    fn end_upstream(&self, sessions: &[Arc<Session>]) {
         for (link, upstream) in sessions.iter().flat_map(|session| session.upstreams()) {
             self.manager
                 .shared
@@ -226,7 +227,7 @@ impl Gateway {
     pub(crate) fn tick(&self) {
         let over = self.sessions.expire(&self.manager.shared.metrics);
         if !over.is_empty() {
-            self.end_upstream(over);
+            self.end_upstream(&over);
         }
     }
 

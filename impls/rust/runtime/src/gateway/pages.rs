@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::answer::Answer;
 use crate::manager::Inner;
+use crate::metrics::{LatencySummary, MetricsSnapshot, ServerCounters};
 use crate::translate;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -23,86 +24,74 @@ fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
+/// One sample per server.
+fn per_server(
+    out: &mut String,
+    snapshot: &MetricsSnapshot,
+    name: &str,
+    (kind, help): (&str, &str),
+    value: impl Fn(&ServerCounters) -> u64,
+) {
+    metric(out, name, kind, help);
+    for (server, counters) in &snapshot.servers {
+        let _ = writeln!(
+            out,
+            "{name}{{server=\"{}\"}} {}",
+            label(server),
+            value(counters)
+        );
+    }
+}
+
 pub(crate) fn metrics(manager: &Inner) -> Answer {
-    let snapshot = manager.metrics();
+    let all = manager.metrics();
     let mut out = String::new();
-    metric(
+    let requests = ("counter", "Requests that a server answered or failed.");
+    per_server(
         &mut out,
+        &all,
         "crossfade_requests_total",
-        "counter",
-        "Requests that a server answered or failed.",
+        requests,
+        |server| server.requests,
     );
-    for (name, server) in &snapshot.servers {
-        let _ = writeln!(
-            out,
-            "crossfade_requests_total{{server=\"{}\"}} {}",
-            label(name),
-            server.requests
-        );
-    }
-    metric(
+    let errors = ("counter", "Requests that a server failed.");
+    per_server(
         &mut out,
+        &all,
         "crossfade_server_errors_total",
-        "counter",
-        "Requests that a server failed.",
+        errors,
+        |server| server.errors,
     );
-    for (name, server) in &snapshot.servers {
-        let _ = writeln!(
-            out,
-            "crossfade_server_errors_total{{server=\"{}\"}} {}",
-            label(name),
-            server.errors
-        );
-    }
-    metric(
+    let rejected = ("counter", "Requests refused before they were sent.");
+    per_server(
         &mut out,
+        &all,
         "crossfade_rejected_total",
-        "counter",
-        "Requests refused before they were sent.",
+        rejected,
+        |server| server.rejected,
     );
-    for (name, server) in &snapshot.servers {
-        let _ = writeln!(
-            out,
-            "crossfade_rejected_total{{server=\"{}\"}} {}",
-            label(name),
-            server.rejected
-        );
-    }
-    metric(
+    per_server(
         &mut out,
+        &all,
         "crossfade_in_flight",
-        "gauge",
-        "Requests in flight.",
+        ("gauge", "Requests in flight."),
+        |server| server.in_flight,
     );
-    for (name, server) in &snapshot.servers {
-        let _ = writeln!(
-            out,
-            "crossfade_in_flight{{server=\"{}\"}} {}",
-            label(name),
-            server.in_flight
-        );
-    }
-    metric(
+    let connections = ("gauge", "Open upstream connections.");
+    per_server(
         &mut out,
+        &all,
         "crossfade_connections",
-        "gauge",
-        "Open upstream connections.",
+        connections,
+        |server| server.connections,
     );
-    for (name, server) in &snapshot.servers {
-        let _ = writeln!(
-            out,
-            "crossfade_connections{{server=\"{}\"}} {}",
-            label(name),
-            server.connections
-        );
-    }
     metric(
         &mut out,
         "crossfade_errors_total",
         "counter",
         "Errors by code.",
     );
-    for (code, count) in &snapshot.errors_by_code {
+    for (code, count) in &all.errors_by_code {
         let _ = writeln!(out, "crossfade_errors_total{{code=\"{code}\"}} {count}");
     }
     metric(
@@ -111,43 +100,39 @@ pub(crate) fn metrics(manager: &Inner) -> Answer {
         "gauge",
         "Open client connections.",
     );
-    let _ = writeln!(out, "crossfade_clients {}", snapshot.clients);
+    let _ = writeln!(out, "crossfade_clients {}", all.clients);
     metric(
         &mut out,
         "crossfade_sessions",
         "gauge",
         "Sessions of legacy clients.",
     );
-    let _ = writeln!(out, "crossfade_sessions {}", snapshot.sessions);
-    let latency = snapshot.latency_ns;
-    metric(
-        &mut out,
-        "crossfade_request_seconds",
-        "summary",
-        "Latency of requests to servers.",
-    );
-    for (quantile, value) in [
-        ("0.5", latency.p50),
-        ("0.9", latency.p90),
-        ("0.99", latency.p99),
-        ("0.999", latency.p999),
-    ] {
-        let _ = writeln!(
-            out,
-            "crossfade_request_seconds{{quantile=\"{quantile}\"}} {}",
-            seconds(value)
-        );
-    }
-    let _ = writeln!(
-        out,
-        "crossfade_request_seconds_sum {}",
-        seconds(latency.mean.saturating_mul(latency.count))
-    );
-    let _ = writeln!(out, "crossfade_request_seconds_count {}", latency.count);
+    let _ = writeln!(out, "crossfade_sessions {}", all.sessions);
+    latency(&mut out, &all.latency_ns);
     Answer {
         kind: TEXT,
         ..Answer::new(200, out.into_bytes())
     }
+}
+
+fn latency(out: &mut String, latency: &LatencySummary) {
+    let name = "crossfade_request_seconds";
+    metric(out, name, "summary", "Latency of requests to servers.");
+    let quantiles = [
+        ("0.5", latency.p50),
+        ("0.9", latency.p90),
+        ("0.99", latency.p99),
+        ("0.999", latency.p999),
+    ];
+    for (quantile, value) in quantiles {
+        let _ = writeln!(out, "{name}{{quantile=\"{quantile}\"}} {}", seconds(value));
+    }
+    let _ = writeln!(
+        out,
+        "{name}_sum {}",
+        seconds(latency.mean.saturating_mul(latency.count))
+    );
+    let _ = writeln!(out, "{name}_count {}", latency.count);
 }
 
 pub(crate) fn health(manager: &Inner) -> Answer {

@@ -190,7 +190,9 @@ impl Sessions {
             .drain()
             .map(|(_, session)| session)
             .collect();
-        all.iter().for_each(|session| finish(session, metrics));
+        for session in &all {
+            finish(session, metrics);
+        }
         all
     }
 }

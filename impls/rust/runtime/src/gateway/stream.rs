@@ -36,8 +36,8 @@ enum Next {
 }
 
 pub(crate) async fn run(client: &mut Client, session: Arc<Session>) -> Turn {
-    let _open = (!session.streaming.swap(true, Relaxed)).then(|| Open(&session));
-    let speaks = _open.is_some();
+    let open = (!session.streaming.swap(true, Relaxed)).then(|| Open(&session));
+    let speaks = open.is_some();
     let events = client.gateway.manager.shared.events.subscribe();
     let closing = Arc::clone(&client.gateway);
     if io::write(&mut client.stream, HEAD).await.is_err() {

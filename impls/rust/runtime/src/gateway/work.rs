@@ -12,7 +12,6 @@ use super::dispatch::{Forward, Plan, Who};
 use crate::envelope::{self, Envelope, Span};
 use crate::error::Result;
 use crate::info::Era;
-use crate::listing;
 use crate::manager::ListKind;
 use crate::route::{self, Routed};
 use crate::translate::{self, Edit, LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION};
@@ -75,14 +74,13 @@ async fn attempt(
 ) -> Result<Answer> {
     let method = forward.verb.method();
     let searched;
-    let routed: &Routed = match &forward.routed {
-        Some(routed) => routed,
-        None => {
-            let subject = route::subject(method, body, &env.members)?;
-            let servers = gateway.manager.registry.load().servers.clone();
-            searched = route::search_subject(&gateway.manager, method, &subject, &servers).await?;
-            &searched
-        }
+    let routed: &Routed = if let Some(routed) = &forward.routed {
+        routed
+    } else {
+        let subject = route::subject(method, body, &env.members)?;
+        let servers = gateway.manager.registry.load().servers.clone();
+        searched = route::search_subject(&gateway.manager, method, &subject, &servers).await?;
+        &searched
     };
     let at = env.params.unwrap_or(Span { start: 0, end: 0 });
     let mut params = Vec::with_capacity(at.end - at.start);
@@ -246,7 +244,7 @@ async fn initialize(gateway: &Gateway, id: &[u8], body: &[u8], env: &Envelope) -
     let _ = envelope::members(params, |key, value| match key {
         b"\"protocolVersion\"" => wanted = envelope::text(value.of(params)),
         b"\"capabilities\"" if value.of(params).first() == Some(&b'{') => {
-            capabilities = Some(value.of(params))
+            capabilities = Some(value.of(params));
         }
         _ => {}
     });

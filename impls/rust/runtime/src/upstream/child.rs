@@ -26,7 +26,7 @@ type Reply = Result<Result<Bytes, RemoteFault>>;
 const STDERR_LINES: usize = 20;
 const STDERR_LINE: usize = 400;
 /// How long a child may take to leave after its stdin closed, and again after SIGTERM.
-const PATIENCE: Duration = Duration::from_millis(2_000);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Lines on stdout that are no JSON and come before the handshake is over are banners, up to this many.
 const BANNER_LINES: u32 = 100;
 
@@ -228,28 +228,23 @@ impl Child {
             cancels: outgoing.caller.cancels,
             over: false,
         };
-        match tokio::time::timeout_at(outgoing.deadline.into(), receiver).await {
-            Ok(reply) => {
-                flight.over = true;
-                match reply.unwrap_or_else(|_| Err(self.crashed("ended")))? {
-                    Ok(result) => Ok(result),
-                    Err(fault) => Err(Error::Remote {
-                        fault: Box::new(fault),
-                        server: self.server.clone(),
-                    }),
-                }
-            }
-            Err(_) => {
-                flight.cancels = None;
-                Err(Error::ServerTimeout {
-                    message: format!(
-                        "server '{}' (pid {}) did not answer {} in time; check the server, or raise timeoutMs",
-                        self.server, self.pid, outgoing.method
-                    ),
-                    server: self.server.clone(),
-                })
-            }
-        }
+        let Ok(reply) = tokio::time::timeout_at(outgoing.deadline.into(), receiver).await else {
+            flight.cancels = None;
+            return Err(Error::ServerTimeout {
+                message: format!(
+                    "server '{}' (pid {}) did not answer {} in time; check the server, or raise timeoutMs",
+                    self.server, self.pid, outgoing.method
+                ),
+                server: self.server.clone(),
+            });
+        };
+        flight.over = true;
+        reply
+            .unwrap_or_else(|_| Err(self.crashed("ended")))?
+            .map_err(|fault| Error::Remote {
+                fault: Box::new(fault),
+                server: self.server.clone(),
+            })
     }
 
     async fn slot(&self, deadline: Instant) -> Result<tokio::sync::SemaphorePermit<'_>> {

@@ -10,9 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, RemoteFault, Result};
 use crate::info::Era;
-use crate::translate::{
-    CAPABILITIES_KEY, LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION, VERSION_KEY, with_hop,
-};
+use crate::translate::{LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION, with_hop};
 
 /// What was agreed with one instance.
 #[derive(Debug)]
@@ -200,10 +198,4 @@ pub(crate) fn fault(raw: Bytes) -> RemoteFault {
             ),
         },
     }
-}
-
-/// True if `_meta` of a request marks it as modern.
-pub(crate) fn marks_modern(meta: &[u8]) -> bool {
-    memchr::memmem::find(meta, VERSION_KEY.as_bytes()).is_some()
-        || memchr::memmem::find(meta, CAPABILITIES_KEY.as_bytes()).is_some()
 }

@@ -1,8 +1,7 @@
-//! One URL of a Streamable HTTP server: heads, the buffered exchange, and calls of the manager's own.
+//! One URL of a Streamable HTTP server: heads, the agreed era, and calls of the manager's own.
 //!
-//! The rule for sending twice: only when a reused connection closed before any byte of an answer came (RFC 9110 section
-//! 9.2.2 and RFC 9112 section 9.3.1), or after a 404 told that the session is gone. The gateway's streaming relay
-//! shares the heads and leases of this module.
+//! The rule: after a 404 told that the session is gone, a call goes once into a new one, and never in a loop. The
+//! gateway's streaming relay shares the heads and leases.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -12,7 +11,8 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use super::discovery::{self, Agreed, Verdict};
-use super::lease::{Connections, Lease};
+use super::exchange::Answer;
+use super::lease::Connections;
 use super::session::UpstreamSession;
 use super::{Outgoing, Server, Shared};
 use crate::config::{EraSpec, ServerSpec};
@@ -20,9 +20,6 @@ use crate::envelope::{self, Envelope};
 use crate::error::{Error, RemoteFault, Result};
 use crate::info::Era;
 use crate::translate::{self, MODERN};
-use crate::wire::head::{self, Content};
-use crate::wire::sse::Events;
-use crate::wire::{MAX_HEAD, ResponseHead, io};
 
 /// What goes into a request head besides what never changes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,20 +32,11 @@ pub(crate) struct Head<'a> {
     pub(crate) lines: &'a [u8],
 }
 
-/// A buffered answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) content: Content,
-    pub(crate) session: Option<String>,
-    pub(crate) body: Vec<u8>,
-}
-
 #[derive(Debug)]
 pub(crate) struct HttpLink {
     name: String,
     url: String,
-    fixed: Vec<u8>,
+    pub(super) fixed: Vec<u8>,
     pub(crate) pool: Arc<Connections>,
     era: EraSpec,
     start_timeout: Duration,
@@ -249,151 +237,6 @@ impl HttpLink {
         }
     }
 
-    // -- exchanges
-
-    /// Sends a whole request and reads the whole answer. Dropping the future closes the connection.
-    pub(crate) async fn exchange(
-        self: &Arc<Self>,
-        head: &Head<'_>,
-        body: &[u8],
-        wanted: Option<u64>,
-        deadline: Instant,
-    ) -> Result<Answer> {
-        let mut request = Vec::with_capacity(self.fixed.len() + 256 + body.len());
-        self.write_head(&mut request, head, body.len());
-        request.extend_from_slice(body);
-        self.send(
-            &request,
-            wanted,
-            deadline,
-            head.method.unwrap_or("the request"),
-        )
-        .await
-    }
-
-    pub(crate) async fn send(
-        self: &Arc<Self>,
-        request: &[u8],
-        wanted: Option<u64>,
-        deadline: Instant,
-        method: &str,
-    ) -> Result<Answer> {
-        let work = async {
-            let mut closed = None;
-            loop {
-                let mut lease = match (self.pool.acquire(deadline).await, closed.take()) {
-                    (Ok(lease), _) => lease,
-                    // It closed the connection and now refuses new ones: it went down under this call.
-                    (Err(Error::ServerStart { .. }), Some(why)) => return Err(self.crashed(&why)),
-                    (Err(error), _) => return Err(error),
-                };
-                match self.attempt(&mut lease, request, wanted).await {
-                    Ok((answer, end)) => {
-                        match end {
-                            End::Clean => lease.park(),
-                            End::Open => drop(lease),
-                        }
-                        return Ok(answer);
-                    }
-                    Err(Attempt::Untouched(why)) if lease.conn().reused => closed = Some(why),
-                    Err(Attempt::Untouched(why)) => return Err(self.crashed(&why)),
-                    Err(Attempt::Failed(error)) => return Err(error),
-                }
-            }
-        };
-        tokio::time::timeout_at(deadline.into(), work)
-            .await
-            .unwrap_or_else(|_| Err(self.timeout(method)))
-    }
-
-    async fn attempt(
-        &self,
-        lease: &mut Lease,
-        request: &[u8],
-        wanted: Option<u64>,
-    ) -> std::result::Result<(Answer, End), Attempt> {
-        let conn = lease.conn();
-        io::write(&mut conn.stream, request)
-            .await
-            .map_err(Attempt::Untouched)?;
-        let mut first = true;
-        let (head, session) = loop {
-            let read = io::fill(&mut conn.stream, &mut conn.buffer).await;
-            match read {
-                Ok(0) if first => {
-                    return Err(Attempt::Untouched(std::io::ErrorKind::UnexpectedEof.into()));
-                }
-                Err(error) if first => return Err(Attempt::Untouched(error)),
-                Ok(0) => {
-                    return Err(Attempt::Failed(
-                        self.crashed(&std::io::ErrorKind::UnexpectedEof.into()),
-                    ));
-                }
-                Err(error) => return Err(Attempt::Failed(self.crashed(&error))),
-                Ok(_) => first = false,
-            }
-            if let Some(head) = self.final_head(&mut conn.buffer).map_err(Attempt::Failed)? {
-                let session = head
-                    .session
-                    .map(|span| String::from_utf8_lossy(span.of(&conn.buffer)).into_owned());
-                conn.buffer.drain(..head.len);
-                break (head, session);
-            }
-        };
-        let mut reader = AnswerReader {
-            head,
-            wanted,
-            events: Events::new(self.max_message),
-            body: Vec::new(),
-        };
-        let mut answered = reader
-            .take(self, &mut conn.buffer)
-            .map_err(Attempt::Failed)?;
-        while !reader.head.body.is_done() && !answered {
-            match io::fill(&mut conn.stream, &mut conn.buffer).await {
-                Ok(0) if reader.head.body == crate::wire::Body::UntilClose => break,
-                Ok(0) => {
-                    return Err(Attempt::Failed(
-                        self.crashed(&std::io::ErrorKind::UnexpectedEof.into()),
-                    ));
-                }
-                Err(error) => return Err(Attempt::Failed(self.crashed(&error))),
-                Ok(_) => {
-                    answered = reader
-                        .take(self, &mut conn.buffer)
-                        .map_err(Attempt::Failed)?
-                }
-            }
-        }
-        let clean = reader.head.body.is_done() && head.keep_alive;
-        let answer = Answer {
-            status: head.status,
-            content: head.content,
-            session,
-            body: reader.body,
-        };
-        Ok((answer, if clean { End::Clean } else { End::Open }))
-    }
-
-    /// Parses a response head, stepping over interim (1xx) ones.
-    pub(crate) fn final_head(&self, buffer: &mut Vec<u8>) -> Result<Option<ResponseHead>> {
-        loop {
-            match head::response(buffer, |_, _| {}) {
-                Ok(Some(head)) if head.status < 200 => {
-                    buffer.drain(..head.len);
-                }
-                Ok(Some(head)) => return Ok(Some(head)),
-                Ok(None) if buffer.len() > MAX_HEAD => {
-                    return Err(self.violation("sent a response head of more than 16 KiB"));
-                }
-                Ok(None) => return Ok(None),
-                Err(fault) => {
-                    return Err(self.violation(&format!("sent a broken response ({})", fault.why)));
-                }
-            }
-        }
-    }
-
     // -- calls of the manager's own
 
     /// The agreement; finds it out first if nobody has. Callers share one attempt.
@@ -423,13 +266,12 @@ impl HttpLink {
                 Verdict::Stranger(why) => return Err(self.no_era(&why)),
             },
         };
-        let agreed = match agreed {
-            Some(agreed) => agreed,
-            None => {
-                let (session, agreed) = UpstreamSession::open(self, limit).await?;
-                self.session.store(Some(Arc::new(session)));
-                agreed
-            }
+        let agreed = if let Some(agreed) = agreed {
+            agreed
+        } else {
+            let (session, agreed) = UpstreamSession::open(self, limit).await?;
+            self.session.store(Some(Arc::new(session)));
+            agreed
         };
         let agreed = Arc::new(agreed);
         self.agreed.store(Some(Arc::clone(&agreed)));
@@ -624,10 +466,6 @@ impl HttpLink {
             server.list_changed(&method);
         }
     }
-
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
 }
 
 /// Result or error object of a complete response message.
@@ -691,76 +529,6 @@ impl Drop for GivenUp<'_> {
                 self.id
             );
             self.link.tell(session, note.into_bytes());
-        }
-    }
-}
-
-/// Whether the connection can be used again.
-enum End {
-    Clean,
-    Open,
-}
-
-enum Attempt {
-    /// Not one byte of an answer came.
-    Untouched(std::io::Error),
-    Failed(Error),
-}
-
-struct AnswerReader {
-    head: ResponseHead,
-    wanted: Option<u64>,
-    events: Events,
-    body: Vec<u8>,
-}
-
-impl AnswerReader {
-    /// Consumes what is buffered; true once an event stream brought the response.
-    fn take(&mut self, link: &HttpLink, buffer: &mut Vec<u8>) -> Result<bool> {
-        let Self {
-            head,
-            wanted,
-            events,
-            body,
-        } = self;
-        let mut answered = false;
-        let mut too_long = false;
-        let stream = head.content == Content::Events;
-        let used = head
-            .body
-            .advance(buffer, |payload| {
-                if !stream {
-                    too_long |= body.len() + payload.len() > link.max_message;
-                    if !too_long {
-                        body.extend_from_slice(payload);
-                    }
-                    return;
-                }
-                let fed = events.feed(payload, |data| {
-                    let Ok(found) = envelope::scan(data) else {
-                        return;
-                    };
-                    let ours = wanted.is_none_or(|id| {
-                        found.id.is_some_and(|span| {
-                            span.of(data) == itoa::Buffer::new().format(id).as_bytes()
-                        })
-                    });
-                    if found.complete && found.method.is_none() && ours && !answered {
-                        body.clear();
-                        body.extend_from_slice(data);
-                        answered = true;
-                    } else if found.method.is_some() {
-                        link.notice(data, &found);
-                    }
-                });
-                too_long |= fed.is_err();
-            })
-            .map_err(|_| link.violation("sent broken chunked framing"))?;
-        buffer.drain(..used);
-        if too_long {
-            Err(link.too_long())
-        } else {
-            Ok(answered)
         }
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod catalog;
 pub(crate) mod child;
 pub(crate) mod discovery;
+pub(crate) mod exchange;
 pub(crate) mod http;
 pub(crate) mod lease;
 pub(crate) mod session;

@@ -10,7 +10,7 @@ pub(crate) mod io;
 pub(crate) mod sse;
 
 pub(crate) use body::Body;
-pub(crate) use head::{HeadFault, Method, RequestHead, ResponseHead};
+pub(crate) use head::{Method, RequestHead, ResponseHead};
 
 /// Longest accepted request or response head.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
