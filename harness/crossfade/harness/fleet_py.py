@@ -369,6 +369,8 @@ class _Fleet:
             for face in list(self.faces):
                 if face.transport is not None:
                     face.transport.abort()
+            self.faces.clear()
+            await asyncio.sleep(0)  # an aborted transport closes its socket in the loop's next turn
             return self.stats("crashed")
         if op == "hang":
             self.hung = True

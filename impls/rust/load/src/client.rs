@@ -294,7 +294,7 @@ impl Client {
         match self.plan.era {
             Era::Modern => self.up(key),
             Era::Legacy => {
-                self.handshake(key, State::Initializing, None, None, template::INITIALIZE)
+                self.handshake(key, State::Initializing, None, None, template::INITIALIZE);
             }
         }
     }
@@ -477,9 +477,9 @@ impl Client {
             State::Initialized => {
                 conn.framer.reset();
                 if (200..300).contains(&status) && !close {
-                    self.up(key)
+                    self.up(key);
                 } else {
-                    self.end(key, Err(Kind::Http(status)), true)
+                    self.end(key, Err(Kind::Http(status)), true);
                 }
             }
             _ => self.end(key, Err(Kind::Garbage), true),
@@ -499,7 +499,8 @@ impl Client {
                 verdict,
             }));
             // An unknown session is opened anew, as the specification asks.
-            if !close && !(conn.head.is_some() && verdict == Err(Kind::Http(404))) {
+            let forgotten = conn.head.is_some() && verdict == Err(Kind::Http(404));
+            if !close && !forgotten {
                 conn.state = State::Idle;
                 self.events.push(Event::Up(key));
                 return;
@@ -537,7 +538,7 @@ impl Client {
                 State::Down { retry_ns } if retry_ns <= now => self.open(key),
                 State::Down { .. } | State::Idle => {}
                 _ if now.saturating_sub(conn.since_ns) > self.timeout_ns => {
-                    self.end(key, Err(Kind::Timeout), true)
+                    self.end(key, Err(Kind::Timeout), true);
                 }
                 _ => {}
             }

@@ -43,15 +43,12 @@ pub fn run(
                 let to = command["to"]
                     .as_u64()
                     .and_then(|to| usize::try_from(to).ok());
-                match (command["op"].as_str(), to) {
-                    (Some("grow"), Some(to)) => {
-                        grow(plan, client, &mut held, to, &mut tally, host)?
-                    }
-                    _ => {
-                        let message =
-                            format!("unknown command {line}; send {{\"op\":\"grow\",\"to\":N}}");
-                        host.emit(&json!({"event": "error", "message": message}).to_string())?;
-                    }
+                if let (Some("grow"), Some(to)) = (command["op"].as_str(), to) {
+                    grow(plan, client, &mut held, to, &mut tally, host)?;
+                } else {
+                    let message =
+                        format!("unknown command {line}; send {{\"op\":\"grow\",\"to\":N}}");
+                    host.emit(&json!({"event": "error", "message": message}).to_string())?;
                 }
             }
             Ok(Control::End) | Err(TryRecvError::Disconnected) => break,

@@ -33,6 +33,7 @@ pub enum Side {
 
 /// The head of a message: ranges into the bytes given to [`Framer::advance`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each is a field of the wire, not a state
 pub struct Head {
     /// Method, for a request.
     pub method: Range<usize>,
@@ -264,10 +265,10 @@ impl Framer {
             }
             (6, b'e') if name.eq_ignore_ascii_case(b"expect") => head.expects_continue = true,
             (14, b'm') if name.eq_ignore_ascii_case(b"mcp-session-id") => {
-                head.session = Some(range)
+                head.session = Some(range);
             }
             (20, b'm') if name.eq_ignore_ascii_case(b"mcp-protocol-version") => {
-                head.protocol_version = Some(range)
+                head.protocol_version = Some(range);
             }
             (10, b'm') if name.eq_ignore_ascii_case(b"mcp-method") => head.mcp_method = Some(range),
             (8, b'm') if name.eq_ignore_ascii_case(b"mcp-name") => head.mcp_name = Some(range),

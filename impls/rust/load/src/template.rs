@@ -3,6 +3,8 @@
 //! Rule: all patched parts have a fixed width, so the length never changes. Ids are ten digits, nonces sixteen lowercase hex
 //! digits at the front of the text (cut short for a smaller payload); the rest of the text is the same filler every time.
 
+#![allow(clippy::format_push_string)] // formatted once per connection; `write!` to a String reads worse
+
 use crate::plan::{Era, Plan};
 
 pub const MODERN: &str = "2026-07-28";
@@ -28,11 +30,10 @@ impl Template {
             ),
             Era::Legacy => String::new(),
         };
-        let more: String = plan
-            .arguments
-            .iter()
-            .map(|(key, value)| format!("{}:{value},", serde_json::json!(key)))
-            .collect();
+        let mut more = String::new();
+        for (key, value) in &plan.arguments {
+            more += &format!("{}:{value},", serde_json::json!(key));
+        }
         let before_id = r#"{"jsonrpc":"2.0","id":"#;
         let before_text = format!(
             r#"{FIRST_ID},"method":"tools/call","params":{{{meta}"name":"{}","arguments":{{{more}"text":""#,

@@ -303,10 +303,7 @@ impl Fleet {
     /// Reads until the socket is empty. A short read means empty: the next byte makes a new edge.
     fn readable(&mut self, key: usize) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        loop {
-            let Some(conn) = self.conns.get_mut(key).and_then(Option::as_mut) else {
-                break;
-            };
+        while let Some(conn) = self.conns.get_mut(key).and_then(Option::as_mut) {
             if conn.waiting || !conn.output.is_empty() {
                 break;
             }
@@ -517,7 +514,7 @@ impl Fleet {
             // epoll(7): a partial write means full, and the next writable edge resumes it.
             Ok(count) => conn.output.extend_from_slice(&bytes[count..]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                conn.output.extend_from_slice(bytes)
+                conn.output.extend_from_slice(bytes);
             }
             Err(_) => self.close(key),
         }

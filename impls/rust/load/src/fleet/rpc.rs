@@ -184,10 +184,11 @@ impl Server {
         sessions: &impl Sessions,
         out: &mut Vec<u8>,
     ) -> Verdict {
-        if !modern && self.serves != Serves::Modern {
-            if let Some(refusal) = check_session(b"null", hints, sessions, out) {
-                return refusal;
-            }
+        if !modern
+            && self.serves != Serves::Modern
+            && let Some(refusal) = check_session(b"null", hints, sessions, out)
+        {
+            return refusal;
         }
         Verdict { status: 202, ..OK }
     }

@@ -117,7 +117,7 @@ pub fn serve(config: &[u8]) -> Result<(), Failure> {
     let mut buffer = vec![0; READ_BUFFER];
     let mut out = Vec::new();
     loop {
-        let readable = lines.next_due_ns().is_none_or(|due| wait_readable(due));
+        let readable = lines.next_due_ns().is_none_or(wait_readable);
         out.clear();
         if readable {
             let count = match input.read(&mut buffer) {
