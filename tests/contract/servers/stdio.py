@@ -109,6 +109,7 @@ def main() -> None:
     if options.start == "stderr":
         sys.stderr.write("starting up\n" * 20_000)
     StdioServer(Behaviour(era=options.era, name=options.name)).run()
+    os._exit(0)  # calls still running on other threads must not hold up the end
 
 
 if __name__ == "__main__":
