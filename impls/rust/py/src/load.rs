@@ -23,7 +23,9 @@ impl Callable {
 
     fn error(self, failure: &Failure) -> PyErr {
         match failure {
-            Failure::Interrupted => self.raised.unwrap_or_else(|| PyKeyboardInterrupt::new_err(())),
+            Failure::Interrupted => self
+                .raised
+                .unwrap_or_else(|| PyKeyboardInterrupt::new_err(())),
             Failure::Usage(message) => PyValueError::new_err(message.clone()),
             other => PyRuntimeError::new_err(other.to_string()),
         }
@@ -37,7 +39,8 @@ impl Host for Callable {
     }
 
     fn interrupted(&mut self) -> Result<(), Failure> {
-        #[allow(clippy::redundant_closure_for_method_calls)] // the method itself is not general enough in its lifetime
+        #[allow(clippy::redundant_closure_for_method_calls)]
+        // the method itself is not general enough in its lifetime
         self.attached(|py| py.check_signals())
     }
 }
@@ -45,8 +48,15 @@ impl Host for Callable {
 /// Runs a load plan (JSON); `on_event` gets each event as a JSON string; returns the result event as JSON.
 #[pyfunction]
 #[pyo3(signature = (plan, on_event, /))]
-pub fn load_run<'py>(py: Python<'py>, plan: &[u8], on_event: Py<PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    let mut host = Callable { on_event, raised: None };
+pub fn load_run<'py>(
+    py: Python<'py>,
+    plan: &[u8],
+    on_event: Py<PyAny>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let mut host = Callable {
+        on_event,
+        raised: None,
+    };
     let done = py.detach(|| drive::run(plan, &mut host));
     match done {
         Ok(result) => Ok(PyBytes::new(py, result.as_bytes())),
@@ -58,7 +68,10 @@ pub fn load_run<'py>(py: Python<'py>, plan: &[u8], on_event: Py<PyAny>) -> PyRes
 #[pyfunction]
 #[pyo3(signature = (config, on_event, /))]
 pub fn fleet_http(py: Python<'_>, config: &[u8], on_event: Py<PyAny>) -> PyResult<()> {
-    let mut host = Callable { on_event, raised: None };
+    let mut host = Callable {
+        on_event,
+        raised: None,
+    };
     let done = py.detach(|| fleet::http::serve(config, &mut host));
     done.map_err(|failure| host.error(&failure))
 }
@@ -67,8 +80,9 @@ pub fn fleet_http(py: Python<'_>, config: &[u8], on_event: Py<PyAny>) -> PyResul
 #[pyfunction]
 #[pyo3(signature = (config, /))]
 pub fn fleet_stdio(py: Python<'_>, config: &[u8]) -> PyResult<()> {
-    py.detach(|| fleet::stdio::serve(config)).map_err(|failure| match failure {
-        Failure::Usage(message) => PyValueError::new_err(message),
-        other => PyRuntimeError::new_err(other.to_string()),
-    })
+    py.detach(|| fleet::stdio::serve(config))
+        .map_err(|failure| match failure {
+            Failure::Usage(message) => PyValueError::new_err(message),
+            other => PyRuntimeError::new_err(other.to_string()),
+        })
 }

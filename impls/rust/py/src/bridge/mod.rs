@@ -4,7 +4,7 @@
 //!   event loop thread                                   tokio thread
 //!   Coroutine.send() -- spawns --------------------->   task runs the future
 //!        yields a Waiter, kept by its ticket in the Inbox of the loop
-//!                                                       Queue.push((ticket, outcome)); the first of a burst rings
+//!                                                       Queue.push((ticket, outcome)); one of a burst rings
 //!   Inbox.drain() <-- add_reader(eventfd) ----------    Bell
 //!        Waiter.complete() resumes the asyncio task, which sends again and gets the value or the error
 //! ```

@@ -2,11 +2,12 @@
 //!
 //! The laws:
 //! 1. Any thread may push, and no push needs the interpreter.
-//! 2. Only a push onto an *empty* queue rings, so a burst of completions costs one wake-up.
+//! 2. Only a push onto an *empty* queue owes a ring, so a burst of completions costs one wake-up. The pusher may let
+//!    other tasks go first, so that the burst grows; if it is aborted meanwhile, dropping the debt pays it.
 //! 3. The reader silences the bell *before* it takes the batch. A ring may thus come for nothing, but a completion that
 //!    came after the batch was taken always finds an empty queue and rings again: none is lost.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::bell::Bell;
 
@@ -25,16 +26,14 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Hands one completion over.
-    pub(super) fn push(&self, item: T) {
+    /// Hands one completion over. The first of a burst gets the debt of ringing.
+    pub(super) fn push(self: &Arc<Self>, item: T) -> Option<Ring<T>> {
         let first = {
             let mut items = lock(&self.items);
             items.push(item);
             items.len() == 1
         };
-        if first {
-            self.bell.ring();
-        }
+        first.then(|| Ring(Arc::clone(self)))
     }
 
     /// Swaps everything that waits into `batch`, which must be empty (its room is used by the next burst).
@@ -55,6 +54,16 @@ impl<T> Queue<T> {
             *items = rest;
         }
         self.bell.ring();
+    }
+}
+
+/// A ring that is owed; it sounds when this is dropped.
+#[must_use]
+pub(super) struct Ring<T>(Arc<Queue<T>>);
+
+impl<T> Drop for Ring<T> {
+    fn drop(&mut self) {
+        self.0.bell.ring();
     }
 }
 
