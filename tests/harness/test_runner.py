@@ -213,7 +213,8 @@ def test_the_quick_profile_fits_its_budget() -> None:
 
     found = list(builtin().values())
     records = [record(s, "quick", variants=("python", "rust", *s.limits), left_out={}) for s in found]
-    assert estimate_s(found, records, "quick") <= 600
+    # Parity and the first self-test take another minute of the ten.
+    assert estimate_s(found, records, "quick") <= 540
 
 
 def test_results_survive_a_round_trip_through_json() -> None:

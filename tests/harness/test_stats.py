@@ -110,7 +110,9 @@ def test_equivalence_needs_a_narrow_interval_around_nothing() -> None:
 
 def test_rounds_needed_known_figures() -> None:
     assert rounds_needed(0.02, 0.01) == 32  # (2.8 * 2)^2 = 31.36
-    assert rounds_needed(0.0001, 0.05) == 2
+    assert rounds_needed(0.0001, 0.05) == 3
+    assert rounds_needed(0.3, 0.05, mean_log=-0.9) == 3
+    assert rounds_needed(0.3, 0.05, mean_log=0.02) == 283
 
 
 def test_line_agrees_with_scipy() -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from crossfade.harness.gate import Check
 from crossfade.harness.samples import METRICS, Results
-from crossfade.harness.stats import Analysis, Comparison
+from crossfade.harness.stats import ALPHA, Analysis, Comparison
 
 
 def note(text: str) -> None:
@@ -123,8 +123,14 @@ def _interval(ratio: float, low: float | None, high: float | None) -> str:
 
 
 def _word(c: Comparison) -> str:
-    if c.verdict == "inconclusive" and c.equivalent:
+    if c.verdict != "inconclusive":
+        return c.verdict or ""
+    if c.equivalent:
         return "no difference that matters"
-    if c.verdict == "inconclusive" and c.more_rounds is not None and c.more_rounds > c.rounds:
+    if c.low is None:
+        return "inconclusive (one round counts)"
+    if c.more_rounds is not None and c.more_rounds > c.rounds:
         return f"inconclusive (about {c.more_rounds} rounds would tell)"
-    return c.verdict or ""
+    return (
+        "inconclusive (corrected for the number of comparisons)" if c.p is not None and c.p < ALPHA else "inconclusive"
+    )

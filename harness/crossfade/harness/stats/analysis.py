@@ -188,12 +188,14 @@ def _limits(results: Results, scenario: ScenarioRecord) -> Iterator[Comparison]:
 
 def _judge(comparison: Comparison, p_holm: float) -> Comparison:
     found = verdict(math.log(comparison.ratio), p_holm, METRICS[comparison.metric].better)
-    open_question = found == "inconclusive" and not comparison.equivalent
+    open_question = found == "inconclusive" and not comparison.equivalent and comparison.rounds > 1
     return msgspec.structs.replace(
         comparison,
         p_holm=p_holm,
         verdict=found,
-        more_rounds=rounds_needed(comparison.sd_log, comparison.threshold) if open_question else None,
+        more_rounds=rounds_needed(comparison.sd_log, comparison.threshold, math.log(comparison.ratio))
+        if open_question
+        else None,
     )
 
 

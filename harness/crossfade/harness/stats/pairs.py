@@ -83,6 +83,10 @@ def equivalent(logs: Sequence[float], margin: float) -> bool:
     return found.low is not None and found.high is not None and -margin < found.low and found.high < margin
 
 
-def rounds_needed(sd_log: float, threshold: float) -> int:
-    """Rounds that settle a difference as large as ``threshold`` (relative) with 80 % power: (2.8 sd / threshold)^2."""
-    return max(2, math.ceil((2.8 * sd_log / threshold) ** 2))
+def rounds_needed(sd_log: float, threshold: float, mean_log: float = 0.0) -> int:
+    """Rounds that settle the question with 80 % power: (2.8 sd / effect)^2.
+
+    The effect is ``threshold`` (relative), or how far the mean observed so far lies beyond it, if that is more.
+    """
+    effect = max(threshold, abs(mean_log) - threshold)
+    return max(3, math.ceil((2.8 * sd_log / effect) ** 2))
