@@ -36,6 +36,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         while head := await reader.readuntil(b"\r\n\r\n"):
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
             message = json.loads(await reader.readexactly(length))
+            result: dict[str, object]
             if message["method"] == "server/discover":
                 result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
             else:
@@ -76,7 +77,7 @@ async def settle(manager: PythonManager) -> None:
     for _ in range(50):
         await asyncio.sleep(0)
     async with asyncio.timeout(5):
-        while only_instance(manager).pool.in_use or only_instance(manager).pool.connecting:
+        while only_instance(manager).pool.in_use or only_instance(manager).pool.connecting:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -55,18 +56,14 @@ def test_byte_by_byte_a_scan_only_ever_learns(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", [c for c in CASES if c["complete"]], ids=lambda c: str(c["id"]))
 def test_both_readers_agree(case: dict[str, Any]) -> None:
     """``parse`` may accept a key that stands twice (msgspec takes the last one); in all else they agree."""
-    body = body_of(case)
-    try:
-        message = parse(body)
-    except EnvelopeError as error:
-        if "error" not in case["expect"]:
-            assert case["id"] == "not-utf8-in-arguments", "lexically fine, and still no JSON"
-        else:
-            assert {error.code, case["expect"]["error"]} <= {-32700, -32600}
-        return
+    body, expect = body_of(case), case["expect"]
     if case["id"].startswith("double-"):
         return
-    expect = case["expect"]
+    if "error" in expect:
+        with pytest.raises(EnvelopeError):
+            parse(body)
+        return
+    message = parse(body)
     assert (None if message.method is msgspec.UNSET else message.method) == expect.get("method")
     if "id" in expect:
         assert isinstance(message.id, msgspec.Raw)
@@ -117,15 +114,9 @@ def test_any_message_reads_as_json_reads_it(message: Any, indent: Any, ascii_onl
 
 @given(st.binary(max_size=60))
 def test_no_bytes_at_all_make_a_reader_fail_in_any_other_way(body: bytes) -> None:
-    for complete in (True, False):
-        try:
-            scan(body, complete=complete)
-        except EnvelopeError as error:
-            assert error.code in (-32700, -32600)
-    try:
-        parse(body)
-    except EnvelopeError as error:
-        assert error.code in (-32700, -32600)
+    for read in (parse, scan, lambda data: scan(data, complete=True)):
+        with contextlib.suppress(EnvelopeError):
+            read(body)
 
 
 def test_nesting_without_end_is_an_error_and_not_a_crash() -> None:

@@ -1,7 +1,8 @@
-"""Owns what the servers offer under one roof: lists with exposed names, and the way back from a name or URI to its server.
+"""Owns what the servers offer under one roof: lists with exposed names, and the way back from a name or URI to its
+server.
 
-Rules: a list asks all servers at once and each page by page; a server that fails is left out unless it was named. Nothing is
-cached but the way back: shortened names and URIs, which cannot be read off themselves.
+Rules: a list asks all servers at once and each page by page; a server that fails is left out unless it was named.
+Nothing is cached but the way back: shortened names and URIs, which cannot be read off themselves.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from crossfade.impls.api import Item
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, RemoteError, ServerNotFound, UnknownTarget
 from crossfade.impls.python.jsonrpc import LISTS, METHOD_NOT_FOUND
 from crossfade.impls.python.server import Server
-from crossfade.impls.python.translate import header_annotations
+from crossfade.impls.python.translate import header_annotations, header_params
 
 MAX_PAGES: Final = 1000
 _CAPABILITY: Final = {
@@ -131,6 +132,15 @@ class Catalog:
             self._short[owner, shown] = own
         return Item(owner, shown, {**entry, "name": shown})
 
+    def param_headers(self, server: str, tool: str, arguments: object) -> list[tuple[str, str]]:
+        """The ``Mcp-Param-*`` headers of a call, as far as the tool's definition has been listed."""
+        annotations = self.annotations.get((server, tool))
+        if not annotations:
+            return []
+        if isinstance(arguments, msgspec.Raw):
+            arguments = msgspec.json.decode(arguments)
+        return header_params(annotations, arguments)
+
     # -- the way back
 
     def locate(self, exposed: str) -> tuple[Server, str]:
@@ -157,7 +167,7 @@ class Catalog:
         return parts is not None and (parts[0], exposed) not in self._short
 
     async def resolve(self, exposed: str, method: str) -> tuple[Server, str]:
-        """As ``locate``; asks the server for its list first if the name looks shortened and nobody has listed it yet."""
+        """As ``locate``; asks the server for its list first if the name looks shortened and was never listed."""
         server, own = self.locate(exposed)
         if self.is_unknown_short(exposed):
             await self._items_of(server, method)

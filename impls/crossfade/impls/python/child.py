@@ -1,7 +1,8 @@
 """Owns the starting and the ending of a child process: three pipes, a process group of its own, nothing inherited.
 
-``subprocess.Popen`` and not ``loop.subprocess_exec``: uvloop's leaks inheritable descriptors of ours into the child, and asyncio's
-spends a thread per child on waiting. A pidfd tells of the exit where there are pidfds (Linux), a thread elsewhere.
+``subprocess.Popen`` and not ``loop.subprocess_exec``: uvloop's leaks inheritable descriptors of ours into the child,
+and asyncio's spends a thread per child on waiting. A pidfd tells of the exit where there are pidfds (Linux), a thread
+elsewhere.
 
 Rule: ``kill`` may be called at any time and leaves no member of the group alive.
 """
@@ -137,7 +138,7 @@ class Child:
 
 
 class _Writer(asyncio.BaseProtocol):
-    """The child's stdin. What it does not read stays in the transport's buffer; the pool bounds how much that can be."""
+    """The child's stdin. What it does not read waits in the transport's buffer, which the pool's places bound."""
 
     def __init__(self, child: Child) -> None:
         self._child = child

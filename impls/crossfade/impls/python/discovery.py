@@ -1,8 +1,8 @@
 """Owns the question which era a server speaks, as pure functions of what it answered; the transports do the asking.
 
-The rule (versioning, "Backward Compatibility" of 2026-07-28): a ``DiscoverResult`` or a recognised modern error means modern;
-any other error, or silence, means legacy. It is keyed to no single error code, as legacy servers answer an unknown first
-request with anything. The answer is remembered per instance.
+The rule (versioning, "Backward Compatibility" of 2026-07-28): a ``DiscoverResult`` or a recognised modern error means
+modern; any other error, or silence, means legacy. It is keyed to no single error code, as legacy servers answer an
+unknown first request with anything. The answer is remembered per instance.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import msgspec
 
 from crossfade.impls.config import ServerSpec
 from crossfade.impls.errors import ProtocolViolation, ServerStartError
-from crossfade.impls.python.instance import Peer
 from crossfade.impls.python.jsonrpc import (
     CLIENT_INFO,
     LEGACY,
@@ -24,6 +23,7 @@ from crossfade.impls.python.jsonrpc import (
     encode,
     remote_error,
 )
+from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.translate import SERVER_INFO_KEY
 
 INITIALIZE: Final = encode({"protocolVersion": LEGACY[0], "capabilities": {}, "clientInfo": CLIENT_INFO})

@@ -4,12 +4,12 @@ Two readers of the same thing, held equal by tests (``tests/impls_python/test_en
 ``impls/vectors/envelope.jsonl`` that the Rust scanner replays:
 
 - :func:`parse` takes a complete body. msgspec checks all of it and skips what nobody asked for.
-- :func:`scan` takes the first bytes of a body that is still arriving. It is lexical: it balances brackets and strings, and
-  stops where the bytes end. What it has not seen is None.
+- :func:`scan` takes the first bytes of a body that is still arriving. It is lexical: it balances brackets and strings,
+  and stops where the bytes end. What it has not seen is None.
 
-Rules: a key counts once (a second ``method``, ``id``, ``params``, ``name``, ``uri`` or ``_meta`` is refused by ``scan``, as two
-readers that choose differently are a hole); spans are byte offsets into the body, so that a rewrite is a splice and every
-unknown field survives.
+Rules: a key counts once (a second ``method``, ``id``, ``params``, ``name``, ``uri`` or ``_meta`` is refused by
+``scan``, as two readers that choose differently are a hole); spans are byte offsets into the body, so that a rewrite is
+a splice and every unknown field survives.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def parse(body: bytes) -> Message:
 
 
 def find_once(body: bytes, token: bytes | memoryview) -> int:
-    """Where ``token`` stands in ``body``, or -1 if it stands there more than once: then only :func:`scan` knows which."""
+    """Where ``token`` stands in ``body``, or -1 if it stands there twice: then only :func:`scan` knows which."""
     at = body.find(token)
     return -1 if body.find(token, at + 1) >= 0 else at
 
@@ -86,8 +86,8 @@ def find_once(body: bytes, token: bytes | memoryview) -> int:
 class Envelope:
     """What :func:`scan` saw. Spans include the quotes; ``key`` is the span of ``params.name`` or ``params.uri``.
 
-    ``params_open`` is the offset behind the brace of ``params`` and ``meta_open`` that of ``_meta``; ``end`` is the offset
-    behind the whole object, None if the bytes ended before.
+    ``params_open`` is the offset behind the brace of ``params`` and ``meta_open`` that of ``_meta``; ``end`` is the
+    offset behind the whole object, None if the bytes ended before.
     """
 
     __slots__ = ("end", "id", "key", "meta", "meta_open", "method", "params", "params_open", "version")

@@ -1,12 +1,14 @@
 """Owns one keep-alive connection to an HTTP upstream: bytes of one request out, bytes of one answer in, to a *sink*.
 
 The sink is told of the head once and of body bytes as they come; it may be a relay to a client or the collector of an
-in-process call. Rule: one exchange at a time; whatever breaks the framing of the answer (more bytes than announced, an early
-end, a head that is no HTTP) fails the exchange and ends the connection, so that no answer can slip into the next one.
+in-process call. Rule: one exchange at a time; whatever breaks the framing of the answer (more bytes than announced, an
+early end, a head that is no HTTP) fails the exchange and ends the connection, so that no answer can slip into the next
+one.
 
 Sending again: a connection that the server closed while it was idle looks usable until the request is written. Such an
-exchange fails with ``resend`` True if the connection had been used before, had been idle for ``STALE_NS`` at least, and not one
-byte of an answer came. One that was busy a moment ago and dies is a crash, and a crash may have run the tool: no resend.
+exchange fails with ``resend`` True if the connection had been used before, had been idle for ``STALE_NS`` at least, and
+not one byte of an answer came. One that was busy a moment ago and dies is a crash, and a crash may have run the tool:
+no resend.
 """
 
 from __future__ import annotations
@@ -15,16 +17,14 @@ import asyncio
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-import httptools
-
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerCrashed, ServerTimeout
+from crossfade.impls.python.http_chunks import ResponseChunks
 from crossfade.impls.python.http_head import MAX_HEAD, BadHead, ResponseHead
 
 if TYPE_CHECKING:
     from crossfade.impls.python.upstream_http import HttpInstance
 
 STALE_NS: Final = 1_000_000_000
-_CHUNKED_HEAD: Final = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 class Sink(Protocol):
@@ -89,7 +89,7 @@ class HttpConnection(asyncio.Protocol):
         self.left: int | None = None
         self.partial = b""
         self.unsent = 0
-        self.chunks: _Chunks | None = None
+        self.chunks: ResponseChunks | None = None
 
     # -- the exchange
 
@@ -99,10 +99,11 @@ class HttpConnection(asyncio.Protocol):
         sink: Sink,
         now_ns: int,
         deadline_ns: int,
+        *,
         tail: memoryview | None = None,
         unsent: int = 0,
     ) -> None:
-        """Begin an exchange with ``data`` and ``tail``; ``unsent`` bytes more of the request will follow by ``more``."""
+        """Begin an exchange with ``data`` and ``tail``; ``unsent`` bytes of the request will follow by ``more``."""
         self.sink = sink
         self.unsent = unsent
         self.started_ns = now_ns
@@ -122,7 +123,9 @@ class HttpConnection(asyncio.Protocol):
             self.transport.write(data)
 
     def cancel(self) -> None:
-        """Nobody waits for the answer any more: give up the connection, and with it the request (spec: that cancels it)."""
+        """Nobody waits for the answer any more: give up the connection, and with it the request (spec: that cancels
+        it).
+        """
         sink = self.sink
         if sink is None:
             return
@@ -195,7 +198,7 @@ class HttpConnection(asyncio.Protocol):
             self.left = left
             self._deliver(sink, sink.on_body(data, left == 0), left == 0)
 
-    def _head_received(self, sink: Sink, data: bytes) -> None:
+    def _head_received(self, sink: Sink, data: bytes) -> None:  # noqa: PLR0912  one branch per framing, and per way to break it
         if self.partial:
             data = self.partial + data
             self.partial = b""
@@ -232,14 +235,14 @@ class HttpConnection(asyncio.Protocol):
             self._deliver(sink, sink.on_head(head, data, at, False), False)
         elif length == -1:
             self.left = 0
-            self.chunks = _Chunks()
+            self.chunks = ResponseChunks()
             self._chunks_received(sink, self.chunks, data, head, at)
         else:
             self.left = -1
             self._deliver(sink, sink.on_head(head, data, at, False), False)
 
     def _chunks_received(
-        self, sink: Sink, chunks: _Chunks, data: bytes, head: ResponseHead | None = None, at: int = 0
+        self, sink: Sink, chunks: ResponseChunks, data: bytes, head: ResponseHead | None = None, at: int = 0
     ) -> None:
         try:
             decoded = chunks.feed(data[at:] if at else data)
@@ -248,11 +251,8 @@ class HttpConnection(asyncio.Protocol):
             return
         if not sink.raw:
             data, at = decoded, 0
-        if head is not None:
-            ok = sink.on_head(head, data, at, chunks.done)
-        else:
-            ok = sink.on_body(data, chunks.done)
-        self._deliver(sink, ok, chunks.done)
+        done = chunks.done
+        self._deliver(sink, sink.on_head(head, data, at, done) if head else sink.on_body(data, done), done)
 
     def _deliver(self, sink: Sink, ok: bool, complete: bool) -> None:
         """Note the sink's verdict; a sink that has had enough has cancelled already."""
@@ -342,33 +342,3 @@ class HttpConnection(asyncio.Protocol):
 
     def _name(self) -> dict[str, str]:
         return {"server": self.instance.spec.name}
-
-
-class _Chunks:
-    """Follows a chunked body to its end (httptools knows the grammar) and hands out what it carries."""
-
-    __slots__ = ("_parser", "_parts", "done")
-
-    def __init__(self) -> None:
-        self.done = False
-        self._parts: list[bytes] = []
-        self._parser = httptools.HttpResponseParser(self)
-        self._parser.feed_data(_CHUNKED_HEAD)
-
-    def on_body(self, body: bytes) -> None:
-        self._parts.append(body)
-
-    def on_message_complete(self) -> None:
-        self.done = True
-
-    def feed(self, data: bytes) -> bytes:
-        """The decoded part of ``data``. Raises ValueError."""
-        if self.done:
-            raise ValueError("bytes behind its end")
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            raise ValueError(str(error)) from None
-        decoded = b"".join(self._parts)
-        self._parts.clear()
-        return decoded

@@ -1,7 +1,7 @@
 """Owns one request whose whole answer is wanted in memory: the sink behind in-process calls and discovery.
 
-Rule: bounded by the server's ``max_message_bytes``; JSON and SSE are both understood, and with SSE the caller is served as
-soon as its response event is there, however long the stream stays open.
+Rule: bounded by the server's ``max_message_bytes``; JSON and SSE are both understood, and with SSE the caller is served
+as soon as its response event is there, however long the stream stays open.
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ class Exchange:
         self.resend = resend
         if not self.future.done():
             self.future.set_exception(error)
+            self.future.exception()  # a caller that was cancelled meanwhile will not look
 
     def pause_sending(self) -> None:
         """The request is in the transport's buffer as a whole already."""

@@ -1,8 +1,8 @@
 """Owns the heads of HTTP/1.1 messages: the one seam to the HTTP parser (httptools), and a memory of heads already read.
 
 A client on a keep-alive connection sends the same head again and again, and so does a server; reading one is a pure
-function of its bytes. So a head is parsed once and remembered (bounded in number and size), which makes the hot route one
-dictionary look-up. A head that differs in anything is a different key; nothing is guessed.
+function of its bytes. So a head is parsed once and remembered (bounded in number and size), which makes the hot route
+one dictionary look-up. A head that differs in anything is a different key; nothing is guessed.
 
 Rule: what RFC 9112 calls ambiguous is refused (length and chunked together, two lengths, obsolete folding: llhttp in
 its strict mode), so that a hop before and a hop after cannot read two different messages.
@@ -21,7 +21,8 @@ _REMEMBERED_BYTES: Final = 2048
 _HOP_BY_HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"mcp-session-id"}
 )
-"""Response headers that end at this hop (RFC 9110 section 7.6.1), and the upstream's session, which is the gateway's."""
+"""Response headers that end at this hop (RFC 9110 section 7.6.1), and the upstream's session, which is the gateway's.
+"""
 
 
 class BadHead(ValueError):
@@ -58,7 +59,7 @@ def _only(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:
 
 
 class RequestHead:
-    """One request head. ``length`` is the body's, -1 for chunked; ``verdict`` and ``forward`` are notes of the gateway."""
+    """One request head. ``length`` is the body's, -1 for chunked; ``verdict``, ``forward*`` are the gateway's notes."""
 
     __slots__ = (
         "expect",

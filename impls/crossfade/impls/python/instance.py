@@ -1,8 +1,8 @@
 """Owns one running replica: its pool, its breaker, its open connections, and the bookkeeping of every call on it.
 
 The cores decide, this performs: it opens and closes what the pool says, wakes its waiters, and reports back. Rule: each
-call that ``begin`` counted ends in exactly one ``done`` or ``abandon``, and each lease in exactly one ``release`` (or with its
-connection), whoever is cancelled wherever.
+call that ``begin`` counted ends in exactly one ``done`` or ``abandon``, and each lease in exactly one ``release`` (or
+with its connection), whoever is cancelled wherever.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from crossfade.impls.api import CircuitState, Era, Event, InstanceInfo, ServerState
+from crossfade.impls.api import CircuitState, Event, InstanceInfo, ServerState
 from crossfade.impls.config import ServerSpec
 from crossfade.impls.cores import Action, Balancer, Breaker, BreakerConfig, Close, Connect, Grant, Pool, PoolConfig
 from crossfade.impls.errors import CrossfadeError, ManagerClosed, PoolTimeout, RemoteError, ServerStartError
+from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.translate import DISCOVER
+from crossfade.impls.python.waiter import Connection, FutureWaiter, Waiter
 
 if TYPE_CHECKING:
     from crossfade.impls.python.server import Server
@@ -30,38 +31,8 @@ _waiter_ids = itertools.count(1)
 
 Sessions = dict["Instance", str | None]
 """A caller's own sessions with legacy servers: the id that each instance gave (None: it keeps no sessions)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """What discovery learned: the era, the revision, and what the server says of itself."""
-
-    era: Era
-    version: str
-    capabilities: dict[str, Any] = field(default_factory=dict)
-    name: str | None = None
-    release: str | None = None
-    instructions: str | None = None
-
-
-class Connection(Protocol):
-    """One open conversation, HTTP or stdio."""
-
-    def close(self) -> None:
-        """End it now. Whoever waits on it fails."""
-
-    def expire(self, now_ns: int) -> None:
-        """Fail what is past its deadline."""
-
-
-class Waiter(Protocol):
-    """Whoever queues for a connection. One of the two is called, once, possibly before ``queue`` has returned."""
-
-    def granted(self, conn: Any) -> None:
-        """The lease is the waiter's own from now on."""
-
-    def rejected(self, error: CrossfadeError) -> None:
-        """There will be no lease."""
+Headers = Sequence[tuple[str, str]]
+"""Names and values of HTTP headers; what has no headers ignores them."""
 
 
 class Instance(abc.ABC):
@@ -113,7 +84,14 @@ class Instance(abc.ABC):
 
     @abc.abstractmethod
     async def request(
-        self, method: str, params: bytes, deadline_ns: int, *, name: str | None = None, sessions: Sessions | None = None
+        self,
+        method: str,
+        params: bytes,
+        deadline_ns: int,
+        *,
+        name: str | None = None,
+        sessions: Sessions | None = None,
+        extra: Headers = (),
     ) -> bytes:
         """One request of the manager's own; returns the JSON of ``result``. Raises CrossfadeError."""
 
@@ -131,10 +109,14 @@ class Instance(abc.ABC):
     def info(self) -> InstanceInfo:
         """A snapshot."""
 
+    def words(self) -> str:
+        """What the replica said of its trouble, as the end of an error message."""
+        return ""
+
     # -- being ready
 
     async def ready(self) -> Peer:
-        """The peer; discovers it first if nobody has. Callers share one attempt, and a cancelled one does not end it."""
+        """The peer; discovers it first if nobody has. Callers share one attempt; a cancelled caller does not end it."""
         if self.peer is not None:
             return self.peer
         if self._starting is None:
@@ -148,7 +130,7 @@ class Instance(abc.ABC):
         except TimeoutError:
             error = ServerStartError(
                 f"server {self.spec.name!r} did not say who it is within {self.spec.start_timeout_ms} ms; "
-                "check that it is an MCP server, or raise startTimeoutMs",
+                f"check that it is an MCP server, or raise startTimeoutMs{self.words()}",
                 server=self.spec.name,
             )
             self.failed(error)
@@ -237,7 +219,7 @@ class Instance(abc.ABC):
         conn_id = self.pool.try_acquire(monotonic_ns())
         if conn_id is not None:
             return self.conns[conn_id]
-        waiter = _FutureWaiter()
+        waiter = FutureWaiter()
         waiter_id = self.queue(waiter, deadline_ns)
         try:
             return await waiter.future
@@ -341,22 +323,3 @@ class Instance(abc.ABC):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class _FutureWaiter:
-    """A waiter that is a coroutine. ``conn`` is set with the grant, so that a cancelled one can give it back."""
-
-    __slots__ = ("conn", "future")
-
-    def __init__(self) -> None:
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.conn: Any = None
-
-    def granted(self, conn: Any) -> None:
-        self.conn = conn
-        if not self.future.done():
-            self.future.set_result(conn)
-
-    def rejected(self, error: CrossfadeError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)

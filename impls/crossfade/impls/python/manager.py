@@ -15,12 +15,13 @@ import msgspec
 
 from crossfade.impls.api import CallResult, Event, Gateway, Item, Manager, Metrics, Result, ServerInfo, ServerState
 from crossfade.impls.config import Config, ServerSpec
-from crossfade.impls.errors import CrossfadeError, ManagerClosed, ServerExists
+from crossfade.impls.errors import CrossfadeError, ManagerClosed, RemoteError, ServerExists
 from crossfade.impls.python.catalog import Catalog
 from crossfade.impls.python.events import Events
 from crossfade.impls.python.gateway.server import GatewayServer
 from crossfade.impls.python.gateway.stdio import serve_stdio
 from crossfade.impls.python.instance import Instance, Sessions
+from crossfade.impls.python.jsonrpc import HEADER_MISMATCH
 from crossfade.impls.python.metrics import Stats
 from crossfade.impls.python.server import Server
 from crossfade.impls.python.upstream_http import HttpInstance
@@ -267,9 +268,26 @@ class PythonManager(Manager):
         name: str | None = None,
         sessions: Sessions | None = None,
     ) -> bytes:
-        """One request to a server, with what fails counted by code."""
+        """One request to a server, with what fails counted by code.
+
+        A modern HTTP server may want arguments in headers, and says so in the tool's definition. One that was never
+        listed refuses the call with HeaderMismatch; then the list is read and the call sent again (streamable-http,
+        "Client Behavior").
+        """
+        options: dict[str, Any] = {"timeout_s": timeout_s, "meta": meta, "name": name, "sessions": sessions}
+        headed = method == "tools/call" and server.spec.transport == "http" and name is not None
         try:
-            return await server.request(method, fields, timeout_s=timeout_s, meta=meta, name=name, sessions=sessions)
+            if not headed:
+                return await server.request(method, fields, **options)
+            extra = self.catalog.param_headers(server.spec.name, name or "", fields.get("arguments"))
+            try:
+                return await server.request(method, fields, **options, extra=extra)
+            except RemoteError as error:
+                if error.remote_code != HEADER_MISMATCH:
+                    raise
+            await self.catalog.items("tools/list", server.spec.name)
+            extra = self.catalog.param_headers(server.spec.name, name or "", fields.get("arguments"))
+            return await server.request(method, fields, **options, extra=extra)
         except CrossfadeError as error:
             self.stats.errors_by_code[error.code] += 1
             raise

@@ -16,9 +16,10 @@ from crossfade.impls.api import Era, Event, ServerInfo, ServerState
 from crossfade.impls.config import ServerSpec
 from crossfade.impls.cores import P2C, Balancer, RoundRobin
 from crossfade.impls.errors import CircuitOpen, CrossfadeError, ManagerClosed, ServerStartError
-from crossfade.impls.python.instance import Instance, Peer, Sessions
+from crossfade.impls.python.instance import Headers, Instance, Sessions
 from crossfade.impls.python.jsonrpc import Answer, encode
 from crossfade.impls.python.metrics import Histogram, ServerStats
+from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.translate import HOP_KEYS, modern_meta
 
 _ids = itertools.count(1)
@@ -95,8 +96,9 @@ class Server:
             error = errors[0]
             if isinstance(error, ServerStartError):
                 raise error
+            where = "command" if self.spec.transport == "stdio" else "url"
             raise ServerStartError(
-                f"server {self.spec.name!r} cannot be used: {error}", server=self.spec.name
+                f"server {self.spec.name!r} cannot be used: {error} (check its {where})", server=self.spec.name
             ) from error
 
     async def stop(self) -> None:
@@ -111,7 +113,7 @@ class Server:
     async def drained(self, drain_s: float) -> None:
         """Wait until no call is in flight, at most ``drain_s`` seconds."""
         deadline = monotonic_ns() + int(drain_s * 1e9)
-        while self.stats.in_flight and monotonic_ns() < deadline:
+        while self.stats.in_flight and monotonic_ns() < deadline:  # noqa: ASYNC110  a counter of the hot path
             await asyncio.sleep(0.01)
 
     def instance_changed(self) -> None:
@@ -175,10 +177,12 @@ class Server:
         meta: Mapping[str, Any] | None = None,
         name: str | None = None,
         sessions: Sessions | None = None,
+        extra: Headers = (),
     ) -> bytes:
-        """One request, answered with the JSON of ``result``; ``name`` is the upstream's name or URI for Mcp-Name.
+        """One request, answered with the JSON of ``result``.
 
-        ``sessions`` holds the caller's own sessions with legacy servers, by instance; None is the manager's own.
+        ``name`` is the upstream's name or URI for Mcp-Name, ``extra`` further headers. ``sessions`` holds the caller's
+        own sessions with legacy servers, by instance; None is the manager's own.
         """
         now = monotonic_ns()
         deadline_ns = now + (self.timeout_ns if timeout_s is None else int(timeout_s * 1e9))
@@ -194,7 +198,7 @@ class Server:
                         instance.breaker.forget(monotonic_ns(), monotonic_ns() - now)
                         raise
                 params = encode_params(peer.era, fields, meta)
-                return await instance.request(method, params, deadline_ns, name=name, sessions=sessions)
+                return await instance.request(method, params, deadline_ns, name=name, sessions=sessions, extra=extra)
             except ServerStartError:
                 excluded |= 1 << instance.index
                 if excluded == self._all:

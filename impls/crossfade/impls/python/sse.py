@@ -1,8 +1,8 @@
 """Owns the framing of Server-Sent Events: bytes in, the ``data`` of whole events out, and back.
 
-Rule: bounded. An event longer than the limit is the sender's fault and raises, it is never collected. Source: HTML Living
-Standard, "Server-sent events", the part that MCP uses: fields ``data``, ``event`` and ``id``, comments, and LF, CRLF or CR
-as line ends (a lone CR is not used by anybody and is not supported).
+Rule: bounded. An event longer than the limit is the sender's fault and raises, it is never collected. Source: HTML
+Living Standard, "Server-sent events", the part that MCP uses: fields ``data``, ``event`` and ``id``, comments, and LF,
+CRLF or CR as line ends (a lone CR is not used by anybody and is not supported).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Owns the pipes of one child: lines out, lines in, requests in flight by our ids, and the end of its process group.
 
-Rule: everything in flight fails at once when the child ends, sends a line that is not JSON-RPC while somebody waits, or sends
-one longer than the limit; before the handshake is done other lines are taken for a banner and kept for the error message only.
+Rule: everything in flight fails at once when the child ends, sends a line that is not JSON-RPC while somebody waits, or
+sends one longer than the limit; before the handshake is done other lines are taken for a banner and kept for the error
+message only.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class StdioConnection:
             pending.reply.failed(
                 ServerTimeout(
                     f"{self._who()} did not answer within {waited_ms} ms; raise the timeout, or look at the server"
-                    f"{self._said()}",
+                    f"{self.said()}",
                     server=self.instance.spec.name,
                 )
             )
@@ -218,7 +219,8 @@ class StdioConnection:
         self._partial.clear()
         self._end(
             ProtocolViolation(
-                f"{self._who()} wrote a line of more than {self._limit} bytes; raise maxMessageBytes, or look at the server",
+                f"{self._who()} wrote a line of more than {self._limit} bytes; "
+                "raise maxMessageBytes, or look at the server",
                 server=self.instance.spec.name,
             )
         )
@@ -235,7 +237,7 @@ class StdioConnection:
         self._stdout_open = False
         self._ending()
 
-    def exited(self, returncode: int) -> None:  # noqa: ARG002  read from the child where it is told
+    def exited(self, returncode: int) -> None:
         self._ending()
 
     def _ending(self) -> None:
@@ -264,7 +266,7 @@ class StdioConnection:
             self._log.append(self._log_rest.decode("utf-8", "replace"))
         kind = ServerCrashed if self._ready else ServerStartError
         then = "call again, it is restarted" if self._ready else "run the command by hand to see why"
-        return kind(f"{self._who()} {how}{self._said()}; {then}", server=self.instance.spec.name)
+        return kind(f"{self._who()} {how}{self.said()}; {then}", server=self.instance.spec.name)
 
     def _end(self, error: CrossfadeError) -> None:
         self._ended = True
@@ -305,7 +307,8 @@ class StdioConnection:
     def _who(self) -> str:
         return f"server {self.instance.spec.name!r} ({self.instance.spec.command})"
 
-    def _said(self) -> str:
+    def said(self) -> str:
+        """What the child wrote last, as the end of an error message; empty if it was silent."""
         if self._log:
             return f"; its last words on stderr: {' | '.join(list(self._log)[-3:])[-500:]}"
         return f"; it wrote to stdout: {self._noise[:80]!r}" if self._noise else ""

@@ -1,8 +1,8 @@
 """Owns the differences between the eras, on bytes and without I/O: what a hop adds, strips and renames.
 
 Rule: everything that does not belong to the hop stays as it was, byte for byte; a rewrite is a splice at a span that
-:mod:`envelope` found, or a rebuilt ``_meta``. Sources: basic/index "_meta", basic/transports/streamable-http "Request Metadata",
-server/utilities/caching of revision 2026-07-28.
+:mod:`envelope` found, or a rebuilt ``_meta``. Sources: basic/index "_meta", basic/transports/streamable-http "Request
+Metadata", server/utilities/caching of revision 2026-07-28.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _SAFE_HEADER: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
 
 
 def header_value(text: str) -> str:
-    """``text`` as the value of Mcp-Name or Mcp-Param-*: plain where that is safe, Base64 with its sentinel elsewhere."""
+    """``text`` as the value of Mcp-Name or Mcp-Param-*: plain where safe, Base64 with its sentinel elsewhere."""
     if _SAFE_HEADER.fullmatch(text) and not (text.startswith("=?base64?") and text.endswith("?=")):
         return text
     return f"=?base64?{base64.b64encode(text.encode()).decode()}?="

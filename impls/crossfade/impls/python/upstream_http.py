@@ -1,7 +1,8 @@
 """Owns an HTTP instance: how its connections are opened, how requests to it are framed, and the sessions it gave us.
 
-Rule: every request carries what the era of the server demands (streamable-http "Request Metadata" of 2026-07-28; session id and
-version header of 2025-11-25), and nothing of the client's that is not the server's business (no cookies, no tokens).
+Rule: every request carries what the era of the server demands (streamable-http "Request Metadata" of 2026-07-28;
+session id and version header of 2025-11-25), and nothing of the client's that is not the server's business (no cookies,
+no tokens).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from crossfade.impls.python import discovery, jsonrpc
 from crossfade.impls.python.http_connection import HttpConnection
 from crossfade.impls.python.http_exchange import Exchange, HttpAnswer
 from crossfade.impls.python.http_head import ResponseHeads
-from crossfade.impls.python.instance import Instance, Peer, Sessions
+from crossfade.impls.python.instance import Headers, Instance, Sessions
+from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.server import Server
 from crossfade.impls.python.translate import DISCOVER, header_value
 
@@ -53,12 +55,12 @@ class HttpInstance(Instance):
 
     # -- framing
 
-    def modern_head(self, method: str, name: str | None, extra: list[tuple[str, str]] | None = None) -> bytes:
+    def modern_head(self, method: str, name: str | None, extra: Headers = ()) -> bytes:
         """The head of a modern request, but for the length; ``name`` is the upstream's own."""
         head = self.head + f"MCP-Protocol-Version: {jsonrpc.MODERN}\r\nMcp-Method: {method}\r\n".encode()
         if name is not None:
             head += f"Mcp-Name: {header_value(name)}\r\n".encode()
-        for key, value in extra or ():
+        for key, value in extra:
             head += f"{key}: {value}\r\n".encode("latin-1")
         return head + b"Content-Length: "
 
@@ -81,7 +83,7 @@ class HttpInstance(Instance):
         *,
         name: str | None = None,
         sessions: Sessions | None = None,
-        extra: list[tuple[str, str]] | None = None,
+        extra: Headers = (),
     ) -> bytes:
         """One request, answered with the JSON of ``result``. A lost legacy session is opened anew, once."""
         peer = self.peer or await self.ready()
@@ -174,8 +176,8 @@ class HttpInstance(Instance):
         answer = await self.ask(self.head + b"Content-Length: ", body, deadline_ns, expect=request_id)
         if answer.status in (404, 405) and answer.answer is None:
             raise ServerStartError(
-                f"server {self.spec.name!r} ({self.url}) answered HTTP {answer.status} to initialize; check the path of "
-                "the URL (the HTTP+SSE transport of 2024-11-05 is not supported)",
+                f"server {self.spec.name!r} ({self.url}) answered HTTP {answer.status} to initialize; check the path "
+                "of the URL (the HTTP+SSE transport of 2024-11-05 is not supported)",
                 server=self.spec.name,
             )
         peer = discovery.legacy_peer(answer.result(self.spec.name), self.spec.name)
@@ -188,7 +190,7 @@ class HttpInstance(Instance):
         return answer.session, peer
 
     async def close_session(self, session: str) -> None:
-        """Tell the server that a session is over; one that does not support it (405) keeps it, and that is its choice."""
+        """Tell the server that a session is over. One that does not support it (405) keeps it; that is its choice."""
         head = self.legacy_head(session).replace(b"POST ", b"DELETE ", 1)
         with contextlib.suppress(CrossfadeError, TimeoutError):
             async with asyncio.timeout(_LINGER_S):

@@ -1,8 +1,8 @@
 """Owns a stdio instance: a child process in its own process group, and the conversation over its pipes.
 
-Rules: stderr is always drained into a bounded ring (a full pipe stops a child for good), a line of stdout is bounded, ids are
-ours so that clients cannot collide, and the whole group is gone when the instance is: stdin closed, a wait, SIGTERM, a wait,
-SIGKILL, also if whoever asked was cancelled (stdio "Shutdown" of 2026-07-28).
+Rules: stderr is always drained into a bounded ring (a full pipe stops a child for good), a line of stdout is bounded,
+ids are ours so that clients cannot collide, and the whole group is gone when the instance is: stdin closed, a wait,
+SIGTERM, a wait, SIGKILL, also if whoever asked was cancelled (stdio "Shutdown" of 2026-07-28).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from crossfade.impls.cores import Balancer
 from crossfade.impls.errors import CrossfadeError, ServerError, ServerStartError
 from crossfade.impls.python import discovery, jsonrpc
 from crossfade.impls.python.child import Child
-from crossfade.impls.python.instance import Instance, Peer, Sessions
+from crossfade.impls.python.instance import Headers, Instance, Sessions
 from crossfade.impls.python.jsonrpc import Answer
+from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.server import Server
 from crossfade.impls.python.stdio_connection import Reply, StdioConnection
 from crossfade.impls.python.translate import DISCOVER
@@ -45,7 +46,14 @@ class StdioInstance(Instance):
     # -- requests of the manager's own
 
     async def request(
-        self, method: str, params: bytes, deadline_ns: int, *, name: str | None = None, sessions: Sessions | None = None
+        self,
+        method: str,
+        params: bytes,
+        deadline_ns: int,
+        *,
+        name: str | None = None,
+        sessions: Sessions | None = None,
+        extra: Headers = (),
     ) -> bytes:
         """One request, answered with the JSON of ``result``."""
         self.begin()
@@ -84,8 +92,9 @@ class StdioInstance(Instance):
                 conn = await self._start_child(conn_id)
         except TimeoutError:
             error: CrossfadeError = ServerStartError(
-                f"server {self.spec.name!r} ({self.spec.command}) did not answer within {self.spec.start_timeout_ms} ms; "
-                "check that the command is an MCP server, or raise startTimeoutMs",
+                f"server {self.spec.name!r} ({self.spec.command}) did not answer within "
+                f"{self.spec.start_timeout_ms} ms; check that the command is an MCP server, or raise startTimeoutMs"
+                f"{self.words()}",
                 server=self.spec.name,
             )
             self._back_off()
@@ -194,6 +203,9 @@ class StdioInstance(Instance):
             if self.child is not None:
                 self.child.kill()
 
+    def words(self) -> str:
+        return self.child.said() if self.child is not None else ""
+
     def info(self) -> InstanceInfo:
         return InstanceInfo(
             index=self.index,
@@ -222,6 +234,7 @@ class _FutureReply(Reply):
     def failed(self, error: CrossfadeError) -> None:
         if not self.future.done():
             self.future.set_exception(error)
+            self.future.exception()  # a probe that nobody waits for any more is not worth a word in the log
 
     def abandon(self) -> None:
         """Nobody will await it."""

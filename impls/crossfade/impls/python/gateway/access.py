@@ -1,8 +1,8 @@
 """Owns the first look at a request head: who may speak (Host and Origin), to which endpoint, with which HTTP method.
 
-Rule: a verdict depends on the head alone, so it is kept on the remembered head and costs nothing the second time. The Host
-check stops DNS rebinding: a page in a browser can reach a loopback port under a name of its own choosing (streamable-http
-"Security & Endpoint").
+Rule: a verdict depends on the head alone, so it is kept on the remembered head and costs nothing the second time. The
+Host check stops DNS rebinding: a page in a browser can reach a loopback port under a name of its own choosing
+(streamable-http "Security & Endpoint").
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Access:
         return parts.scheme in ("http", "https") and parts.hostname in _LOCAL
 
 
-def _route(head: RequestHead) -> Endpoint | Refusal:
+def _route(head: RequestHead) -> Endpoint | Refusal:  # noqa: PLR0911  one return per verdict
     method, path = head.method, head.path
     if path in ("/mcp", "/mcp/"):
         if method == "POST":

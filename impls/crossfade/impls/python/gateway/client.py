@@ -1,17 +1,16 @@
 """Owns one client connection: bytes into requests, one at a time, and answers back in their order.
 
-The hot route is straight through: a request that arrives whole is read, routed and written upstream in one call, without a task.
-Rules: a body is bounded and a head too; one above ``STREAM_FROM`` is passed on while it arrives; a client that sends ahead is not
-read further until its turn comes; what is not in use is not kept, so that an idle connection costs no buffers.
+The hot route is straight through: a request that arrives whole is read, routed and written upstream in one call,
+without a task. Rules: a body is bounded and a head too; one above ``STREAM_FROM`` is passed on while it arrives; a
+client that sends ahead is not read further until its turn comes; what is not in use is not kept, so that an idle
+connection costs no buffers.
 """
 
 from __future__ import annotations
 
 import asyncio
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
-
-import httptools
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from crossfade.impls.errors import CrossfadeError
 from crossfade.impls.python import jsonrpc
@@ -19,6 +18,8 @@ from crossfade.impls.python.envelope import EnvelopeError, parse, scan
 from crossfade.impls.python.gateway import dispatch
 from crossfade.impls.python.gateway.access import Endpoint, Refusal
 from crossfade.impls.python.gateway.http_answer import HttpAnswer, encode, refuse
+from crossfade.impls.python.gateway.jobs import Job, TaskJob
+from crossfade.impls.python.http_chunks import RequestChunks
 from crossfade.impls.python.http_head import MAX_HEAD, BadHead, RequestHead
 
 if TYPE_CHECKING:
@@ -34,25 +35,6 @@ _STREAM_HEAD: Final = (
 )
 
 
-class Job(Protocol):
-    """What answers the request in hand."""
-
-    def cancel(self) -> None:
-        """The client is gone."""
-
-    def pause(self) -> None:
-        """The client reads more slowly than we write."""
-
-    def resume(self) -> None:
-        """It has caught up."""
-
-    def revoke(self) -> None:
-        """The client has cancelled in words."""
-
-    def more(self, data: bytes) -> None:
-        """More of a body that is streamed."""
-
-
 class ClientConnection(asyncio.Protocol):
     """One connection. ``job`` is set while a request is answered; ``left`` counts what is missing of its body."""
 
@@ -63,7 +45,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.job: Job | None = None
         self.head: RequestHead | None = None
-        self.body: list[bytes] | _ChunkedBody | None = None
+        self.body: list[bytes] | RequestChunks | None = None
         self.left = 0
         self.ahead = b""
         self.keep_alive = True
@@ -156,13 +138,13 @@ class ClientConnection(asyncio.Protocol):
                     self._hold(data[at + length :])
                 return
             self.left = length
-        self.body = _ChunkedBody(self.gateway.spec.max_body_bytes) if length < 0 else []
+        self.body = RequestChunks(self.gateway.spec.max_body_bytes) if length < 0 else []
         self._continue(head, data[at:])
 
     def _continue(self, head: RequestHead, data: bytes) -> None:
         """Collect the body."""
         body = self.body
-        if isinstance(body, _ChunkedBody):
+        if isinstance(body, RequestChunks):
             self._continue_chunked(head, body, data)
             return
         assert body is not None  # noqa: S101  set together with head
@@ -182,7 +164,7 @@ class ClientConnection(asyncio.Protocol):
         self._received()
         self._whole(head, b"".join(body))
 
-    def _continue_chunked(self, head: RequestHead, body: _ChunkedBody, data: bytes) -> None:
+    def _continue_chunked(self, head: RequestHead, body: RequestChunks, data: bytes) -> None:
         try:
             done = body.feed(data)
         except ValueError as error:
@@ -247,11 +229,11 @@ class ClientConnection(asyncio.Protocol):
 
     def run(self, work: Any) -> None:
         """Answer by a coroutine that returns an HttpAnswer, or None if it has handed the request on."""
-        job = _TaskJob()
+        job = TaskJob()
         self.job = job
         job.task = self.gateway.spawn(self._run(work, job))
 
-    async def _run(self, work: Any, job: _TaskJob) -> None:
+    async def _run(self, work: Any, job: TaskJob) -> None:
         answer = await work
         if answer is not None and self.job is job:
             self.respond(answer)
@@ -298,7 +280,7 @@ class ClientConnection(asyncio.Protocol):
 
     def open_stream(self, session: Session) -> None:
         """Answer GET with an event stream that stays open."""
-        job = _TaskJob()
+        job = TaskJob()
         self.job = job
         self.session = session
         if session.streams is None:
@@ -348,66 +330,3 @@ class ClientConnection(asyncio.Protocol):
         """End now."""
         if self.transport is not None:
             self.transport.abort()
-
-
-class _TaskJob:
-    """A request that a task answers."""
-
-    __slots__ = ("task",)
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[Any] | None = None
-
-    def cancel(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
-
-    def pause(self) -> None:
-        """The answer is written as a whole."""
-
-    def resume(self) -> None:
-        """Nothing was held back."""
-
-    def revoke(self) -> None:
-        self.cancel()
-
-    def more(self, data: bytes) -> None:
-        """The body was read as a whole."""
-
-
-class _ChunkedBody:
-    """A request body in chunks, decoded into memory up to the limit."""
-
-    __slots__ = ("_done", "_limit", "_parser", "_parts", "_size", "too_long")
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._done = False
-        self.too_long = False
-        self._parser = httptools.HttpRequestParser(self)
-        self._parser.feed_data(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n")
-
-    def on_body(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size <= self._limit:
-            self._parts.append(data)
-
-    def on_message_complete(self) -> None:
-        self._done = True
-
-    def feed(self, data: bytes) -> bool:
-        """Take the next bytes; True when the body is complete. Raises ValueError."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            raise ValueError(f"the chunked body is broken ({error}); send content-length, or valid chunks") from None
-        if self._size > self._limit:
-            self.too_long = True
-            raise ValueError(f"the body is longer than {self._limit} bytes; raise gateway.maxBodyBytes")
-        return self._done
-
-    def take(self) -> bytes:
-        """The whole body."""
-        return b"".join(self._parts)

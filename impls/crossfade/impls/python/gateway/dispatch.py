@@ -1,7 +1,8 @@
 """Owns the decision what becomes of a request: the straight relay, a coroutine, or an answer on the spot.
 
-Rule: ``post`` is the hot route. It takes the relay if name, era and instance are known already, and no byte of the request needs
-more than a splice; everything else goes the long way round, which also teaches the memories that the next one uses.
+Rule: ``post`` is the hot route. It takes the relay if name, era and instance are known already, and no byte of the
+request needs more than a splice; everything else goes the long way round, which also teaches the memories that the next
+one uses.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import msgspec
 
 from crossfade.impls.errors import CrossfadeError
 from crossfade.impls.python import jsonrpc
-from crossfade.impls.python.envelope import Envelope, Message, find_once, scan
+from crossfade.impls.python.envelope import Envelope, EnvelopeError, Message, find_once, scan
 from crossfade.impls.python.gateway import admin, legacy, methods, modern
 from crossfade.impls.python.gateway.access import Endpoint
 from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
-from crossfade.impls.python.gateway.relay import HttpRelay, StdioRelay
+from crossfade.impls.python.gateway.relay import HttpRelay
+from crossfade.impls.python.gateway.relay_stdio import StdioRelay
 from crossfade.impls.python.gateway.routes import Route
 from crossfade.impls.python.http_head import RequestHead
 from crossfade.impls.python.jsonrpc import LEGACY, MODERN
@@ -27,14 +29,15 @@ from crossfade.impls.python.upstream_http import HttpInstance
 from crossfade.impls.python.upstream_stdio import StdioInstance
 
 if TYPE_CHECKING:
-    from crossfade.impls.python.gateway.client import ClientConnection, Job
+    from crossfade.impls.python.gateway.client import ClientConnection
+    from crossfade.impls.python.gateway.jobs import Job
     from crossfade.impls.python.gateway.sessions import Session
 
 _UNSET = msgspec.UNSET
 _text = msgspec.json.Decoder(str).decode
 
 
-def post(client: ClientConnection, head: RequestHead, message: Message, body: bytes) -> None:
+def post(client: ClientConnection, head: RequestHead, message: Message, body: bytes) -> None:  # noqa: PLR0911  one return per way out
     """A whole message that was POSTed to /mcp."""
     method = message.method
     raw_id = None if message.id is _UNSET else bytes(message.id)
@@ -61,28 +64,41 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
         caller, session = methods.Caller(False, found), found
         client.call = (found, raw_id)
     if method == "tools/call" and message.params is not _UNSET and message.params.name is not _UNSET:
-        name = bytes(message.params.name)
+        call = _Call(client, head, session)
+        call.name, call.raw_id, call.body = bytes(message.params.name), raw_id, body
+        routes = client.gateway.routes
+        is_text = call.name[:1] == b'"'
         try:
-            route = client.gateway.routes.get(name) or (client.gateway.routes.find(name) if name[:1] == b'"' else None)
-            if route is not None and _relay(client, head, route, session, name, raw_id, body):
+            route = routes.get(call.name) or (routes.find(call.name) if is_text else None)
+            if route is not None and _relay(call, route):
                 return
         except CrossfadeError as error:
             client.fail(raw_id, error)
             return
-        if name[:1] == b'"':
-            client.run(_prepare(client, head, caller, name, raw_id, body))
+        if is_text:
+            client.run(_prepare(call))
             return
     assert method is not _UNSET  # noqa: S101  a request has one
     client.run(methods.answer(client.gateway.manager, caller, method, raw_id, methods.params_of(body)))
 
 
-async def _prepare(
-    client: ClientConnection, head: RequestHead, caller: methods.Caller, name: bytes, raw_id: bytes, body: bytes
-) -> HttpAnswer | None:
+class _Call:
+    """One ``tools/call`` in hand. ``name`` is its tool's name as it stands in ``body``."""
+
+    __slots__ = ("body", "client", "head", "name", "raw_id", "session")
+
+    def __init__(self, client: ClientConnection, head: RequestHead, session: Session | None) -> None:
+        self.client = client
+        self.head = head
+        self.session = session
+        self.name = self.raw_id = self.body = b""
+
+
+async def _prepare(call: _Call) -> HttpAnswer | None:
     """Learn what the straight way needs (route, era, the client's session upstream) and take it; else the long way."""
-    gateway, session = client.gateway, caller.session
+    gateway, session = call.client.gateway, call.session
     try:
-        route = gateway.routes.get(name) or await gateway.routes.ask(name)
+        route = gateway.routes.get(call.name) or await gateway.routes.ask(call.name)
         server = route.server
         if len(server.instances) == 1:
             instance = server.instances[0]
@@ -90,60 +106,53 @@ async def _prepare(
             own_session = session is not None and peer.era == "legacy" and not server.spec.stateless
             if own_session and session is not None and isinstance(instance, HttpInstance):
                 await instance.session_for(session.upstream, monotonic_ns() + server.timeout_ns)
-            if _relay(client, head, route, session, name, raw_id, body):
+            if _relay(call, route):
                 return None
     except CrossfadeError as error:
         gateway.manager.stats.errors_by_code[error.code] += 1
-        return HttpAnswer(200, jsonrpc.error_of(raw_id, error))
-    return await methods.answer(gateway.manager, caller, "tools/call", raw_id, methods.params_of(body))
+        return HttpAnswer(200, jsonrpc.error_of(call.raw_id, error))
+    caller = methods.Caller(session is None, session)
+    return await methods.answer(gateway.manager, caller, "tools/call", call.raw_id, methods.params_of(call.body))
 
 
-def _relay(
-    client: ClientConnection,
-    head: RequestHead,
-    route: Route,
-    session: Session | None,
-    name: bytes,
-    raw_id: bytes,
-    body: bytes,
-) -> bool:
+def _relay(call: _Call, route: Route) -> bool:
     """Take the straight way if there is one. Raises CrossfadeError if nobody may be called."""
     server = route.server
     if not route.http:
-        return _relay_stdio(client, route, raw_id, body, session is None)
+        return _relay_stdio(call, route)
     now = monotonic_ns()
+    session = call.session
     if len(server.instances) > 1 and session is not None and not server.spec.stateless:
         return False  # the session is with one of them
     instance = server.choose(now)
     assert isinstance(instance, HttpInstance)  # noqa: S101  the route says so
-    prefix = _forward_head(head, route, instance, session)
+    prefix = _forward_head(call.head, route, instance, session)
+    body, name, own = call.body, call.name, route.raw
     if prefix is None:
         instance.breaker.forget(now)
         return False
-    if route.raw != name:
+    if own != name:
         at = find_once(body, name)
         if at < 0:
-            key = scan(body, complete=True).key
+            try:
+                key = scan(body, complete=True).key
+            except EnvelopeError:
+                key = None
             if key is None:
                 instance.breaker.forget(now)
                 return False
             at = key[0]
-        data = b"%b%d\r\n\r\n%b%b%b" % (
-            prefix,
-            len(body) - len(name) + len(route.raw),
-            body[:at],
-            route.raw,
-            body[at + len(name) :],
-        )
+        length = len(body) - len(name) + len(own)
+        data = b"%b%d\r\n\r\n%b%b%b" % (prefix, length, body[:at], own, body[at + len(name) :])
     else:
         data = b"%b%d\r\n\r\n%b" % (prefix, len(body), body)
-    relay = HttpRelay(client, instance, data, raw_id, session)
-    client.job = relay
+    relay = HttpRelay(call.client, instance, data, call.raw_id, session)
+    call.client.job = relay
     relay.start(now)
     return True
 
 
-def _relay_stdio(client: ClientConnection, route: Route, raw_id: bytes, body: bytes, is_modern: bool) -> bool:
+def _relay_stdio(call: _Call, route: Route) -> bool:
     now = monotonic_ns()
     instance = route.server.choose(now)
     assert isinstance(instance, StdioInstance)  # noqa: S101  the route says so
@@ -151,17 +160,20 @@ def _relay_stdio(client: ClientConnection, route: Route, raw_id: bytes, body: by
     if peer is None:
         instance.breaker.forget(now)
         return False
-    fields = methods.fields_of(body)
+    fields = methods.fields_of(call.body)
     fields["name"] = msgspec.Raw(route.raw)
     meta = fields.pop("_meta", None)
     params = encode_params(peer.era, fields, methods.fields(meta) if meta is not None else None)
-    relay = StdioRelay(client, instance, "tools/call", params, raw_id, is_modern and peer.era == "legacy")
-    client.job = relay
+    modern_to_legacy = call.session is None and peer.era == "legacy"
+    relay = StdioRelay(call.client, instance, params, call.raw_id, modern=modern_to_legacy)
+    call.client.job = relay
     relay.start(now)
     return True
 
 
-def _forward_head(head: RequestHead, route: Route, instance: HttpInstance, session: Session | None) -> bytes | None:
+def _forward_head(  # noqa: PLR0911  one return per pair of eras
+    head: RequestHead, route: Route, instance: HttpInstance, session: Session | None
+) -> bytes | None:
     """The head to send upstream, up to the length; None if the request needs more than a new head and a new name."""
     peer = instance.peer
     if peer is None:
@@ -187,13 +199,13 @@ def _forward_head(head: RequestHead, route: Route, instance: HttpInstance, sessi
     return instance.legacy_head(session.upstream[instance])
 
 
-def stream(
+def stream(  # noqa: PLR0911  one return per reason to wait for the rest
     client: ClientConnection, head: RequestHead, envelope: Envelope, arrived: memoryview, length: int
 ) -> Job | None:
     """Start to pass on a long ``tools/call`` whose beginning has arrived; None to wait for all of it.
 
-    Of a modern request the headers say era, method and name; the body must agree as far as it has arrived, and the server
-    behind checks the rest, for it receives the same headers.
+    Of a modern request the headers say era, method and name; the body must agree as far as it has arrived, and the
+    server behind checks the rest, for it receives the same headers.
     """
     if envelope.method != "tools/call" or envelope.key is None or envelope.id is None:
         return None
@@ -222,7 +234,7 @@ def stream(
         return None
     now = monotonic_ns()
     data = b"%b%d\r\n\r\n%b%b" % (prefix, length - len(name) + len(route.raw), bytes(arrived[:start]), route.raw)
-    relay = HttpRelay(client, instance, data, raw_id, session, arrived[end:], length - len(arrived))
+    relay = HttpRelay(client, instance, data, raw_id, session, tail=arrived[end:], unsent=length - len(arrived))
     client.job = relay
     try:
         route.server.choose(now)

@@ -1,7 +1,8 @@
-"""Owns what is peculiar to legacy clients: the handshake, their session, their stream, and messages that are no requests.
+"""Owns what is peculiar to legacy clients: the handshake, their session, their stream, and messages that are no
+requests.
 
-Sources: 2025-11-25 basic/lifecycle and basic/transports. Rule: a session is asked for by ``initialize`` only; everything else needs
-one, and gets 400 without and 404 with one that is gone.
+Sources: 2025-11-25 basic/lifecycle and basic/transports. Rule: a session is asked for by ``initialize`` only;
+everything else needs one, and gets 400 without and 404 with one that is gone.
 """
 
 from __future__ import annotations

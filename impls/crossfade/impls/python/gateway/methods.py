@@ -1,7 +1,7 @@
 """Owns the methods that are answered by a coroutine: everything but the straight relay of ``tools/call``.
 
-The same for both eras; what differs is in ``Caller``. Rule: params go on with every field they came with (decoded one level deep
-into raw values), and a result goes back byte for byte, but for what the caller's era adds.
+The same for both eras; what differs is in ``Caller``. Rule: params go on with every field they came with (decoded one
+level deep into raw values), and a result goes back byte for byte, but for what the caller's era adds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from crossfade.impls.api import Item
     from crossfade.impls.python.gateway.sessions import Session
     from crossfade.impls.python.manager import PythonManager
-    from crossfade.impls.python.server import Server
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
@@ -87,6 +86,7 @@ async def _result(manager: PythonManager, caller: Caller, method: str, params: b
         fields = dict(_fields(params))
     except msgspec.DecodeError as error:
         raise _BadParamsError(f"params: {error}; send an object") from None
+    own: str | None
     if method in ("tools/call", "prompts/get"):
         name = _string(fields, "name")
         server, own = await manager.catalog.resolve(name, "tools/list" if method == "tools/call" else "prompts/list")
@@ -101,29 +101,23 @@ async def _result(manager: PythonManager, caller: Caller, method: str, params: b
             raise _BadParamsError("params.ref is missing or no object; send it") from None
         server, own_ref = await manager.completion_target(ref, None)
         fields["ref"] = msgspec.Raw(jsonrpc.encode(own_ref))
-        return await _send(manager, caller, server, method, fields, None)
+        own = None
     else:
         return None
-    return await _send(manager, caller, server, method, fields, own)
-
-
-async def _send(
-    manager: PythonManager,
-    caller: Caller,
-    server: Server,
-    method: str,
-    fields: dict[str, msgspec.Raw],
-    own: str | None,
-) -> bytes:
-    raw_meta = fields.pop("_meta", None)
-    meta: dict[str, Any] | None = None
-    if raw_meta is not None:
-        try:
-            meta = dict(_fields(raw_meta))
-        except msgspec.DecodeError:
-            raise _BadParamsError("params._meta must be an object; send an object") from None
+    meta = _meta(fields)
     upstream = caller.session.upstream if caller.session is not None and not server.spec.stateless else None
     return await manager.send(server, method, fields, meta=meta, name=own, sessions=upstream)
+
+
+def _meta(fields: dict[str, msgspec.Raw]) -> dict[str, Any] | None:
+    """Take ``_meta`` out of the fields, one level deep."""
+    raw = fields.pop("_meta", None)
+    if raw is None:
+        return None
+    try:
+        return dict(_fields(raw))
+    except msgspec.DecodeError:
+        raise _BadParamsError("params._meta must be an object; send an object") from None
 
 
 def _string(fields: dict[str, msgspec.Raw], key: str) -> str:

@@ -1,7 +1,7 @@
 """Owns what a modern client's request must carry, and the answer to ``server/discover``.
 
-Rule: what stands in the headers and in the body must be the same (streamable-http "Server Validation"): a gateway before us may
-have routed by the one, and the server behind us acts on the other.
+Rule: what stands in the headers and in the body must be the same (streamable-http "Server Validation"): a gateway
+before us may have routed by the one, and the server behind us acts on the other.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def is_modern(head: RequestHead, message: Message) -> bool:
     return has_meta or head.version == MODERN
 
 
-def refuse(head: RequestHead, message: Message, raw_id: bytes | None) -> HttpAnswer | None:
+def refuse(head: RequestHead, message: Message, raw_id: bytes | None) -> HttpAnswer | None:  # noqa: PLR0911  one return per rule
     """The answer to a request that is not well-formed, or None if it is."""
     params = message.params
     meta = params.meta if params is not msgspec.UNSET else msgspec.UNSET
@@ -103,7 +103,9 @@ def not_found(raw_id: bytes | None, method: str) -> HttpAnswer:
 
 
 def capabilities(servers: list[Server]) -> dict[str, Any]:
-    """What the gateway can pass on of what the servers offer: no list changes and subscriptions so far, so no such flags."""
+    """What the gateway can pass on of what the servers offer: no list changes and subscriptions so far, so no such
+    flags.
+    """
     found: dict[str, Any] = {}
     for server in servers:
         if server.peer is not None:

@@ -1,8 +1,8 @@
-"""Owns the hot path: one ``tools/call`` on its way from a client's connection to an upstream's and back.
+"""Owns the hot path: one ``tools/call`` on its way from a client's connection to an HTTP upstream's and back.
 
-Towards HTTP the answer's bytes go through as they come, length, chunks and event stream alike; with the request's bytes kept it
-is sent a second time where that is safe (``http_connection``). Towards stdio the answer is one line, whose result goes into a
-response with the client's own id. Rule: a relay ends in exactly one of ``finished``, ``fail`` or ``cancel``.
+The answer's bytes go through as they come, length, chunks and event stream alike; the request's are kept, so that it
+can be sent a second time where that is safe (``http_connection``). Rule: a relay ends in exactly one of ``finished``,
+``fail`` or ``cancel``.
 """
 
 from __future__ import annotations
@@ -11,28 +11,42 @@ import asyncio
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerError
-from crossfade.impls.python import jsonrpc
-from crossfade.impls.python.gateway.http_answer import HttpAnswer
 from crossfade.impls.python.http_connection import HttpConnection
 from crossfade.impls.python.http_head import ResponseHead
-from crossfade.impls.python.jsonrpc import Answer
-from crossfade.impls.python.stdio_connection import Reply, StdioConnection
-from crossfade.impls.python.translate import result_to_modern
 
 if TYPE_CHECKING:
     from crossfade.impls.python.gateway.client import ClientConnection
     from crossfade.impls.python.gateway.sessions import Session
     from crossfade.impls.python.upstream_http import HttpInstance
-    from crossfade.impls.python.upstream_stdio import StdioInstance
 
 
 class HttpRelay:
-    """A request to an HTTP upstream. ``unsent`` is what will still come of a streamed body; then it cannot be resent."""
+    """A request to an HTTP upstream. ``unsent`` bytes of its body are still to come; until then it cannot be resent."""
 
-    __slots__ = ("_answering", "_client", "_conn", "_data", "_deadline_ns", "_head", "_head_bytes", "_instance", "_limit", "_paused", "_queued", "_raw_id", "_received", "_session", "_started_ns", "_tail", "_task", "_tries", "_unsent", "counted", "raw")  # fmt: skip
+    __slots__ = (
+        "_answering",
+        "_client",
+        "_conn",
+        "_data",
+        "_deadline_ns",
+        "_head",
+        "_head_bytes",
+        "_instance",
+        "_limit",
+        "_paused",
+        "_queued",
+        "_raw_id",
+        "_received",
+        "_session",
+        "_started_ns",
+        "_tail",
+        "_task",
+        "_tries",
+        "_unsent",
+        "counted",
+        "raw",
+    )
 
     def __init__(
         self,
@@ -41,6 +55,7 @@ class HttpRelay:
         data: bytes,
         raw_id: bytes,
         session: Session | None = None,
+        *,
         tail: memoryview | None = None,
         unsent: int = 0,
     ) -> None:
@@ -77,7 +92,7 @@ class HttpRelay:
         if conn_id is not None:
             conn: HttpConnection = instance.conns[conn_id]
             self._conn = conn
-            conn.send(self._data, self, now_ns, self._deadline_ns, self._tail, self._unsent)
+            conn.send(self._data, self, now_ns, self._deadline_ns, tail=self._tail, unsent=self._unsent)
             instance.server.wake()
             return
         if self._unsent:
@@ -92,7 +107,7 @@ class HttpRelay:
         self._queued = 0
         self._conn = conn
         now = monotonic_ns()
-        conn.send(self._data, self, now, self._deadline_ns, self._tail, self._unsent)
+        conn.send(self._data, self, now, self._deadline_ns, tail=self._tail, unsent=self._unsent)
         if self._unsent:
             self.resume_sending()
 
@@ -108,7 +123,9 @@ class HttpRelay:
 
     # -- Sink
 
-    def on_head(self, head: ResponseHead, data: bytes, body_at: int, complete: bool) -> bool:
+    def on_head(  # noqa: PLR0911  one return per way an answer can be wrong
+        self, head: ResponseHead, data: bytes, body_at: int, complete: bool
+    ) -> bool:
         client = self._client
         transport = client.transport
         if transport is None:
@@ -261,8 +278,8 @@ class HttpRelay:
         spec = self._instance.spec
         self._fail(
             ProtocolViolation(
-                f"server {spec.name!r} ({self._instance.url}) sent an answer of more than {spec.max_message_bytes} bytes; "
-                "raise maxMessageBytes, or look at the server",
+                f"server {spec.name!r} ({self._instance.url}) sent an answer of more than {spec.max_message_bytes} "
+                "bytes; raise maxMessageBytes, or look at the server",
                 server=spec.name,
             )
         )
@@ -287,95 +304,3 @@ class HttpRelay:
 def _is_object(data: bytes, at: int) -> bool:
     """Whether a JSON body can be a message: the cheapest test that tells it from an error page."""
     return data[at : at + 1] == b"{" or data[at:].lstrip()[:1] == b"{"
-
-
-class StdioRelay(Reply):
-    """A request to a child. ``modern`` says that the client expects what only a modern result carries."""
-
-    __slots__ = ("_client", "_conn", "_deadline_ns", "_instance", "_method", "_modern", "_params", "_queued", "_raw_id", "_request_id", "_started_ns")  # fmt: skip
-
-    def __init__(
-        self, client: ClientConnection, instance: StdioInstance, method: str, params: bytes, raw_id: bytes, modern: bool
-    ) -> None:
-        self._client = client
-        self._instance = instance
-        self._method = method
-        self._params = params
-        self._raw_id = raw_id
-        self._modern = modern
-        self._conn: StdioConnection | None = None
-        self._queued = 0
-        self._request_id = 0
-        self._started_ns = 0
-        self._deadline_ns = 0
-
-    def start(self, now_ns: int) -> None:
-        """Lease a place on the pipe, or queue for one. The breaker has admitted the call."""
-        instance = self._instance
-        self._started_ns = now_ns
-        self._deadline_ns = now_ns + instance.server.timeout_ns
-        instance.begin()
-        conn_id = instance.pool.try_acquire(now_ns)
-        if conn_id is not None:
-            self.granted(instance.conns[conn_id])
-            instance.server.wake()
-            return
-        queued = instance.queue(self, self._deadline_ns)
-        if self._client.job is self and self._conn is None:
-            self._queued = queued
-
-    def granted(self, conn: StdioConnection) -> None:
-        self._queued = 0
-        self._conn = conn
-        self._request_id = conn.request(self._method, self._params, self, self._deadline_ns)
-
-    def rejected(self, error: CrossfadeError) -> None:
-        self._queued = 0
-        now = monotonic_ns()
-        if isinstance(error, ServerError):
-            self._instance.done(now, self._started_ns, False)
-        else:
-            self._instance.server.stats.rejected += 1
-            self._instance.abandon(now, self._started_ns)
-        self._client.fail(self._raw_id, error)
-
-    # -- Reply
-
-    def answered(self, answer: Answer) -> None:
-        self._conn = None
-        if answer.error is not msgspec.UNSET:
-            body = jsonrpc.raw_error(self._raw_id, answer.error)
-        elif answer.result is msgspec.UNSET:
-            body = jsonrpc.error(self._raw_id, jsonrpc.INTERNAL_ERROR, "the server sent a response without result")
-        elif self._modern and b'"resultType"' not in bytes(answer.result)[:64]:
-            body = jsonrpc.result(self._raw_id, result_to_modern(self._method, bytes(answer.result)))
-        else:
-            body = jsonrpc.result(self._raw_id, answer.result)
-        self._client.respond(HttpAnswer(200, body))
-
-    def failed(self, error: CrossfadeError) -> None:
-        self._conn = None
-        self._client.fail(self._raw_id, error)
-
-    # -- Job
-
-    def cancel(self) -> None:
-        """The client is gone: the child learns of it by ``notifications/cancelled`` with our id."""
-        if self._conn is not None:
-            self._conn.cancel(self._request_id)
-        elif self._queued:
-            self._instance.unqueue(self._queued)
-            self._instance.abandon(monotonic_ns(), self._started_ns)
-
-    def revoke(self) -> None:
-        """The client has cancelled in words."""
-        self.cancel()
-
-    def pause(self) -> None:
-        """The answer is written as a whole."""
-
-    def resume(self) -> None:
-        """Nothing was held back."""
-
-    def more(self, data: bytes) -> None:
-        """The body was read as a whole."""

@@ -1,7 +1,7 @@
 """Owns the way from the name in a request to a server, remembered by the very bytes of the name.
 
-Rule: a name that is written in an unusual way (escapes) is decoded and looked up like any other, only not remembered; the memory
-is bounded, because names come from clients.
+Rule: a name that is written in an unusual way (escapes) is decoded and looked up like any other, only not remembered;
+the memory is bounded, because names come from clients.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Owns the legacy clients' sessions: their ids, what belongs to them upstream, and their end.
 
-Rule: only ``initialize`` creates one; DELETE and the idle limit end it, and with it the upstream sessions that were opened for
-it. One that is unknown is 404, and the client starts anew (2025-11-25, "Session Management").
+Rule: only ``initialize`` creates one; DELETE and the idle limit end it, and with it the upstream sessions that were
+opened for it. One that is unknown is 404, and the client starts anew (2025-11-25, "Session Management").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Owns the stdio face: one client on stdin and stdout, of either era.
 
-Rules: one message a line and nothing else on stdout; requests run concurrently and answers go out as they come; a request that
-the client cancels is cancelled here and upstream, and never answered (stdio "Cancellation").
+Rules: one message a line and nothing else on stdout; requests run concurrently and answers go out as they come; a
+request that the client cancels is cancelled here and upstream, and never answered (stdio "Cancellation").
 """
 
 from __future__ import annotations

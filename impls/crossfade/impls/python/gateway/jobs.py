@@ -1,0 +1,50 @@
+"""Owns what a client connection knows of the thing that answers its request: a relay, or a task."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+
+class Job(Protocol):
+    """What answers the request in hand."""
+
+    def cancel(self) -> None:
+        """The client is gone."""
+
+    def pause(self) -> None:
+        """The client reads more slowly than we write."""
+
+    def resume(self) -> None:
+        """It has caught up."""
+
+    def revoke(self) -> None:
+        """The client has cancelled in words."""
+
+    def more(self, data: bytes) -> None:
+        """More of a body that is streamed."""
+
+
+class TaskJob:
+    """A request that a task answers."""
+
+    __slots__ = ("task",)
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[Any] | None = None
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    def pause(self) -> None:
+        """The answer is written as a whole."""
+
+    def resume(self) -> None:
+        """Nothing was held back."""
+
+    def revoke(self) -> None:
+        self.cancel()
+
+    def more(self, data: bytes) -> None:
+        """The body was read as a whole."""
