@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import msgspec
 import pytest
@@ -183,6 +184,7 @@ def test_an_undecided_comparison_is_called_undecided_in_the_headline_too() -> No
     assert found.headline.startswith(
         "On gateway-echo, rust and python cannot be told apart yet in throughput, but rust"
     )
+    assert re.search(r"of the CPU on each request; rust reaches \d+\u202f% of nginx\.$", found.headline)
     row = found.verdicts[0].rows[0]
     assert row.word == "inconclusive"
     assert row.pairs_needed is not None

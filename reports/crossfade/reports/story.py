@@ -42,6 +42,7 @@ def headline(results: Results, analysis: Analysis, cast: Cast) -> str:
         first = f"On {plain(lead.scenario)}, {who} and {other} {_undecided(lead)} in throughput"
         price = f", but {who} spends {_share(cpu.ratio)} of the CPU on each request" if cpu else ""
         unsure = ""
+        reach = f"; {who} reaches {percent(nginx.ratio)} of nginx" if nginx else ""
     decided = cpu is not None and cpu.verdict in ("better", "worse")
     return f"{first}{price if decided else unsure}{reach}."
 
