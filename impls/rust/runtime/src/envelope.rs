@@ -155,6 +155,23 @@ pub(crate) fn text(token: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
         .map(std::borrow::Cow::Owned)
 }
 
+/// A request's id is a string or an integer.
+pub(crate) fn is_id(token: &[u8]) -> bool {
+    match token.first() {
+        Some(b'"') => true,
+        Some(b'-' | b'0'..=b'9') => !token.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')),
+        _ => false,
+    }
+}
+
+/// A key as it would be written without escapes: upstream reads `"na\u006de"` as `name`, so it counts as that here.
+fn plain_key(token: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    match memchr::memchr(b'\\', token).and_then(|_| text(token)) {
+        Some(plain) => format!("\"{plain}\"").into_bytes().into(),
+        None => token.into(),
+    }
+}
+
 struct Cursor<'a> {
     input: &'a [u8],
     at: usize,
@@ -172,7 +189,7 @@ impl Cursor<'_> {
         }
         self.lone(|cursor| {
             cursor.object(|cursor, key| {
-                let (slot, name): (&mut Option<Span>, _) = match key.of(input) {
+                let (slot, name): (&mut Option<Span>, _) = match &*plain_key(key.of(input)) {
                     b"\"jsonrpc\"" => (&mut out.jsonrpc, "jsonrpc"),
                     b"\"id\"" => (&mut out.id, "id"),
                     b"\"method\"" => (&mut out.method, "method"),
@@ -195,8 +212,7 @@ impl Cursor<'_> {
                         out.params = Some(value);
                         return Ok(());
                     }
-                    other => {
-                        Self::refuse_disguised(other, key)?;
+                    _ => {
                         cursor.value()?;
                         return Ok(());
                     }
@@ -219,14 +235,13 @@ impl Cursor<'_> {
         out.empty = true;
         self.object(|cursor, key| {
             out.empty = false;
-            let (slot, name): (&mut Option<Span>, _) = match key.of(input) {
+            let (slot, name): (&mut Option<Span>, _) = match &*plain_key(key.of(input)) {
                 b"\"name\"" => (&mut out.name, "params.name"),
                 b"\"uri\"" => (&mut out.uri, "params.uri"),
                 b"\"ref\"" => (&mut out.reference, "params.ref"),
                 b"\"_meta\"" => (&mut out.meta, "params._meta"),
                 b"\"requestId\"" => (&mut out.request_id, "params.requestId"),
-                other => {
-                    Self::refuse_disguised(other, key)?;
+                _ => {
                     cursor.value()?;
                     return Ok(());
                 }
@@ -238,29 +253,6 @@ impl Cursor<'_> {
             Ok(())
         })?;
         out.complete = true;
-        Ok(())
-    }
-
-    /// A routing key written with escapes (`"na\u006de"`) would be seen upstream and not here: refuse it.
-    fn refuse_disguised(key: &[u8], span: Span) -> Result<(), Stop> {
-        const WATCHED: [&str; 11] = [
-            "jsonrpc",
-            "id",
-            "method",
-            "result",
-            "error",
-            "params",
-            "name",
-            "uri",
-            "ref",
-            "_meta",
-            "requestId",
-        ];
-        if memchr::memchr(b'\\', key).is_some()
-            && text(key).is_some_and(|plain| WATCHED.contains(&plain.as_ref()))
-        {
-            return Err(Stop::Fault(Fault::Syntax(span.start)));
-        }
         Ok(())
     }
 
@@ -570,11 +562,11 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_disguises_and_broken_json_are_refused() {
+    fn duplicates_also_disguised_and_broken_json_are_refused() {
         for input in [
             &br#"{"id":1,"id":2}"#[..],
             br#"{"method":"a","params":{"name":"x","name":"y"}}"#,
-            br#"{"method":"a","params":{"n\u0061me":"x"}}"#,
+            br#"{"method":"a","params":{"n\u0061me":"x","name":"y"}}"#,
             br#"{"a":01}"#,
             br#"{"a":[1,]}"#,
             br#"{"a":{,}}"#,

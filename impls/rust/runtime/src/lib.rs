@@ -18,6 +18,8 @@ mod registry;
 mod route;
 mod translate;
 mod upstream;
+#[cfg(test)]
+mod vectors;
 mod wire;
 
 pub use config::{

@@ -274,7 +274,7 @@ fn base64(input: &[u8]) -> String {
     out
 }
 
-fn unbase64(input: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unbase64(input: &[u8]) -> Option<Vec<u8>> {
     if !input.len().is_multiple_of(4) {
         return None;
     }

@@ -133,19 +133,11 @@ pub(crate) fn faulty(fault: Fault) -> Answer {
     Answer::rpc_error(400, None, code, &message)
 }
 
-fn is_id(token: &[u8]) -> bool {
-    match token.first() {
-        Some(b'"') => true,
-        Some(b'-' | b'0'..=b'9') => !token.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')),
-        _ => false,
-    }
-}
-
 /// Decides about a message of which `body` is all (`env.complete`) or the beginning.
 pub(crate) fn plan(gateway: &Gateway, heads: &Heads<'_>, body: &[u8], env: &Envelope) -> Plan {
     let whole = env.complete;
     let id = env.id.map(|span| span.of(body));
-    if id.is_some_and(|id| !is_id(id)) {
+    if id.is_some_and(|id| !envelope::is_id(id)) {
         return error(
             400,
             None,
