@@ -13,12 +13,6 @@ from crossfade.reports.page import KeyFigure, Word
 from crossfade.reports.words import THIN, digits, joined, lowered, percent, plain, plural, rate, times
 
 _KINDS = ("throughput", "calls", "sweep", "memory_clients", "memory_upstreams", "ops", "faults")
-_TALLY: tuple[tuple[Word, str], ...] = (
-    ("better", "better"),
-    ("worse", "worse"),
-    ("equal", "equal within the threshold"),
-    ("inconclusive", "undecided"),
-)
 
 
 def headline(results: Results, analysis: Analysis, cast: Cast) -> str:
@@ -74,14 +68,35 @@ def standfirst(results: Results, analysis: Analysis) -> tuple[str, ...]:
         )
     for candidate in results.candidates:
         found = [word(c) for c in analysis.verdicts if c.candidate == candidate]
-        counts = [f"{label} in {found.count(name)}" for name, label in _TALLY if name in found]
-        if len(counts) == 1:
-            only = "the one comparison" if len(found) == 1 else f"all {len(found)} comparisons"
-            lines.append(f"In {only} {plain(candidate)} is {counts[0].rpartition(' in ')[0]}.")
-        elif counts:
-            lines.append(f"Over {len(found)} comparisons {plain(candidate)} is {joined(counts)}.")
+        if found:
+            lines.append(_tally(found, plain(candidate)))
     lines.append(_errors(results, analysis))
     return tuple(line for line in lines if line)
+
+
+def _tally(found: list[Word], who: str) -> str:
+    """How all comparisons came out: Of 15 comparisons, rust is better in 13 and worse in 1; 1 is undecided."""
+    counts = {name: found.count(name) for name in found}
+    if len(counts) == 1:
+        every = "the one comparison" if len(found) == 1 else f"all {len(found)} comparisons"
+        only = {
+            "better": f"In {every} {who} is better.",
+            "worse": f"In {every} {who} is worse.",
+            "equal": f"In {every} any difference is below the threshold.",
+            "inconclusive": f"The run leaves {every} undecided.",
+        }
+        return only[found[0]]
+    decided = [f"{name} in {counts[name]}" for name in ("better", "worse") if name in counts]
+    level = [
+        f"{counts[name]} {one if counts[name] == 1 else more}"
+        for name, one, more in (
+            ("equal", "differs by less than the threshold", "differ by less than the threshold"),
+            ("inconclusive", "is undecided", "are undecided"),
+        )
+        if name in counts
+    ]
+    parts = [*([f"{who} is {joined(decided)}"] if decided else []), *([joined(level)] if level else [])]
+    return f"Of {len(found)} comparisons, {'; '.join(parts)}."
 
 
 def _errors(results: Results, analysis: Analysis) -> str:
