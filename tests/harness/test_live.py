@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crossfade.harness.affinity import available, place
 from crossfade.harness.executor import LocalExecutor, Task
+from crossfade.harness.measure import bench
 from crossfade.harness.samples import Block, Slot
 from crossfade.harness.stats import analyse
 from crossfade.harness.store import load
@@ -103,6 +105,25 @@ def test_the_ceiling_is_measured_without_a_manager() -> None:
     found = block(scenario("throughput"), "ceiling")
     assert found.status != "failed", found.error
     assert found.kind == "limit"
+
+
+BAD = {
+    "answers wrongly": ({"lie_rate": 0.02}, "did not match"),
+    "drops requests": ({"error_rate": 0.05, "error_kind": "reset"}, "requests failed"),
+    "fails in JSON-RPC": ({"error_rate": 0.05, "error_kind": "rpc"}, "requests failed"),
+    "fails in HTTP": ({"error_rate": 0.05, "error_kind": "http"}, "requests failed"),
+}
+
+
+@pytest.mark.parametrize(("flaw", "says"), BAD.values(), ids=BAD.keys())
+def test_a_fast_but_bad_target_is_convicted(flaw: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = bench.fleet_config
+    monkeypatch.setattr(bench, "fleet_config", lambda s, g: {**honest(s, g), **flaw})
+    # The warm-up would find it first, and rightly; here the load itself has to.
+    monkeypatch.setattr("crossfade.harness.measure.throughput.warm", lambda *_, **__: None)
+    found = block(scenario("throughput"), "ceiling")
+    assert found.status == "void"
+    assert says in (found.error or "")
 
 
 def test_a_variant_that_cannot_start_is_a_failed_block_with_the_reason() -> None:

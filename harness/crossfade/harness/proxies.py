@@ -59,6 +59,10 @@ http {{
 """
 
 
+_UNTIL_EOF = 'exec 3<&0; "$@" & p=$!; trap "kill $p" TERM; read -r _ <&3; kill $p; wait $p'
+"""nginx never reads stdin. A shell does it in its place, so that nginx too ends with the harness, however that ends."""
+
+
 class Running(msgspec.Struct, frozen=True):
     """A proxy that accepts connections; ``pids`` are master and worker."""
 
@@ -89,12 +93,9 @@ def nginx(upstream: int, *, cpus: frozenset[int] | None, start_timeout_s: float 
         folder, port = Path(name), free_port()
         file = folder / "nginx.conf"
         file.write_text(config(folder=folder, port=port, upstream=upstream, root=os.geteuid() == 0))
-        with Child("nginx", [path, "-e", "stderr", "-p", name, "-c", str(file)], cpus=cpus) as child:
-            try:
-                yield Running(port, _wait_until_open(child, port, time.monotonic() + start_timeout_s))
-            finally:
-                # It reads nothing from stdin, so closing that does not end it.
-                child.process.terminate()
+        command = [path, "-e", "stderr", "-p", name, "-c", str(file)]
+        with Child("nginx", ["/bin/sh", "-c", _UNTIL_EOF, "sh", *command], cpus=cpus) as child:
+            yield Running(port, _wait_until_open(child, port, time.monotonic() + start_timeout_s))
 
 
 def _wait_until_open(child: Child, port: int, deadline: float) -> tuple[int, ...]:
@@ -102,7 +103,8 @@ def _wait_until_open(child: Child, port: int, deadline: float) -> tuple[int, ...
     while time.monotonic() < deadline:
         child.alive()
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            if workers := children(child.pid):
-                return child.pid, *workers
+            masters = children(child.pid)
+            if workers := [w for m in masters for w in children(m)]:
+                return *masters, *workers
         time.sleep(0.01)
     raise BlockFailed(f"nginx: did not listen on port {port} in time; try `nginx -t` with its configuration")

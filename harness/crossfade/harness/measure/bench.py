@@ -125,7 +125,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         return {"mcpServers": {SERVER: server}, "seed": self.seed}
 
     def _stdio_command(self) -> dict[str, Any]:
-        fleet = ["-m", "crossfade.harness.fleet", "--stdio"]
+        config = msgspec.json.encode(fleet_config(self.scenario, self.generator)).decode()
+        fleet = ["-m", "crossfade.harness.fleet", "--stdio", "--config", config]
         if self.placement.rest is None:
             return {"command": sys.executable, "args": fleet}
         # The manager starts this child, which would inherit the manager's processor.
