@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -12,9 +13,14 @@ import msgspec
 import pytest
 from tests.fabricated import make_results
 
-from crossfade.harness.cli import main
+from crossfade.harness import environment
+from crossfade.harness.cli import choose, main
+from crossfade.harness.problems import Unavailable
 from crossfade.harness.samples import Results
 from crossfade.harness.store import Store
+from crossfade.impls import VARIANTS
+from crossfade.impls.errors import VariantUnavailable
+from crossfade.scenarios import builtin
 
 COMMANDS = [
     "run",
@@ -169,3 +175,58 @@ def test_a_reader_that_leaves_early_gets_no_complaint() -> None:
     command = f"{sys.executable} -m crossfade.harness.cli list scenarios | true"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr == ""
+
+
+def test_without_the_native_module_it_says_so_loudly_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = {"rust": "crossfade_native is not here; build it"}
+    monkeypatch.setattr(choose, "missing", why.get)
+    assert choose.choose_variants(None) == ["python"]
+    assert choose.generator() == "python"
+    said = capsys.readouterr().err
+    assert "LEFT OUT: crossfade_native is not here; build it" in said
+    assert "Python load generator" in said
+    with pytest.raises(VariantUnavailable, match="not here"):
+        choose.generator("rust")
+
+
+def test_without_nginx_the_limit_is_left_out_loudly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("crossfade.harness.environment.nginx_path", lambda: None)
+    assert choose.choose_limits("nginx,ceiling") == ["ceiling"]
+    assert "LEFT OUT: nginx" in capsys.readouterr().err
+    assert choose.choose_limits("none") == []
+
+
+def test_a_variant_that_lacks_a_capability_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    poor = dataclasses.replace(VARIANTS["rust"], capabilities=frozenset({"http", "gateway"}))
+    monkeypatch.setitem(VARIANTS, "rust", poor)
+    stdio = builtin()["gateway-stdio"]
+    record = choose.lay_out(stdio, "quick", ["python", "rust"], ["nginx", "ceiling"], rounds=None)
+    assert record.variants == ("python",)
+    assert record.left_out["rust"] == "lacks stdio"
+    assert set(record.left_out) == {"rust", "nginx", "ceiling"}
+
+
+def test_a_debug_build_is_refused_and_a_development_build_is_labelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    described = make_results(1).environment
+    assert any("DEVELOPMENT BUILD" in w for w in environment.warnings(described.cpu, {"profile": "quick-release"}))
+    assert not any("DEVELOPMENT" in w for w in environment.warnings(described.cpu, {"profile": "release"}))
+
+    class Debug:
+        @staticmethod
+        def build_info() -> dict[str, str]:
+            return {"profile": "debug"}
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.import_module", lambda name: Debug)
+    with pytest.raises(Unavailable, match="debug build"):
+        environment.native_build()
+
+
+def test_the_command_that_is_stored_reproduces_the_run() -> None:
+    assert choose.command(("crossfade", "run"), 7) == ("crossfade", "run", "--seed", "7")
+    assert choose.command(("crossfade", "run", "--seed", "3"), 3) == ("crossfade", "run", "--seed", "3")
+    assert choose.command(("crossfade", "run", "--seed=3"), 3) == ("crossfade", "run", "--seed=3")
