@@ -6,6 +6,7 @@ Rule: publishing never waits and never grows without bound; what does not fit be
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
@@ -18,7 +19,7 @@ CAPACITY: Final = 1024
 class _Reader:
     """One reader's queue; ``missed`` counts what was dropped since it last read."""
 
-    __slots__ = ("missed", "queue", "wake")
+    __slots__ = ("__weakref__", "missed", "queue", "wake")
 
     def __init__(self) -> None:
         self.queue: deque[Event] = deque()
@@ -32,7 +33,8 @@ class Events:
     __slots__ = ("_closed", "_readers")
 
     def __init__(self) -> None:
-        self._readers: set[_Reader] = set()
+        # Weak: a stream that was asked for and never read, or dropped half-way, takes its queue along.
+        self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         self._closed = False
 
     def publish(self, event: Event) -> None:

@@ -14,7 +14,7 @@ from crossfade.impls.api import Metrics
 _SUB_BITS: Final = 3
 _SUB: Final = 1 << _SUB_BITS
 _SIZE: Final = 64 * _SUB
-QUANTILES: Final = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+QUANTILES: Final = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))
 
 
 class Histogram:
@@ -98,8 +98,17 @@ class Stats:
         self.gone.rejected += stats.rejected
 
 
-def prometheus(metrics: Metrics, histogram: Histogram) -> bytes:
-    """The text format 0.0.4 of a snapshot."""
+_PER_SERVER: Final = (
+    ("requests_total", "counter", "Requests that a server answered or failed.", "requests"),
+    ("server_errors_total", "counter", "Requests that a server failed.", "errors"),
+    ("rejected_total", "counter", "Requests refused before they were sent.", "rejected"),
+    ("in_flight", "gauge", "Requests in flight.", "in_flight"),
+    ("connections", "gauge", "Open upstream connections.", "connections"),
+)
+
+
+def prometheus(metrics: Metrics, latency: Histogram) -> bytes:
+    """The text format 0.0.4 of a snapshot, with the same names as the ``rust`` variant's."""
     lines: list[str] = []
 
     def metric(name: str, kind: str, about: str, samples: list[tuple[str, object]]) -> None:
@@ -107,29 +116,13 @@ def prometheus(metrics: Metrics, histogram: Histogram) -> bytes:
         lines.append(f"# TYPE crossfade_{name} {kind}")
         lines.extend(f"crossfade_{name}{labels} {value}" for labels, value in samples)
 
-    metric("requests_total", "counter", "Requests to upstream servers that ended.", [("", metrics.requests)])
-    metric("errors_total", "counter", "Requests that ended in an error of server or manager.", [("", metrics.errors)])
-    metric("rejected_total", "counter", "Requests refused before anything was sent.", [("", metrics.rejected)])
-    metric("in_flight", "gauge", "Requests under way.", [("", metrics.in_flight)])
-    metric("upstream_connections", "gauge", "Open connections to upstream servers.", [("", metrics.connections)])
+    for name, kind, about, key in _PER_SERVER:
+        metric(name, kind, about, [(f'{{server="{s}"}}', counts[key]) for s, counts in metrics.servers.items()])
+    by_code = sorted(metrics.errors_by_code.items())
+    metric("errors_total", "counter", "Errors by code.", [(f'{{code="{code}"}}', count) for code, count in by_code])
     metric("clients", "gauge", "Open client connections.", [("", metrics.clients)])
-    metric("sessions", "gauge", "Legacy client sessions.", [("", metrics.sessions)])
-    metric(
-        "errors_by_code_total",
-        "counter",
-        "Errors by code of the error tree.",
-        [(f'{{code="{code}"}}', count) for code, count in sorted(metrics.errors_by_code.items())],
-    )
-    for key in ("requests", "errors", "rejected"):
-        metric(
-            f"server_{key}_total",
-            "counter",
-            f"As {key}_total, by server.",
-            [(f'{{server="{name}"}}', counts[key]) for name, counts in metrics.servers.items()],
-        )
-    samples: list[tuple[str, object]] = [
-        (f'{{quantile="{q}"}}', histogram.quantile(q) / 1e9) for _, q in QUANTILES if histogram.count
-    ]
-    samples += [("_sum", histogram.sum_ns / 1e9), ("_count", histogram.count)]
-    metric("latency_seconds", "summary", "From sending upstream to the end of the answer.", samples)
+    metric("sessions", "gauge", "Sessions of legacy clients.", [("", metrics.sessions)])
+    samples: list[tuple[str, object]] = [(f'{{quantile="{q}"}}', latency.quantile(q) / 1e9) for _, q in QUANTILES]
+    samples += [("_sum", latency.sum_ns / 1e9), ("_count", latency.count)]
+    metric("request_seconds", "summary", "Latency of requests to servers.", samples)
     return ("\n".join(lines) + "\n").encode()
