@@ -235,6 +235,7 @@ class Generator:
         self.next_id = 1_000_000_000
         self.line: deque[int] = deque()
         self.due = asyncio.Event()
+        self.busy = 0
         self.filler = "x" * max(0, plan.payload_bytes - 16)
 
     def _head(self, size: int, *, version: str = "", method: str = "", session: str = "") -> bytes:
@@ -341,12 +342,15 @@ class Generator:
                     continue
             begin = due or _NOW()
             record.sent += record.measured(begin)
+            self.busy += 1
             try:
                 sent, kind = await self.request(conn)
             except asyncio.CancelledError:
                 if record.open:
                     record.ended(begin, begin, record.end + 1, "timeout")
                 raise
+            finally:
+                self.busy -= 1
             record.ended(due or sent, sent, _NOW(), kind)
             if kind in {"timeout", "reset", "garbage"} or (kind == "http_404" and conn.head):
                 if conn.transport is not None:
@@ -378,8 +382,8 @@ class Generator:
         start = begin + int(plan.warmup_s * 1e9)
         record = Record(plan.mode == "open", start, start + int(plan.duration_s * 1e9))
         tasks = [asyncio.create_task(self._worker(conn, record)) for conn in conns]
-        if record.open:
-            tasks.append(asyncio.create_task(self._arrivals(begin, record)))
+        # The last task ends by itself: when all due times have come.
+        tasks.append(asyncio.create_task(self._arrivals(begin, record) if record.open else asyncio.sleep(0)))
         await asyncio.sleep((start - _NOW()) / 1e9)
         cpu = _cpu_s()
         self.emit('{"event": "measuring"}')
@@ -389,7 +393,7 @@ class Generator:
         if record.open:
             end = _NOW() + int(plan.drain_s * 1e9)
             # Until drained: a poll, because nothing on the request path should pay for a signal.
-            while _NOW() < end and len(record.latency) + record.errors.total() < record.sent + len(self.line):  # noqa: ASYNC110
+            while _NOW() < end and (self.line or self.busy or not tasks[-1].done()):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         for task in tasks:
             task.cancel()

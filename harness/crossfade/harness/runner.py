@@ -89,8 +89,9 @@ def execute(
     by_name = {s.name: s for s in scenarios}
     done = {(b.scenario, b.round, b.variant) for b in results.blocks}
     try:
-        results = check_parity(results, by_name, executor, progress)
+        # The plan is on disk before the first process starts: an interrupt in the middle of parity can be gone on from.
         save(results)
+        results = check_parity(results, by_name, executor, progress)
         wrong = {p.scenario: p.detail for p in results.parity if not p.ok}
         for index, slot in enumerate(results.order):
             if (slot.scenario, slot.round, slot.variant) in done:

@@ -6,7 +6,7 @@ import argparse
 
 from crossfade.harness import doctor as doctor_
 from crossfade.harness import gate as gate_
-from crossfade.harness.cli import output
+from crossfade.harness.cli import output, tables
 from crossfade.harness.cli.run import write_report
 from crossfade.harness.problems import EX_OK, UsageError
 from crossfade.harness.store import load
@@ -34,7 +34,7 @@ def compare(options: argparse.Namespace) -> int:
     if options.format == "json":
         output.dump(found)
     else:
-        output.say(output.checks(found.checks, markdown=options.format == "markdown"))
+        output.say(tables.checks(found.checks, markdown=options.format == "markdown"))
     return EX_OK
 
 
@@ -44,7 +44,7 @@ def gate(options: argparse.Namespace) -> int:
     if options.json:
         output.dump(found)
     else:
-        output.say(output.checks(found.checks))
+        output.say(tables.checks(found.checks))
         for missed in found.missing:
             output.say(f"cannot be compared, too few blocks that count: {missed}")
         output.say(f"\n{found.outcome}")

@@ -17,7 +17,7 @@ import msgspec
 from crossfade.harness import environment, plan
 from crossfade.harness import selftest as selftest_
 from crossfade.harness.affinity import available, place
-from crossfade.harness.cli import output
+from crossfade.harness.cli import output, tables
 from crossfade.harness.cli.choose import choose_limits, choose_variants, command, describe, generator, lay_out
 from crossfade.harness.cli.ruler import ROUNDS, SCENARIO, twins
 from crossfade.harness.executor import LocalExecutor, Task
@@ -54,8 +54,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         output.dump({"results": str(store.path), "report": page and str(page), "analysis": analysis})
     else:
-        output.say("\n" + output.verdicts(results, analysis))
-        if limits := output.limits(analysis, results):
+        output.say("\n" + tables.verdicts(results, analysis))
+        if limits := tables.limits(analysis, results):
             output.say("\n" + limits)
         for lost in analysis.lost:
             output.say(f"{lost.status}: {lost.scenario} round {lost.round + 1} {lost.variant}: {lost.error}")
