@@ -131,6 +131,10 @@ impl Run {
 
     /// Sends nothing new, but lets what was due be sent and answered; what is left then was missed or timed out.
     fn drain(&mut self, end: u64, host: &mut dyn Host) -> Result<(), Failure> {
+        // What fell due since the last turn must be in line before the line can be called empty.
+        let (recorder, now) = (&mut self.recorder, now_ns());
+        self.pacer
+            .advance(now, self.to, |due| recorder.late(due, now));
         while now_ns() < end
             && !(self.pacer.line_is_empty() && self.client.unanswered().next().is_none())
         {
