@@ -82,7 +82,12 @@ class PythonManager(Manager):
                 server.draining = True
             await asyncio.gather(*(s.stop() for s in self.registry.values()))
         finally:
-            # A cancelled gather cancels each stop, and each of them kills its child on the way out.
+            # Whoever closes may be cancelled at any of these awaits, and still no child may be left.
+            for gateway in list(self.gateways):
+                gateway.abort()
+            for server in self.registry.values():
+                for instance in server.instances:
+                    instance.kill()
             if self._ticker is not None:
                 self._ticker.cancel()
             self._events.close()

@@ -26,6 +26,7 @@ from crossfade.impls.python.server import Server
 from crossfade.impls.python.translate import DISCOVER, header_value
 
 _LINGER_S: Final = 2.0
+_GOODBYE_S: Final = 0.5
 
 
 class HttpInstance(Instance):
@@ -251,6 +252,8 @@ class HttpInstance(Instance):
         if self.session is not None:
             await self.close_session(self.session)
             self.session = None
+        if self._tasks:  # the goodbyes of clients' sessions, if any
+            await asyncio.wait(self._tasks, timeout=_GOODBYE_S)
         self.perform(self.pool.drain(monotonic_ns()))
         await self.end_tasks()
         for conn in list(self.conns.values()):

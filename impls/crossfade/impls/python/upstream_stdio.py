@@ -203,6 +203,11 @@ class StdioInstance(Instance):
             if self.child is not None:
                 self.child.kill()
 
+    def kill(self) -> None:
+        super().kill()
+        if self.child is not None:
+            self.child.kill()
+
     def words(self) -> str:
         return self.child.said() if self.child is not None else ""
 
