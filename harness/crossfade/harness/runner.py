@@ -111,6 +111,7 @@ def execute(
             save(results)
             progress.finished(block, block_seconds(scenario, task.profile))
     except KeyboardInterrupt:
+        save(results)
         progress.close()
         raise Interrupted(results) from None
     results = msgspec.structs.replace(results, complete=True, finished=now())
