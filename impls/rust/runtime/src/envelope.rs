@@ -494,30 +494,32 @@ impl Cursor<'_> {
 
 /// Length of the run without quote, backslash and control bytes; clears `plain` if it holds non-ASCII.
 fn plain_run(input: &[u8], plain: &mut bool) -> usize {
-    const LANE: usize = 32;
-    let mut at = 0;
-    // Written so that the compiler turns the inner loop into vector compares.
-    for lane in input.chunks_exact(LANE) {
-        let mut stop = false;
-        let mut high = 0u8;
-        for &byte in lane {
-            stop |= byte == b'"' || byte == b'\\' || byte < 0x20;
-            high |= byte;
-        }
-        if stop {
-            break;
-        }
-        *plain &= high < 0x80;
-        at += LANE;
-    }
-    for &byte in &input[at..] {
-        if byte == b'"' || byte == b'\\' || byte < 0x20 {
-            break;
+    const SHORT: usize = 16;
+    let special = |byte: u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+    for (at, &byte) in input.iter().take(SHORT).enumerate() {
+        if special(byte) {
+            return at;
         }
         *plain &= byte < 0x80;
-        at += 1;
     }
-    at
+    if input.len() <= SHORT {
+        return input.len();
+    }
+    // Three passes that each run at memory speed whatever the optimiser makes of them; one clever loop does not.
+    let run = &input
+        [..memchr::memchr2(b'"', b'\\', &input[SHORT..]).map_or(input.len(), |at| at + SHORT)];
+    *plain &= run.is_ascii();
+    if run
+        .iter()
+        .fold(0, |control, &byte| control | u8::from(byte < 0x20))
+        != 0
+    {
+        return run
+            .iter()
+            .position(|&byte| byte < 0x20)
+            .unwrap_or(run.len());
+    }
+    run.len()
 }
 
 #[cfg(test)]

@@ -404,10 +404,14 @@ impl Client {
 
     /// A message whose beginning (or all) is in the buffer.
     async fn message(&mut self, mut inbound: Inbound) -> Turn {
-        let mut looked = inbound.have;
+        let mut looked = if inbound.length > PIECE {
+            inbound.have.min(FIRST_LOOK)
+        } else {
+            inbound.have
+        };
         let (plan, env) = loop {
-            let body = &self.input[inbound.head_len..inbound.head_len + inbound.have];
-            let whole = inbound.have == inbound.length;
+            let body = &self.input[inbound.head_len..inbound.head_len + looked];
+            let whole = looked == inbound.length;
             let scanned = envelope::scan(body).and_then(|env| {
                 // Bytes behind a complete message would be read by nobody.
                 if whole && !env.complete {
@@ -444,9 +448,11 @@ impl Client {
                 break (plan, scanned.unwrap_or_default());
             }
             looked = looked.saturating_mul(4).min(inbound.length);
-            self.deadline(Instant::now() + self.patience());
-            if let Err(turn) = Box::pin(self.read_to(&mut inbound, looked)).await {
-                return turn;
+            if inbound.have < looked {
+                self.deadline(Instant::now() + self.patience());
+                if let Err(turn) = Box::pin(self.read_to(&mut inbound, looked)).await {
+                    return turn;
+                }
             }
         };
         match plan {

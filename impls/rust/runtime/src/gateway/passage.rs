@@ -369,7 +369,7 @@ impl Job<'_> {
         reply.extend_from_slice(body);
         let clean = head.keep_alive && conn.buffer.len() == length;
         conn.buffer.clear();
-        self.write(reply, clean).await?;
+        self.write(reply, b"").await?;
         Ok(clean)
     }
 
@@ -454,8 +454,8 @@ impl Job<'_> {
             let used = body
                 .advance(&conn.buffer, |part| {
                     if json && seen == before && before == 0 {
-                        suspicious =
-                            envelope::scan(part).map_or(true, |found| found.method.is_some());
+                        suspicious = envelope::scan(&part[..part.len().min(GLANCE)])
+                            .map_or(true, |found| found.method.is_some());
                     }
                     seen += part.len();
                 })
@@ -468,17 +468,10 @@ impl Job<'_> {
             if json && seen > self.link.max_message {
                 return Err(Self::cut(started, self.link.too_long()));
             }
-            if started {
-                // Straight from the server's buffer, without another copy.
-                let chunk = std::mem::take(&mut conn.buffer);
-                let sent = self.write(&chunk[..used], body.is_done()).await;
-                conn.buffer = chunk;
-                sent?;
-            } else {
-                reply.extend_from_slice(&conn.buffer[..used]);
-                self.write(reply, body.is_done()).await?;
-                started = true;
-            }
+            // Straight from the server's buffer, without another copy.
+            let front: &[u8] = if started { b"" } else { reply };
+            self.write(front, &conn.buffer[..used]).await?;
+            started = true;
             conn.buffer.drain(..used);
             if body.is_done() {
                 return Ok(head.keep_alive && conn.buffer.is_empty());
@@ -516,12 +509,12 @@ impl Job<'_> {
         }
     }
 
-    /// Writes to the client; `last` writes need not notice that it sends ahead.
-    async fn write(&mut self, data: &[u8], _last: bool) -> std::result::Result<(), Stop> {
+    /// Writes both parts to the client.
+    async fn write(&mut self, front: &[u8], back: &[u8]) -> std::result::Result<(), Stop> {
         let mut at = 0;
         let client = &mut *self.client;
         poll_fn(
-            |cx| match io::poll_write(&mut client.stream, data, &mut at, cx) {
+            |cx| match io::poll_write_both(&mut client.stream, front, back, &mut at, cx) {
                 Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
                 Poll::Ready(Err(_)) => Poll::Ready(Err(Stop::Gone)),
                 Poll::Pending if client.poll_late(cx) => Poll::Ready(Err(Stop::Gone)),
@@ -597,6 +590,9 @@ impl Job<'_> {
         self.link.tell(session, note);
     }
 }
+
+/// How much of a long answer is looked at: id and beginning of the result come first.
+const GLANCE: usize = 1024;
 
 /// The shortest time that a stream may be silent.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(30);

@@ -56,6 +56,30 @@ pub(crate) fn poll_write(
     Poll::Ready(Ok(()))
 }
 
+/// Writes `front` and `back` from `*at` on (counted over both), in one system call as long as both are left.
+pub(crate) fn poll_write_both(
+    stream: &mut TcpStream,
+    front: &[u8],
+    back: &[u8],
+    at: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while *at < front.len() && !back.is_empty() {
+        let parts = [io::IoSlice::new(&front[*at..]), io::IoSlice::new(back)];
+        match ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &parts))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            written => *at += written,
+        }
+    }
+    if *at < front.len() {
+        return poll_write(stream, front, at, cx);
+    }
+    let mut behind = *at - front.len();
+    let outcome = poll_write(stream, back, &mut behind, cx);
+    *at = front.len() + behind;
+    outcome
+}
+
 /// Writes all of `data`.
 pub(crate) async fn write(stream: &mut TcpStream, data: &[u8]) -> io::Result<()> {
     let mut at = 0;
