@@ -93,6 +93,7 @@ def test_the_knee_is_found_within_a_bisection_step(limit: float, low: float, hig
 
 def test_no_knee_below_the_lowest_rate_and_none_above_the_highest() -> None:
     assert sweep.search(SWEEP, lambda rate: False) is None
+    assert 300 < (sweep.search(SWEEP, lambda rate: rate <= 350) or 0) <= 350
     assert sweep.search(SWEEP, lambda rate: True) == 16_000
 
 

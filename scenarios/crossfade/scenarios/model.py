@@ -55,7 +55,10 @@ class Load(_Table, frozen=True):
 
 
 class Sweep(_Table, frozen=True):
-    """Rates double from ``from_per_s`` to ``to_per_s`` until one fails the objective, then ``refine`` bisections."""
+    """Rates double from ``from_per_s`` to ``to_per_s`` until one fails the objective, then ``refine`` bisections.
+
+    If the first fails, it is halved up to twice.
+    """
 
     from_per_s: Rate
     to_per_s: Rate
@@ -83,10 +86,15 @@ class Ops(_Table, frozen=True):
 
 
 class Faults(_Table, frozen=True):
-    """The upstream crashes and comes back, in seconds from the start of measuring."""
+    """The upstream crashes and comes back, in seconds from the start of measuring.
+
+    Up to ``jitter_s``, drawn from the round's seed, is added to the recovery: at a fixed moment every round would meet
+    the breaker's timer in the same phase.
+    """
 
     crash_at_s: Seconds
     recover_at_s: Seconds
+    jitter_s: Seconds = 0.0
     restored_share: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.9
 
 
@@ -160,9 +168,9 @@ class Scenario(_Table, frozen=True):
             raise ValueError("ladder.rungs must rise and hold no number twice; sort them")
         if self.faults is not None:
             shortest = min(getattr(self.profiles, p).duration_s for p in PROFILES)
-            if not self.faults.crash_at_s < self.faults.recover_at_s < shortest:
+            if not self.faults.crash_at_s < self.faults.recover_at_s < shortest - self.faults.jitter_s:
                 raise ValueError(
-                    "faults: crash_at_s < recover_at_s < duration_s of every profile must hold; change them"
+                    "faults: crash_at_s < recover_at_s < duration_s - jitter_s must hold in every profile; change them"
                 )
 
     def _check_load(self, load: Load) -> None:

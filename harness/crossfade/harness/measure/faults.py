@@ -7,6 +7,7 @@ every few milliseconds from the moment the upstream is told to recover; the rate
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
 
@@ -25,15 +26,17 @@ HANGS = ("timeout", "unanswered")
 class Conductor:
     """Crashes and revives the fleet at the planned moments, from the start of measuring."""
 
-    def __init__(self, fleet: Child, target: Target, faults: Faults) -> None:
+    def __init__(self, fleet: Child, target: Target, faults: Faults, seed: int) -> None:
         self.fleet, self.target, self.faults = fleet, target, faults
+        drawn = random.Random(f"recover {seed}").random()  # noqa: S311 - reproducible
+        self.recover_at_s = faults.recover_at_s + faults.jitter_s * drawn
         self.marks: list[Mark] = []
         self.first_success_ms: float | None = None
 
     def __call__(self) -> None:
         begin = time.monotonic()
         self._at(begin, self.faults.crash_at_s, "crash")
-        self._at(begin, self.faults.recover_at_s, "recover")
+        self._at(begin, self.recover_at_s, "recover")
         threading.Thread(target=self._probe, args=(time.monotonic(),), daemon=True).start()
 
     def _at(self, begin: float, at_s: float, what: str) -> None:
@@ -57,7 +60,7 @@ def run(bench: Bench) -> Measured:
     assert faults is not None and load is not None  # noqa: S101, PT018 - the scenario was validated
     with bench.fleet() as (fleet, port), bench.target(fleet, port) as target:
         warm(target, bench.scenario, calls=3)
-        conductor = Conductor(fleet, target, faults)
+        conductor = Conductor(fleet, target, faults, bench.seed)
         found = loadrun.run(bench, target, loadrun.plan(bench, target), during=conductor)
     return conclude(found, conductor, load.rate_per_s or 0.0, faults.restored_share)
 

@@ -1,6 +1,6 @@
 """Open-loop latency against rate, and the knee (method rule 11).
 
-1. Rates double from the lowest until one loses the objective or the offered rate.
+1. Rates double from the lowest until one loses the objective or the offered rate; if the lowest does, it is halved.
    A rate that loses only the objective is tried once more.
 2. The gap between the last that held and the first that did not is bisected (geometrically) a few times.
 3. The knee is the highest rate that held, all lower ones having held.
@@ -19,6 +19,9 @@ from crossfade.harness.measure import loadrun
 from crossfade.harness.measure.bench import Bench, Measured, Target, warm
 from crossfade.harness.samples import LoadPoint
 from crossfade.scenarios import Sweep
+
+HALVINGS = 2
+"""Below a quarter of the lowest rate a short phase has too few samples for a p99."""
 
 
 def run(bench: Bench) -> Measured:
@@ -43,12 +46,21 @@ def run(bench: Bench) -> Measured:
 def search(sweep: Sweep, held: object) -> float | None:
     """The highest rate that held, asking ``held(rate)`` as seldom as possible; None if not even the lowest does."""
     assert callable(held)  # noqa: S101 - narrows the type
+    rate: float
+    best: float | None
+    lost: float | None
     rate, best, lost = sweep.from_per_s, None, None
-    while rate <= sweep.to_per_s:
-        if not held(rate):
+    while rate <= sweep.to_per_s and lost is None:
+        if held(rate):
+            best, rate = rate, rate * 2
+        else:
             lost = rate
+    for _ in range(HALVINGS if best is None else 0):
+        rate = rate / 2
+        if held(rate):
+            best = rate
             break
-        best, rate = rate, rate * 2
+        lost = rate
     if best is None or lost is None:
         return best
     for _ in range(sweep.refine):
