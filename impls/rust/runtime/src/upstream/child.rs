@@ -10,11 +10,13 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use crossfade_core::RejectReason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use super::http::request_body;
+use super::slots::{Slot, Slots};
 use super::{Outgoing, Server, Shared, discovery};
 use crate::clock::lock;
 use crate::config::ServerSpec;
@@ -44,9 +46,7 @@ pub(crate) struct Child {
     written: Notify,
     pending: Mutex<HashMap<u64, oneshot::Sender<Reply>>>,
     next_id: AtomicU64,
-    slots: Semaphore,
-    max_waiters: usize,
-    waiters: AtomicU64,
+    slots: Slots,
     acquire_timeout: Duration,
     stderr: Mutex<VecDeque<String>>,
     dead: AtomicBool,
@@ -128,9 +128,7 @@ impl Child {
             written: Notify::new(),
             pending: Mutex::default(),
             next_id: AtomicU64::new(1),
-            slots: Semaphore::new(spec.pool.stdio_streams as usize),
-            max_waiters: spec.pool.max_waiters as usize,
-            waiters: AtomicU64::new(0),
+            slots: Slots::new(&spec.pool),
             acquire_timeout: Duration::from_millis(spec.pool.acquire_timeout_ms),
             stderr: Mutex::default(),
             dead: AtomicBool::new(false),
@@ -247,26 +245,18 @@ impl Child {
             })
     }
 
-    async fn slot(&self, deadline: Instant) -> Result<tokio::sync::SemaphorePermit<'_>> {
-        if let Ok(permit) = self.slots.try_acquire() {
-            return Ok(permit);
-        }
-        let waiting = Waiting::enter(&self.waiters);
-        let full = waiting.before >= self.max_waiters as u64;
+    async fn slot(&self, deadline: Instant) -> Result<Slot<'_>> {
         let until = deadline.min(Instant::now() + self.acquire_timeout);
-        if !full
-            && let Ok(Ok(permit)) =
-                tokio::time::timeout_at(until.into(), self.slots.acquire()).await
-        {
-            return Ok(permit);
-        }
-        Err(Error::PoolTimeout {
-            message: format!(
-                "server '{}': all places of its pipe are taken ({} callers wait); slow down, or raise pool.stdioStreams",
-                self.server,
-                self.waiters.load(Relaxed)
-            ),
-            server: self.server.clone(),
+        self.slots.acquire(until).await.map_err(|reason| match reason {
+            RejectReason::Draining => self.crashed("ended while callers waited for it"),
+            _ => Error::PoolTimeout {
+                message: format!(
+                    "server '{}': all places of its pipe are taken ({} callers wait); slow down, or raise pool.stdioStreams",
+                    self.server,
+                    self.slots.waiting()
+                ),
+                server: self.server.clone(),
+            },
         })
     }
 
@@ -398,6 +388,7 @@ impl Child {
             let _pending = lock(&self.pending);
             self.dead.store(true, Relaxed);
         }
+        self.slots.close();
         self.fail_all(&error);
         self.gone.notify_waiters();
         self.gone.notify_one();
@@ -533,26 +524,6 @@ impl Drop for Flight<'_> {
                 .as_bytes(),
             );
         }
-    }
-}
-
-struct Waiting<'a> {
-    count: &'a AtomicU64,
-    before: u64,
-}
-
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicU64) -> Self {
-        Self {
-            before: count.fetch_add(1, Relaxed),
-            count,
-        }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.count.fetch_sub(1, Relaxed);
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod exchange;
 pub(crate) mod http;
 pub(crate) mod lease;
 pub(crate) mod session;
+pub(crate) mod slots;
 pub(crate) mod stdio;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
