@@ -16,6 +16,7 @@ pub mod plan;
 pub mod record;
 pub mod rng;
 pub mod scan;
+pub mod socket;
 pub mod sys;
 pub mod template;
 
