@@ -3,6 +3,7 @@
 //! Policy (pool, breaker, balancer) lives in `crossfade-core`; this crate only performs what the cores decide.
 //! Public items are what `crossfade-native` binds; everything else is private to the crate.
 
+mod annotations;
 mod clock;
 mod config;
 mod envelope;

@@ -5,8 +5,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::annotations::{self, Annotation};
+use crate::config::TransportKind;
 use crate::envelope::{self, Span};
 use crate::error::{Error, Result};
 use crate::manager::ListKind;
@@ -102,6 +105,7 @@ pub(crate) async fn read(
             params: &params,
             name: None,
             caller,
+            lines: b"",
             deadline,
         };
         let result = server.call(outgoing).await?;
@@ -194,6 +198,9 @@ fn item(
             data: raw.to_vec(),
         }));
     }
+    if kind == ListKind::Tools && drops(server, raw) {
+        return Ok(None);
+    }
     let at = name
         .filter(|_| !own.is_empty())
         .ok_or("an item has no name")?;
@@ -215,6 +222,19 @@ fn item(
         name: exposed,
         data,
     }))
+}
+
+/// Annotations of a definition: of the tool's own name, the header lines it wants.
+fn annotations_of(definition: &[u8]) -> Option<Vec<Annotation>> {
+    let definition: Value = serde_json::from_slice(definition).ok()?;
+    annotations::read(&definition["inputSchema"])
+}
+
+/// Whether a tool cannot be offered, because nobody could send the headers that it asks for.
+fn drops(server: &Server, definition: &[u8]) -> bool {
+    server.spec.transport() == TransportKind::Http
+        && annotations::suspected(definition)
+        && annotations_of(definition).is_none()
 }
 
 /// Reads one kind from several servers at once, in their order; a server that fails is left out.
@@ -272,10 +292,13 @@ pub(crate) async fn index(server: &Arc<Server>, prefix: bool) -> Arc<Index> {
         });
         found
     };
-    let named = tools
-        .unwrap_or_default()
-        .into_iter()
-        .chain(prompts.unwrap_or_default());
+    let tools = tools.unwrap_or_default();
+    let annotated = tools
+        .iter()
+        .filter(|item| annotations::suspected(&item.data))
+        .filter_map(|item| Some((item.own.clone(), annotations_of(&item.data)?)))
+        .collect();
+    let named = tools.into_iter().chain(prompts.unwrap_or_default());
     server.catalog.set(Index {
         uris: resources
             .unwrap_or_default()
@@ -291,6 +314,7 @@ pub(crate) async fn index(server: &Arc<Server>, prefix: bool) -> Arc<Index> {
             .filter(|item| names::is_shortened(&item.name))
             .map(|item| (item.name, item.own))
             .collect(),
+        annotated,
         read: Instant::now(),
     })
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
+use crate::annotations;
 use crate::config::{Config, GatewaySpec, ServerSpec};
 use crate::error::{Error, Result};
 use crate::events::{EventKind, Hub, Subscription};
@@ -18,6 +19,7 @@ use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::registry::Registry;
 use crate::route;
 use crate::translate;
+use crate::upstream::catalog::Index;
 use crate::upstream::{Caller, Outgoing, Server, Shared};
 
 /// Where a request goes.
@@ -384,9 +386,43 @@ impl Inner {
             params,
             name: routed.name.as_deref(),
             caller,
+            lines: b"",
             deadline: routed.server.deadline(timeout),
         };
-        routed.server.call(outgoing).await
+        self.ask(&routed.server, outgoing).await
+    }
+
+    /// Calls a server, with the headers that it wants of a tool's arguments. They are learnt when it first misses them
+    /// (streamable-http, "Client Behavior").
+    pub(crate) async fn ask(&self, server: &Arc<Server>, outgoing: Outgoing<'_>) -> Result<Bytes> {
+        let known = server
+            .catalog
+            .get()
+            .and_then(|index| lines_for(&index, &outgoing));
+        let first = Outgoing {
+            lines: known.as_deref().unwrap_or_default(),
+            ..outgoing
+        };
+        let outcome = server.call(first).await;
+        match &outcome {
+            Err(Error::Remote { fault, .. })
+                if fault.code == -32020 && known.is_none() && outgoing.method == "tools/call" =>
+            {
+                let index = Box::pin(listing::index(server, self.gateway.prefix)).await;
+                match lines_for(&index, &outgoing) {
+                    Some(lines) => {
+                        server
+                            .call(Outgoing {
+                                lines: &lines,
+                                ..outgoing
+                            })
+                            .await
+                    }
+                    None => outcome,
+                }
+            }
+            _ => outcome,
+        }
     }
 
     /// Items of one kind; a failing server is left out unless it was named.
@@ -445,6 +481,15 @@ impl Inner {
     }
 }
 
+/// The `Mcp-Param-*` lines of a tool call, if its tool has annotations.
+fn lines_for(index: &Index, outgoing: &Outgoing<'_>) -> Option<Vec<u8>> {
+    if index.annotated.is_empty() || outgoing.method != "tools/call" {
+        return None;
+    }
+    let annotations = index.annotated.get(outgoing.name?)?;
+    Some(annotations::lines(annotations, outgoing.params))
+}
+
 impl Server {
     /// Asks every instance for a sign of life: `server/discover`, or `ping` of the legacy era.
     async fn probe(self: &Arc<Self>, timeout: Duration) {
@@ -461,6 +506,7 @@ impl Server {
                     params: b"{}",
                     name: None,
                     caller: Caller::default(),
+                    lines: b"",
                     deadline,
                 };
                 link.call(outgoing).await

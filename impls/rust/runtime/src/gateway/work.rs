@@ -101,9 +101,10 @@ async fn attempt(
             capabilities: capabilities(&forward.who, body),
             cancels,
         },
+        lines: b"",
         deadline: routed.server.deadline(None),
     };
-    let result = routed.server.call(outgoing).await?;
+    let result = gateway.manager.ask(&routed.server, outgoing).await?;
     let legacy_server = routed
         .server
         .agreed()

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 
+use crate::annotations::Annotation;
+
 /// Servers that never announce changes are asked again after this time.
 const FRESH: Duration = Duration::from_secs(60);
 
@@ -15,6 +17,8 @@ pub(crate) struct Index {
     pub(crate) templates: Vec<String>,
     /// Exposed name -> the server's own, for names that had to be shortened.
     pub(crate) shortened: HashMap<String, String>,
+    /// Own tool name -> the arguments that its server wants in headers.
+    pub(crate) annotated: HashMap<String, Vec<Annotation>>,
     pub(crate) read: Instant,
 }
 

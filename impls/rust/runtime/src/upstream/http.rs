@@ -363,7 +363,7 @@ impl HttpLink {
                 session: session.as_ref().and_then(|session| session.id.as_deref()),
                 method: modern.then_some(outgoing.method),
                 name: outgoing.name.filter(|_| modern),
-                lines: b"",
+                lines: outgoing.lines,
             };
             let id = self.next_id();
             let mut given_up = GivenUp {

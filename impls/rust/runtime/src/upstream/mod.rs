@@ -75,6 +75,8 @@ pub(crate) struct Outgoing<'a> {
     /// `params.name` or `params.uri`, for the header that repeats it.
     pub(crate) name: Option<&'a str>,
     pub(crate) caller: Caller<'a>,
+    /// Further header lines for HTTP, each ended by CRLF.
+    pub(crate) lines: &'a [u8],
     pub(crate) deadline: Instant,
 }
 

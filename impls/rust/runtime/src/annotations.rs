@@ -1,0 +1,141 @@
+//! `x-mcp-header`: arguments of a tool that its server wants repeated in headers `Mcp-Param-*`.
+//!
+//! The rule: a tool whose annotations break the rules is dropped, or the server and an intermediary could read
+//! different values (2026-07-28 streamable-http, "Custom Headers from Tool Parameters").
+
+use serde_json::Value;
+
+use crate::translate;
+
+const KEY: &str = "x-mcp-header";
+
+/// A header's name, and the path of properties to its argument.
+pub(crate) type Annotation = (String, Vec<String>);
+
+/// The annotations of an input schema, or `None` if one breaks the rules.
+pub(crate) fn read(schema: &Value) -> Option<Vec<Annotation>> {
+    let mut found = Vec::new();
+    walk(schema, &mut Vec::new(), &mut found, true).then_some(found)
+}
+
+/// True if a definition may have annotations at all; cheap.
+pub(crate) fn suspected(definition: &[u8]) -> bool {
+    memchr::memmem::find(definition, KEY.as_bytes()).is_some()
+}
+
+fn walk(
+    node: &Value,
+    path: &mut Vec<String>,
+    found: &mut Vec<Annotation>,
+    reachable: bool,
+) -> bool {
+    let object = match node {
+        Value::Array(items) => return items.iter().all(|item| walk(item, path, found, false)),
+        Value::Object(object) => object,
+        _ => return true,
+    };
+    if let Some(name) = object.get(KEY) {
+        let name = name.as_str().filter(|name| is_token(name));
+        let primitive = matches!(
+            object.get("type").and_then(Value::as_str),
+            Some("string" | "integer" | "boolean")
+        );
+        match name {
+            Some(name)
+                if primitive
+                    && reachable
+                    && !path.is_empty()
+                    && !found
+                        .iter()
+                        .any(|(known, _)| known.eq_ignore_ascii_case(name)) =>
+            {
+                found.push((name.to_owned(), path.clone()));
+            }
+            _ => return false,
+        }
+    }
+    object
+        .iter()
+        .all(|(key, child)| match (key.as_str(), child) {
+            // Data, not schemas.
+            ("default" | "const" | "enum" | "examples", _) => true,
+            ("properties", Value::Object(properties)) => {
+                properties.iter().all(|(property, schema)| {
+                    path.push(property.clone());
+                    let valid = walk(schema, path, found, reachable);
+                    path.pop();
+                    valid
+                })
+            }
+            _ => walk(child, path, found, false),
+        })
+}
+
+fn is_token(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+.^_`|~-".contains(&byte))
+}
+
+/// The header lines that `params.arguments` call for; arguments that are absent or null have none.
+pub(crate) fn lines(annotations: &[Annotation], params: &[u8]) -> Vec<u8> {
+    let params: Value = serde_json::from_slice(params).unwrap_or_default();
+    let mut out = Vec::new();
+    for (name, path) in annotations {
+        let value = path
+            .iter()
+            .try_fold(&params["arguments"], |value, step| value.get(step));
+        let text = match value {
+            Some(Value::String(text)) => text.clone(),
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
+            _ => continue,
+        };
+        out.extend_from_slice(
+            format!("Mcp-Param-{name}: {}\r\n", translate::header_value(&text)).as_bytes(),
+        );
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn nested_annotations_become_lines_and_absent_arguments_none() {
+        let schema = json!({"type": "object", "properties": {
+            "region": {"type": "string", "x-mcp-header": "Region"},
+            "deep": {"type": "object", "properties": {"n": {"type": "integer", "x-mcp-header": "N"}}},
+            "gone": {"type": "boolean", "x-mcp-header": "Gone"}}});
+        let annotations = read(&schema).expect("valid");
+        let params = br#"{"name":"t","arguments":{"region":"a\nb","deep":{"n":-7},"gone":null}}"#;
+        let lines = String::from_utf8(lines(&annotations, params)).expect("ascii");
+        assert!(lines.contains("Mcp-Param-N: -7\r\n"));
+        assert!(lines.contains("Mcp-Param-Region: =?base64?YQpi?=\r\n"));
+        assert!(!lines.contains("Gone"));
+    }
+
+    #[test]
+    fn annotations_that_break_a_rule_are_found() {
+        let wrong = |property: Value| read(&json!({"properties": {"a": property}})).is_none();
+        assert!(wrong(json!({"type": "number", "x-mcp-header": "A"})));
+        assert!(wrong(json!({"type": "string", "x-mcp-header": "A b"})));
+        assert!(wrong(json!({"type": "string", "x-mcp-header": ""})));
+        assert!(wrong(
+            json!({"type": "array", "items": {"type": "string", "x-mcp-header": "A"}})
+        ));
+        assert!(wrong(
+            json!({"anyOf": [{"type": "string", "x-mcp-header": "A"}]})
+        ));
+        assert!(!wrong(json!({"type": "string", "enum": ["x-mcp-header"]})));
+        let twice = json!({"type": "string", "x-mcp-header": "A"});
+        assert!(
+            read(
+                &json!({"properties": {"a": twice, "b": {"type": "string", "x-mcp-header": "a"}}})
+            )
+            .is_none()
+        );
+    }
+}
