@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 import msgspec
 import pytest
@@ -74,7 +73,7 @@ def test_key_figures(page: Page) -> None:
         ("40\u202f%", "of python\u2019s CPU per request"),
         ("10.0 KiB", "for each idle client of rust"),
     ]
-    assert page.keys[1].detail == "30,000 of 40,000 requests/s"
+    assert page.keys[1].detail == "95\u202f% interval 75\u202f% to 75\u202f%"
 
 
 def test_slope_and_intercept_of_an_exact_ladder(page: Page) -> None:
@@ -184,7 +183,7 @@ def test_an_undecided_comparison_is_called_undecided_in_the_headline_too() -> No
     assert found.headline.startswith(
         "On gateway-echo, rust and python cannot be told apart yet in throughput, but rust"
     )
-    assert re.search(r"of the CPU on each request; rust reaches \d+\u202f% of nginx\.$", found.headline)
+    assert found.headline.endswith("of the CPU on each request."), "what is known this badly of nginx is not in it"
     row = found.verdicts[0].rows[0]
     assert row.word == "inconclusive"
     assert row.pairs_needed is not None

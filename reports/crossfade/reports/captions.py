@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from crossfade.reports.page import Bar, Crash, Fit, Ladder, RateCurve, Sweep, Tails, Traces, Work
-from crossfade.reports.words import digits, joined, milliseconds, percent, plural, rate, times
+from crossfade.reports.page import Crash, Estimate, Fit, Ladder, RateCurve, Sweep, Tails, Traces, Work
+from crossfade.reports.words import digits, joined, milliseconds, plural, rate, times
 
 READ_WORK = (
     "Bars are means over blocks, dots the single blocks. Dashed and dotted lines are limits measured in the same "
@@ -43,20 +43,18 @@ def work(found: Work) -> str:
     bars = sorted((b for b in found.throughput if not b.who.limit), key=lambda b: -b.value)
     if not bars:
         return f"On {found.scenario} no block gave a throughput.{_absent(found.absent)}"
-    best = bars[0]
-    told = f"On {found.scenario} {best.who.name} serves {rate(best.value)} requests/s"
-    nginx = _limit(found.throughput, "nginx")
-    if nginx:
-        told += f", {percent(best.value / nginx.value)} of nginx"
-    if len(bars) > 1:
-        rest = joined(
-            [f"{times(best.value / b.value)} times {b.who.name}\u2019s {rate(b.value)}" for b in bars[1:] if b.value]
-        )
-        told += f" and {rest}" if nginx else f", {rest}"
+    served = [f"{b.who.name} {rate(b.value)}" for b in bars[1:]]
+    told = f"On {found.scenario} {bars[0].who.name} serves {rate(bars[0].value)} requests/s"
+    told += f", {joined(served)}" if served else ""
+    ratios: dict[str, list[str]] = {}
+    for who, other, ratio in found.ratios:
+        ratios.setdefault(who, []).append(_factor(ratio, other))
+    if ratios:
+        told += f". Round by round, {'; '.join(f'{who} serves {joined(said)}' for who, said in ratios.items())}"
     cheap = sorted((b for b in found.cpu_us if not b.who.limit), key=lambda b: b.value)
     if cheap:
         costs = [f"{b.who.name} {digits(b.value)} \u00b5s" for b in cheap]
-        told += f"; a request costs {joined(costs)} of CPU"
+        told += f". A request costs {joined(costs)} of CPU"
     return f"{told}.{_absent(found.absent)}"
 
 
@@ -64,8 +62,9 @@ def _absent(names: tuple[str, ...]) -> str:
     return f" No block of {joined(list(names))} counts." if names else ""
 
 
-def _limit(bars: Iterable[Bar], name: str) -> Bar | None:
-    return next((b for b in bars if b.who.limit and b.who.name == name and b.value), None)
+def _factor(ratio: Estimate, other: str) -> str:
+    ends = f" ({times(ratio.low)} to {times(ratio.high)})" if ratio.low and ratio.high else ""
+    return f"{times(ratio.value)} times {other}{ends}"
 
 
 def sweep(found: Sweep) -> str:

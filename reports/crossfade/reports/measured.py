@@ -80,12 +80,23 @@ def works(results: Results, analysis: Analysis, cast: Cast) -> tuple[Work, ...]:
             title=title(record),
             throughput=_bars(results, analysis, cast, record, "throughput_per_s"),
             cpu_us=_bars(results, analysis, cast, record, "cpu_us_per_request"),
+            ratios=_ratios(analysis, record.name),
             absent=_absent(results, record),
         )
         for record in results.scenarios
         if record.kind in ("throughput", "calls")
     )
     return tuple(work for work in found if work.throughput or work.cpu_us)
+
+
+def _ratios(analysis: Analysis, scenario: str) -> tuple[tuple[str, str, Estimate], ...]:
+    """Candidates against the baseline, and everyone against nginx."""
+    pairs = (*analysis.verdicts, *analysis.shown, *(c for c in analysis.limits if c.baseline == "nginx"))
+    return tuple(
+        (plain(c.candidate), plain(c.baseline), Estimate(c.ratio, c.low, c.high))
+        for c in pairs
+        if (c.scenario, c.metric) == (scenario, "throughput_per_s")
+    )
 
 
 def _absent(results: Results, record: ScenarioRecord) -> tuple[str, ...]:

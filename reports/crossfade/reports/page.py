@@ -107,6 +107,8 @@ class Work:
     title: str
     throughput: tuple[Bar, ...]
     cpu_us: tuple[Bar, ...]
+    ratios: tuple[tuple[str, str, Estimate], ...] = ()
+    """(who, against whom, times its throughput), from pairs within rounds; the bars' means give others."""
     absent: tuple[str, ...] = ()
     """Who was measured and has no block that counts."""
 

@@ -12,6 +12,8 @@ from crossfade.reports.measured import Cast, summary
 from crossfade.reports.page import KeyFigure, Word
 from crossfade.reports.words import THIN, digits, joined, lowered, percent, plain, plural, rate, times
 
+LOOSE = 1.5
+"""A ratio to nginx whose interval is wider than this factor is left to the tables."""
 _KINDS = ("throughput", "calls", "sweep", "memory_clients", "memory_upstreams", "ops", "faults")
 
 
@@ -26,7 +28,7 @@ def headline(results: Results, analysis: Analysis, cast: Cast) -> str:
         return _any_metric(lead)
     who, other = plain(lead.candidate), plain(lead.baseline)
     cpu = _verdict(analysis, lead, "cpu_us_per_request")
-    nginx = _against(analysis, lead, "nginx", "throughput_per_s")
+    nginx = _told(_against(analysis, lead.scenario, lead.candidate, "nginx"))
     reach = f", and reaches {percent(nginx.ratio)} of nginx" if nginx else ""
     if lead.verdict in ("better", "worse"):
         first = f"{who} serves {_amount(lead.ratio, 'requests', other)}"
@@ -119,10 +121,8 @@ def keys(results: Results, analysis: Analysis, cast: Cast) -> tuple[KeyFigure, .
     if lead is not None and lead.metric == "throughput_per_s" and lead.verdict in ("better", "worse"):
         interval = f"95{THIN}% interval {times(lead.low)} to {times(lead.high)}" if lead.low and lead.high else ""
         found.append(KeyFigure(f"{times(lead.ratio)}\u00d7", f"the requests of {plain(lead.baseline)}", interval))
-    if lead is not None and (nginx := _against(analysis, lead, "nginx", "throughput_per_s")):
-        mine = summary(analysis, lead.scenario, lead.candidate, "throughput_per_s")
-        limit = summary(analysis, lead.scenario, "nginx", "throughput_per_s")
-        detail = f"{rate(mine.mean)} of {rate(limit.mean)} requests/s" if mine and limit else ""
+    if lead is not None and (nginx := _against(analysis, lead.scenario, lead.candidate, "nginx")):
+        detail = f"95{THIN}% interval {percent(nginx.low)} to {percent(nginx.high)}" if nginx.low and nginx.high else ""
         found.append(KeyFigure(percent(nginx.ratio), "of nginx\u2019s throughput", detail))
     if lead is not None and (cpu := _verdict(analysis, lead, "cpu_us_per_request")):
         mine = summary(analysis, lead.scenario, lead.candidate, "cpu_us_per_request")
@@ -159,8 +159,8 @@ def _alone(results: Results, analysis: Analysis, cast: Cast) -> str:
         for variant in cast.variants:
             found = summary(analysis, record.name, variant, "throughput_per_s")
             if found is not None:
-                nginx = summary(analysis, record.name, "nginx", "throughput_per_s")
-                reach = f", {percent(found.mean / nginx.mean)} of nginx" if nginx and nginx.mean else ""
+                nginx = _told(_against(analysis, record.name, variant, "nginx"))
+                reach = f", {percent(nginx.ratio)} of nginx" if nginx else ""
                 return (
                     f"{plain(variant)} serves {rate(found.mean)} requests per second on {plain(record.name)}{reach}; "
                     "there is nothing to compare it with."
@@ -211,6 +211,14 @@ def _verdict(analysis: Analysis, like: Comparison, metric: str) -> Comparison | 
     return next((c for c in analysis.verdicts if (c.scenario, c.metric, c.baseline, c.candidate) == wanted), None)
 
 
-def _against(analysis: Analysis, like: Comparison, limit: str, metric: str) -> Comparison | None:
-    wanted = (like.scenario, metric, limit, like.candidate)
+def _against(analysis: Analysis, scenario: str, variant: str, limit: str) -> Comparison | None:
+    """The variant's throughput against a limit's, from pairs."""
+    wanted = (scenario, "throughput_per_s", limit, variant)
     return next((c for c in analysis.limits if (c.scenario, c.metric, c.baseline, c.candidate) == wanted), None)
+
+
+def _told(ratio: Comparison | None) -> Comparison | None:
+    """The ratio if it is known well enough for a headline."""
+    if ratio is None or ratio.low is None or ratio.high is None or ratio.high > ratio.low * LOOSE:
+        return None
+    return ratio
