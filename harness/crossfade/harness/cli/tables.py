@@ -87,7 +87,10 @@ def _ratio(c: Comparison) -> str:
 
 
 def _interval(ratio: float, low: float | None, high: float | None) -> str:
-    return f"{ratio:.2f}" if low is None or high is None else f"{ratio:.2f} [{low:.2f}, {high:.2f}]"
+    if low is None or high is None:
+        return f"{ratio:.2f}"
+    upper = f"{high:.2f}" if high < 1000 else "> 999"
+    return f"{ratio:.2f} [{low:.2f}, {upper}]"
 
 
 def _word(c: Comparison) -> str:
