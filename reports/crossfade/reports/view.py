@@ -10,7 +10,7 @@ from datetime import datetime
 
 from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import Analysis, Comparison, analyse
-from crossfade.reports import facts, measured, story
+from crossfade.reports import facts, measured, phases, story
 from crossfade.reports.measured import Cast, summary
 from crossfade.reports.page import Against, Estimate, Page, Verdict, VerdictTable
 from crossfade.reports.targets import goals
@@ -74,12 +74,12 @@ def view(results: Results, *, raw: str = "results.json") -> Page:
             for c in analysis.limits
         ),
         faults=measured.faults(results, cast),
-        sweeps=measured.sweeps(results, analysis, cast),
-        tails=measured.tails(results, analysis, cast),
+        sweeps=phases.sweeps(results, analysis, cast),
+        tails=phases.tails(results, analysis, cast),
         ladders=measured.ladders(results, analysis, cast),
         operations=measured.operations(results, analysis, cast),
-        crashes=measured.crashes(results, cast),
-        traces=measured.traces(results, cast),
+        crashes=phases.crashes(results, cast),
+        traces=phases.traces(results, cast),
         goals=goals(analysis),
         environment=facts.environment(results),
         scenarios=facts.scenarios(results),
