@@ -20,6 +20,7 @@ use crate::Failure;
 
 pub mod http;
 pub mod rpc;
+pub mod sessions;
 pub mod stdio;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -11,7 +11,8 @@ use std::os::fd::AsRawFd;
 use memchr::memchr;
 
 use super::Config;
-use super::rpc::{Hints, Pipe, Server};
+use super::rpc::{Hints, Server};
+use super::sessions::Pipe;
 use crate::Failure;
 use crate::sys::{self, now_ns};
 
