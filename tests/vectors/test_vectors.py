@@ -20,6 +20,8 @@ def load() -> list[tuple[str, str, dict[str, Any]]]:
     for path in sorted(FOLDER.glob("*.jsonl")):
         for line in path.read_text().splitlines():
             vector = json.loads(line)
+            if "steps" not in vector:  # of the relay, see ENVELOPE.md: tests/impls_python replays them
+                continue
             found.append((path.stem.split("-")[0], f"{path.stem}/{vector['id']}", vector))
     return found
 

@@ -1,4 +1,4 @@
-//! Every vector of `impls/vectors` must be reproduced to the digit.
+//! Every vector of a core in `impls/vectors` must be reproduced to the digit.
 
 use std::fs;
 use std::path::Path;
@@ -48,6 +48,9 @@ fn every_vector_is_reproduced() {
             .expect("split yields at least one part");
         for line in fs::read_to_string(&path).expect("a readable file").lines() {
             let vector: Value = serde_json::from_str(line).expect("one JSON object per line");
+            if vector.get("steps").is_none() {
+                continue; // of the relay, see ENVELOPE.md: crossfade-runtime replays them
+            }
             if let Err(error) = replay(kind, &vector) {
                 panic!("{}: {}: {error}", path.display(), vector["id"]);
             }
