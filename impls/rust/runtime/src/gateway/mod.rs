@@ -330,3 +330,19 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a task of this kind keeps in memory between requests, besides its socket.
+    fn size_of_task<F: Future>(_: fn(TcpStream, Arc<Gateway>, Arc<Phase>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_keeps_a_small_task() {
+        let size = size_of_task(client::serve);
+        assert!(size <= 4096, "{size} bytes: box what is rarely awaited");
+    }
+}
