@@ -2,12 +2,14 @@
 
 The rules, which the Rust mirror replays from ``impls/vectors/names.jsonl``:
 
-1. The exposed name is ``server + "__" + name``. A server's name holds no ``__`` (``config.py``), so the first ``__`` splits.
+1. The exposed name is ``server + "__" + name``. A server's name holds no ``__`` (``config.py``), so the first ``__``
+   splits.
 2. Model providers refuse names of more than 64 characters. A longer one than ``LIMIT`` keeps the server, as much of the
-   name as fits, ``_`` and ten hex digits of FNV-1a 64 (its high 40 bits) over the UTF-8 bytes of the whole exposed name.
-   The hash depends on nothing else, so the name is the same after a restart and in every process.
+   name as fits, ``_`` and ten hex digits of FNV-1a 64 (its high 40 bits) over the UTF-8 bytes of the whole exposed
+   name. The hash depends on nothing else, so the name is the same after a restart and in every process.
 3. Lengths are counted in code points.
-4. A shortened name cannot be undone: whoever routes it keeps the list of the server's names (``is_shortened`` tells when).
+4. A shortened name cannot be undone: whoever routes it keeps the list of the server's names (``is_shortened`` tells
+   when).
 """
 
 from __future__ import annotations

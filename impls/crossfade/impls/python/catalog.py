@@ -36,7 +36,7 @@ Annotations = dict[str, tuple[str, ...]]
 class Catalog:
     """Names and URIs of all registered servers. ``servers`` is the registry itself, read at each use."""
 
-    __slots__ = ("_servers", "_short", "_templates", "_uris", "annotations", "hints", "prefix")
+    __slots__ = ("_servers", "_short", "_templates", "_uris", "annotations", "prefix")
 
     def __init__(self, servers: Mapping[str, Server], *, prefix: bool) -> None:
         self._servers = servers
@@ -45,7 +45,6 @@ class Catalog:
         self._uris: dict[str, str] = {}
         self._templates: dict[str, tuple[re.Pattern[str], str]] = {}
         self.annotations: dict[tuple[str, str], Annotations] = {}
-        self.hints: dict[tuple[str, str], tuple[int, str]] = {}
 
     def forget(self, server: str) -> None:
         """The server is gone."""
@@ -53,7 +52,6 @@ class Catalog:
         self._uris = {uri: owner for uri, owner in self._uris.items() if owner != server}
         self._templates = {t: entry for t, entry in self._templates.items() if entry[1] != server}
         self.annotations = {key: value for key, value in self.annotations.items() if key[0] != server}
-        self.hints = {key: value for key, value in self.hints.items() if key[0] != server}
 
     def server(self, name: str) -> Server:
         """Raises ServerNotFound."""
@@ -98,8 +96,6 @@ class Catalog:
                     return []
                 raise
             page = _read_page(raw, key, name)
-            ttl, scope = page.get("ttlMs"), page.get("cacheScope")
-            self.hints[name, method] = (ttl if isinstance(ttl, int) and ttl > 0 else 0, str(scope or "private"))
             items += [item for entry in page[key] if (item := self._item(server, method, entry)) is not None]
             cursor = page.get("nextCursor")
             if cursor is None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from crossfade.impls.errors import CrossfadeError
+from crossfade.impls.errors import CrossfadeError, UnknownTarget
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.gateway import modern
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
-from crossfade.impls.python.jsonrpc import INVALID_PARAMS, LISTS
+from crossfade.impls.python.jsonrpc import LISTS
 from crossfade.impls.python.translate import result_to_modern
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ class Caller(NamedTuple):
 
     modern: bool
     session: Session | None = None
-
-
-class _BadParamsError(Exception):
-    """The client's mistake, told with -32602."""
 
 
 class _Request(msgspec.Struct):
@@ -64,8 +60,6 @@ async def answer(manager: PythonManager, caller: Caller, method: str, raw_id: by
     """The response to one request, errors included."""
     try:
         result = await _result(manager, caller, method, params)
-    except _BadParamsError as error:
-        return HttpAnswer(200, jsonrpc.error(raw_id, INVALID_PARAMS, str(error)))
     except CrossfadeError as error:
         return HttpAnswer(200, jsonrpc.error_of(raw_id, error))
     if result is None:
@@ -77,7 +71,7 @@ async def answer(manager: PythonManager, caller: Caller, method: str, raw_id: by
 
 async def _result(manager: PythonManager, caller: Caller, method: str, params: bytes) -> bytes | None:
     if method in LISTS:
-        return _list(manager, method, await manager.catalog.items(method))
+        return _list(caller, method, await manager.catalog.items(method))
     if method == "server/discover" and caller.modern:
         return modern.discover(list(manager.registry.values()))
     if method == "ping" and not caller.modern:
@@ -85,7 +79,7 @@ async def _result(manager: PythonManager, caller: Caller, method: str, params: b
     try:
         fields = dict(_fields(params))
     except msgspec.DecodeError as error:
-        raise _BadParamsError(f"params: {error}; send an object") from None
+        raise UnknownTarget(f"params: {error}; send an object") from None
     own: str | None
     if method in ("tools/call", "prompts/get"):
         name = _string(fields, "name")
@@ -98,7 +92,7 @@ async def _result(manager: PythonManager, caller: Caller, method: str, params: b
         try:
             ref = _object(fields.get("ref", b""))
         except msgspec.DecodeError:
-            raise _BadParamsError("params.ref is missing or no object; send it") from None
+            raise UnknownTarget("params.ref is missing or no object; send it") from None
         server, own_ref = await manager.completion_target(ref, None)
         fields["ref"] = msgspec.Raw(jsonrpc.encode(own_ref))
         own = None
@@ -117,21 +111,17 @@ def _meta(fields: dict[str, msgspec.Raw]) -> dict[str, Any] | None:
     try:
         return dict(_fields(raw))
     except msgspec.DecodeError:
-        raise _BadParamsError("params._meta must be an object; send an object") from None
+        raise UnknownTarget("params._meta must be an object; send an object") from None
 
 
 def _string(fields: dict[str, msgspec.Raw], key: str) -> str:
     try:
         return _text(fields[key])
     except (KeyError, msgspec.DecodeError):
-        raise _BadParamsError(f"params.{key} is missing or no string; send it") from None
+        raise UnknownTarget(f"params.{key} is missing; send what the method requires") from None
 
 
-def _list(manager: PythonManager, method: str, items: list[Item]) -> bytes:
-    """All pages of all servers in one. The hints are as short and as private as the shortest and most private."""
-    hints = [hint for (_, listed), hint in manager.catalog.hints.items() if listed == method]
-    ttl = min((ttl for ttl, _ in hints), default=0)
-    scope = "public" if hints and all(scope == "public" for _, scope in hints) else "private"
-    return jsonrpc.encode(
-        {"resultType": "complete", LISTS[method]: [item.data for item in items], "ttlMs": ttl, "cacheScope": scope}
-    )
+def _list(caller: Caller, method: str, items: list[Item]) -> bytes:
+    """All pages of all servers in one. What several servers say of freshness has no common truth but the strictest."""
+    hints = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"} if caller.modern else {}
+    return jsonrpc.encode({**hints, LISTS[method]: [item.data for item in items]})
