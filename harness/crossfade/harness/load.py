@@ -42,7 +42,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from crossfade.harness.fleet import emit, fail, first_line, native, parse
+from crossfade.harness.driven import emit, fail, first_line, native, parse
 
 
 def run(plan: dict[str, Any]) -> str:

@@ -12,15 +12,11 @@ from typing import Any, Literal, Self
 
 import msgspec
 
+from crossfade.harness.mcp import LEGACY, MODERN, answering_event, initialize_params, request_meta
 from crossfade.harness.problems import BlockFailed
 
-MODERN = "2026-07-28"
-LEGACY = "2025-11-25"
-_META = {
-    "io.modelcontextprotocol/protocolVersion": MODERN,
-    "io.modelcontextprotocol/clientCapabilities": {},
-    "io.modelcontextprotocol/clientInfo": {"name": "crossfade-probe", "version": "1"},
-}
+_INFO = {"name": "crossfade-probe", "version": "1"}
+_META = request_meta(_INFO)
 
 
 class Probe:
@@ -45,10 +41,7 @@ class Probe:
 
     def _initialize(self) -> None:
         self._initialized = True
-        self._post(
-            "initialize",
-            {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "crossfade-probe", "version": "1"}},
-        )
+        self._post("initialize", initialize_params(_INFO))
         self._send({"jsonrpc": "2.0", "method": "notifications/initialized"}, "notifications/initialized", None)
 
     def _post(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +61,7 @@ class Probe:
             if name is not None:
                 headers["Mcp-Name"] = name
         elif method != "initialize":
-            headers["MCP-Protocol-Version"] = LEGACY
+            headers["MCP-Protocol-Version"] = LEGACY[0]
         if self._session is not None:
             headers["Mcp-Session-Id"] = self._session
         try:
@@ -82,7 +75,7 @@ class Probe:
         if not raw.strip():
             return None
         if (answer.getheader("Content-Type") or "").startswith("text/event-stream"):
-            raw = _last_data(raw)
+            raw = answering_event(raw)
         try:
             decoded = msgspec.json.decode(raw)
         except msgspec.DecodeError:
@@ -106,8 +99,3 @@ class Probe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _last_data(stream: bytes) -> bytes:
-    lines = [line[5:].strip() for line in stream.splitlines() if line.startswith(b"data:")]
-    return lines[-1] if lines else b""

@@ -80,7 +80,7 @@ def _check_name(head: RequestHead, message: Message, raw_id: bytes | None) -> Ht
         except msgspec.DecodeError:
             name = None
     if name is None:
-        return _bad(raw_id, jsonrpc.INVALID_PARAMS, f"params.{field} is missing or no string; send it")
+        return None  # nothing to compare; whoever routes it says what is missing
     if head.mcp_name is None:
         return _mismatch(raw_id, f"the header Mcp-Name is missing; the body says {name!r}")
     if header_text(head.mcp_name) != name:
