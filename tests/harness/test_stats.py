@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
 import pytest
 from scipy import stats as oracle  # type: ignore[import-untyped]
 from tests.fabricated import SLOPE_KIB, encode_hdr, make_ops_only, make_results
@@ -131,6 +132,25 @@ def test_line_agrees_with_scipy() -> None:
 def test_a_line_through_one_rung_is_refused() -> None:
     with pytest.raises(ValueError, match="two distinct"):
         fit([100, 100], [1.0, 2.0])
+
+
+def test_what_shifts_a_whole_round_is_no_error_of_the_slope() -> None:
+    rng = np.random.default_rng(7)
+    xs = [0.0, 500.0, 1000.0, 2000.0] * 5
+    rounds = [r for r in range(5) for _ in range(4)]
+    offsets = [0.0, 900.0, -700.0, 1200.0, -300.0]
+    ys = [40_000 + 1.5 * x + offsets[r] + rng.normal(0, 5) for x, r in zip(xs, rounds, strict=True)]
+    found = fit(xs, ys, rounds)
+    design = np.array([[x, *(float(r == g) for g in range(5))] for x, r in zip(xs, rounds, strict=True)])
+    theirs, residual, *_ = np.linalg.lstsq(design, np.array(ys), rcond=None)
+    assert found.slope == pytest.approx(theirs[0])
+    assert found.intercept == pytest.approx(theirs[1:].mean())
+    error = np.sqrt(residual[0] / (20 - 6) * np.linalg.inv(design.T @ design)[0, 0])
+    assert found.high is not None
+    assert found.high - found.slope == pytest.approx(oracle.t.ppf(0.975, 14) * error)
+    pooled = fit(xs, ys)
+    assert pooled.high is not None
+    assert found.high - found.slope < (pooled.high - pooled.slope) / 20
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class Record:
         bins: list[list[int | None]] = [[] for _ in range(-(-(self.end - self.start) // 100_000_000))]
         for at, latency in self.arrived:
             bins[at // 100_000_000].append(latency)
-        series = [_bin(index * 100, found) for index, found in enumerate(bins)]
+        series = [_bin((index + 1) * 100, found) for index, found in enumerate(bins)]
         blobs = {"latency": _blob(self.latency), "service": _blob(self.service), "lag": _blob(self.lag)}
         counts = {"sent": self.sent, "completed": len(self.latency), "errors": dict(self.errors)}
         return json.dumps(

@@ -232,15 +232,15 @@ def _ladders(results: Results, scenario: ScenarioRecord) -> Iterator[Ladder]:
     for variant in scenario.variants:
         blocks = results.of(scenario.name, variant)
         for state in states:
-            points = [(r.connections, r.pss_kib) for b in blocks for r in b.ladder if r.state == state]
-            if len({x for x, _ in points}) >= 2:
+            rungs = [(b.round, r.connections, r.pss_kib) for b in blocks for r in b.ladder if r.state == state]
+            if len({(r, x) for r, x, _ in rungs}) > len({r for r, *_ in rungs}):  # some round has two rungs
                 yield Ladder(
                     scenario=scenario.name,
                     variant=variant,
                     kind=blocks[0].kind,
                     state=state,
-                    points=tuple(points),
-                    line=fit([x for x, _ in points], [y for _, y in points]),
+                    points=tuple((x, y) for _, x, y in rungs),
+                    line=fit([x for _, x, _ in rungs], [y for *_, y in rungs], [r for r, *_ in rungs]),
                 )
 
 

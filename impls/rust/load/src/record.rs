@@ -187,7 +187,7 @@ impl Recorder {
         let p50_us = quantile(&mut self.samples, 50);
         let p99_us = quantile(&mut self.samples, 99);
         self.series.push(Bin {
-            t_ms: self.bin * (BIN_NS / 1_000_000),
+            t_ms: (self.bin + 1) * (BIN_NS / 1_000_000),
             completed: self.samples.len() as u64,
             errors: self.bin_errors,
             p50_us,
