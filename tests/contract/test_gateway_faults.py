@@ -204,12 +204,10 @@ async def test_clients_that_leave_at_any_moment_lose_no_slot(variant: str, upstr
             assert [result.text for result in await asyncio.gather(*again)] == ["slept"] * 3
 
 
-async def test_a_server_that_comes_back_is_used_again_by_the_same_client(
-    variant: str, upstream: Callable[..., ServerSpec]
-) -> None:
-    async with serving(variant, upstream()) as served, served.client("modern") as client:
-        if served.manager.get("fix").transport == "http":
-            pytest.skip("nobody restarts an HTTP server for us; test_hazards covers its return")
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_a_child_that_comes_back_is_used_again_by_the_same_client(variant: str, era: str) -> None:
+    spec = stdio_spec("fix", era=era, breaker=CALM)
+    async with serving(variant, spec) as served, served.client("modern") as client:
         await client.error("tools/call", {"name": "fix__crash", "arguments": {}})
 
         async def answers() -> bool:
