@@ -12,13 +12,16 @@ import pytest
 
 from crossfade.impls import VARIANTS, missing
 
+NO_NATIVE = os.environ.get("CROSSFADE_NO_NATIVE") == "1"
+collect_ignore = ["native"] if NO_NATIVE else []
+
 
 @pytest.fixture(params=list(VARIANTS))
 def variant(request: pytest.FixtureRequest) -> str:
     """The name of every registered variant, one test run each."""
     name: str = request.param
     if (why := missing(name)) is not None:
-        if os.environ.get("CROSSFADE_NO_NATIVE") == "1" and "crossfade_native" in VARIANTS[name].needs:
+        if NO_NATIVE and "crossfade_native" in VARIANTS[name].needs:
             pytest.skip(f"CROSSFADE_NO_NATIVE=1: {why}")
         pytest.fail(why)
     return name
