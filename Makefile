@@ -133,6 +133,13 @@ bench-micro: $(VENV)/.stamp-python $(VENV)/.stamp-native-release ## Per-call cos
 report: $(VENV)/.stamp-python ## Write the HTML page of the latest results again
 	$(BIN)/crossfade report results/latest
 
+.PHONY: readme
+readme: $(VENV)/.stamp-python ## Take results/latest as the stored result behind README's figures and picture
+	mkdir -p reports/baselines/quick
+	cp results/latest/results.json reports/baselines/quick/results.json
+	$(BIN)/crossfade report reports/baselines/quick --into README.md
+	$(BIN)/python -m tests.reports.picture results/latest/report.html docs/report.png
+
 .PHONY: clean
 clean: ## Remove the venv, caches and built files (results and the cargo cache stay)
 	rm -f $(RUST)/py/python/crossfade_native/*.so

@@ -9,7 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from crossfade.harness.store import load
 from crossfade.impls.config import BreakerSpec, GatewaySpec, PoolSpec, ServerSpec
+from crossfade.reports import insert, markdown
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
@@ -39,3 +41,9 @@ def test_every_configuration_key_is_documented_with_its_default(heading: str, ki
         assert field.encode_name in told, f"docs/configuration.md lacks `{field.encode_name}`; add it to '{heading}'"
         if field.default not in (None, ()) and field.default is not msgspec.NODEFAULT:
             assert told[field.encode_name] == json.dumps(field.default).strip()
+
+
+def test_every_figure_of_the_readme_comes_from_the_stored_result() -> None:
+    readme = (ROOT / "README.md").read_text()
+    told = insert(readme, markdown(load(ROOT / "reports" / "baselines" / "quick")))
+    assert readme == told, "README.md differs from reports/baselines/quick; run `make readme`"

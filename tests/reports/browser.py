@@ -1,9 +1,7 @@
 """A real headless Chromium, driven over the WebDriver protocol with nothing but the standard library.
 
-Owns one chromedriver process on a loopback port of its own choosing, one session in it, and a profile folder. The
-rule: a
-missing browser is a failure that says how to install it, unless ``CROSSFADE_NO_BROWSER=1`` says that this machine has
-none.
+Owns one chromedriver process on a loopback port of its own choosing, one session in it, and a profile folder. Rule: a
+missing browser is a failure that says how to install it, unless ``CROSSFADE_NO_BROWSER=1`` says that there can be none.
 """
 
 from __future__ import annotations
@@ -84,9 +82,9 @@ class Browser:
         events = [json.loads(line["message"])["message"] for line in self._post("se/log", {"type": "performance"})]
         return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
 
-    def picture(self) -> bytes:
-        """A PNG of the whole page as it is shown now."""
-        found = self.cdp("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+    def picture(self, *, whole: bool = True) -> bytes:
+        """A PNG of the whole page as it is shown now, or of what the screen shows of it."""
+        found = self.cdp("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         return base64.b64decode(found["data"])
 
     def quit(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.reports import build
 
 from crossfade.harness.samples import Block
-from crossfade.reports import markdown, render
+from crossfade.reports import insert, markdown, render
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> `$\\frac{1}{2}$` & {{ 7*7 }} --> | \x00\x07'
 VOID = {"meta", "link", "br", "img", "col", "hr", "input"}
@@ -192,3 +192,13 @@ def test_hostile_words_do_not_break_a_markdown_table() -> None:
     assert rows
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 7 for row in rows)
     assert not re.search(r"(?<!\\)<(?:script|img)", text.rpartition("Again:")[0])
+
+
+def test_markdown_goes_between_its_markers_and_touches_nothing_else() -> None:
+    document = "before\n<!-- crossfade:begin -->\nold\n<!-- crossfade:end -->\nafter\n"
+    once = insert(document, "new\n")
+    assert once == "before\n<!-- crossfade:begin -->\nnew\n<!-- crossfade:end -->\nafter\n"
+    assert insert(once, "new\n") == once
+    for broken in ("", "<!-- crossfade:end -->\n<!-- crossfade:begin -->", document + document):
+        with pytest.raises(ValueError, match="must mark"):
+            insert(broken, "new\n")

@@ -1,4 +1,4 @@
-"""The comparison as a Markdown table, for a comment on a pull request.
+"""The comparison as Markdown tables, for a comment on a pull request or for a README.
 
 The rule: the same view model as the page, so that the two can never say different things.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from crossfade.harness.samples import Results
-from crossfade.reports.page import Page, Verdict, VerdictTable
+from crossfade.reports.page import Goal, Page, Verdict, VerdictTable
 from crossfade.reports.plates import gain
 from crossfade.reports.render import quantity
 from crossfade.reports.view import view
@@ -20,6 +20,7 @@ _MARKS = {
     "equal": "= equal",
     "inconclusive": "\u25cb inconclusive",
 }
+BEGIN, END = "<!-- crossfade:begin -->", "<!-- crossfade:end -->"
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
@@ -35,6 +36,8 @@ def of_page(page: Page) -> str:
         lines += [f"> **{_text(banner.title)}** {_text(banner.text)}", ""]
     for found in page.verdicts:
         lines += [*_table(found), ""]
+    if page.goals:
+        lines += [*_goals(page.goals), ""]
     lost = sum(fault.lost for fault in page.faults)
     errors = sum(fault.failed for fault in page.faults)
     wrong = sum(fault.mismatches for fault in page.faults)
@@ -55,8 +58,29 @@ def _row(row: Verdict) -> str:
     told = _MARKS[row.word or "inconclusive"]
     if row.pairs_needed:
         told += f" ({plural(row.pairs_needed, 'round')} would tell)"
+    elif row.corrected:
+        told += " (after correction for all questions)"
     values = (quantity(row.baseline, row.unit), quantity(row.candidate, row.unit), gain(row.gain))
     return f"| {_text(row.scenario)} | {_text(row.quantity)} | {' | '.join(values)} | {told} |"
+
+
+_MET = {True: "met", False: "**missed**", None: "open"}
+
+
+def _goals(goals: tuple[Goal, ...]) -> list[str]:
+    rows = (
+        f"| {_text(goal.text)} | {_text(goal.measured or 'not measured')} | {_text(goal.asked)} | {_MET[goal.met]} |"
+        for goal in goals
+    )
+    return ["| goal | measured | asked | |", "| --- | ---: | ---: | --- |", *rows]
+
+
+def insert(document: str, text: str) -> str:
+    """``document`` with ``text`` between its two markers. Raises ValueError if it has not exactly one pair of them."""
+    if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(BEGIN) > document.index(END):
+        raise ValueError(f"one line {BEGIN} and below it one line {END} must mark where the tables go; add them")
+    head, tail = document.split(BEGIN, maxsplit=1)[0], document.split(END)[1]
+    return f"{head}{BEGIN}\n{text}{END}{tail}"
 
 
 def _text(words: str) -> str:

@@ -64,6 +64,8 @@ class Verdict:
     threshold: float
     pairs: int
     pairs_needed: int | None = None
+    corrected: bool = False
+    """It would be a verdict if it were the only question."""
 
 
 @dataclass(frozen=True, slots=True)

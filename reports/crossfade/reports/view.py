@@ -9,7 +9,7 @@ import math
 from datetime import datetime
 
 from crossfade.harness.samples import METRICS, Results
-from crossfade.harness.stats import Analysis, Comparison, analyse
+from crossfade.harness.stats import ALPHA, Analysis, Comparison, analyse
 from crossfade.reports import facts, measured, phases, story
 from crossfade.reports.measured import Cast, summary
 from crossfade.reports.page import Against, Estimate, Page, Verdict, VerdictTable
@@ -116,6 +116,7 @@ def verdict(comparison: Comparison, analysis: Analysis, *, judged: bool = True) 
         threshold=comparison.threshold,
         pairs=comparison.rounds,
         pairs_needed=comparison.more_rounds,
+        corrected=judged and comparison.verdict == "inconclusive" and comparison.p is not None and comparison.p < ALPHA,
     )
 
 

@@ -151,6 +151,15 @@ def _judging(commands: argparse._SubParsersAction[Parser]) -> None:
     command = commands.add_parser("report", help="write the HTML page from stored results")
     command.add_argument("results", nargs="+", type=Path, help="results.json, or its folder")
     command.add_argument("--out", type=Path, help="file or folder to write (default: beside the first result)")
+    command.add_argument(
+        "--markdown", action="store_true", help="print the headline and its tables as Markdown instead (one result)"
+    )
+    command.add_argument(
+        "--into",
+        type=Path,
+        metavar="FILE",
+        help="put it between the crossfade:begin and :end markers of FILE",
+    )
     command.set_defaults(handler=_later("results", "report"))
 
     for name, text in (

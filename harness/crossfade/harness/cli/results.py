@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from crossfade.harness import doctor as doctor_
 from crossfade.harness import gate as gate_
 from crossfade.harness.cli import output, tables
 from crossfade.harness.cli.run import write_report
 from crossfade.harness.problems import EX_OK, UsageError
+from crossfade.harness.samples import Results
 from crossfade.harness.store import load
 from crossfade.impls import VARIANTS, missing
 from crossfade.scenarios import builtin
@@ -17,6 +19,8 @@ from crossfade.scenarios import builtin
 def report(options: argparse.Namespace) -> int:
     """``crossfade report``: the page again, from what is stored."""
     loaded = [(path, load(path)) for path in options.results]
+    if options.markdown or options.into is not None:
+        return _as_markdown(loaded, options.into)
     if options.out is not None and options.out.suffix == ".html" and len(loaded) > 1:
         raise UsageError(f"--out {options.out} is one file and {len(loaded)} results were given; name a folder")
     for path, results in loaded:
@@ -25,6 +29,24 @@ def report(options: argparse.Namespace) -> int:
         if options.out is not None and len(loaded) > 1:
             out = options.out / results.id
         output.say(str(write_report(results, out)))
+    return EX_OK
+
+
+def _as_markdown(loaded: list[tuple[Path, Results]], into: Path | None) -> int:
+    from crossfade.reports import insert, markdown  # noqa: PLC0415  imported late, as write_report says
+
+    if len(loaded) > 1:
+        raise UsageError(f"--markdown and --into take one result and {len(loaded)} were given; give one")
+    text = markdown(loaded[0][1])
+    if into is None:
+        output.say(text.rstrip("\n"))
+        return EX_OK
+    try:
+        into.write_text(insert(into.read_text(), text))
+    except OSError as error:
+        raise UsageError(f"--into {into}: {error.strerror}; name a file that exists and can be written") from None
+    except ValueError as error:
+        raise UsageError(f"--into {into}: {error}") from None
     return EX_OK
 
 

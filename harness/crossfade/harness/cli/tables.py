@@ -100,7 +100,7 @@ def _word(c: Comparison) -> str:
         return "no difference that matters"
     if c.low is None:
         return "inconclusive (one round counts)"
-    if c.more_rounds is not None and c.more_rounds > c.rounds:
+    if c.more_rounds is not None:
         return f"inconclusive (about {c.more_rounds} rounds would tell)"
     return (
         "inconclusive (corrected for the number of comparisons)" if c.p is not None and c.p < ALPHA else "inconclusive"

@@ -188,15 +188,12 @@ def _limits(results: Results, scenario: ScenarioRecord) -> Iterator[Comparison]:
 
 def _judge(comparison: Comparison, p_holm: float) -> Comparison:
     found = verdict(math.log(comparison.ratio), p_holm, METRICS[comparison.metric].better)
-    open_question = found == "inconclusive" and not comparison.equivalent and comparison.rounds > 1
-    return msgspec.structs.replace(
-        comparison,
-        p_holm=p_holm,
-        verdict=found,
-        more_rounds=rounds_needed(comparison.sd_log, comparison.threshold, math.log(comparison.ratio))
-        if open_question
-        else None,
-    )
+    more_rounds = None
+    if found == "inconclusive" and not comparison.equivalent and comparison.rounds > 1:
+        needed = rounds_needed(comparison.sd_log, comparison.threshold, math.log(comparison.ratio))
+        # The formula knows of one question. Where it is content with the rounds there are, it has nothing to say.
+        more_rounds = needed if needed > comparison.rounds else None
+    return msgspec.structs.replace(comparison, p_holm=p_holm, verdict=found, more_rounds=more_rounds)
 
 
 def _summaries(results: Results, scenario: ScenarioRecord) -> Iterator[Summary]:
