@@ -38,13 +38,7 @@ def of_page(page: Page) -> str:
         lines += [*_table(found), ""]
     if page.goals:
         lines += [*_goals(page.goals), ""]
-    lost = sum(fault.lost for fault in page.faults)
-    errors = sum(fault.failed for fault in page.faults)
-    wrong = sum(fault.mismatches for fault in page.faults)
-    lines.append(
-        f"{plural(lost, 'lost block')}, {plural(errors, 'failed request')}, {plural(wrong, 'wrong answer')}. "
-        f"Again: {_code(page.command)}"
-    )
+    lines.append(f"{_text(' '.join(page.standfirst))} Again: {_code(page.command)}")
     return "\n".join(lines) + "\n"
 
 

@@ -105,10 +105,15 @@ def _errors(results: Results, analysis: Analysis) -> str:
     """Errors outside the scenarios that cause them on purpose, and lost blocks, in one sentence."""
     calm = {s.name for s in results.scenarios if s.kind != "faults"}
     points = [p for b in results.blocks if b.scenario in calm for p in b.points]
-    sent, failed = sum(p.sent for p in points), sum(sum(p.errors.values()) + p.mismatches for p in points)
     if not points:
         return ""
-    told = f"Of {sent:,} requests {'none failed' if not failed else f'{failed:,} failed or got a wrong answer'}"
+    # A sweep goes on until a rate is not held: what fails there was asked for, and is told apart.
+    failed = sum(sum(p.errors.values()) + p.mismatches for p in points if p.held is not False)
+    beyond = sum(sum(p.errors.values()) + p.mismatches for p in points if p.held is False)
+    told = f"Of {sum(p.sent for p in points):,} requests "
+    told += "none failed" if not failed else f"{failed:,} failed or got a wrong answer"
+    if beyond:
+        told += f", {beyond:,} past the knee of a sweep apart"
     lost = len(analysis.lost)
     blocks = "no block was lost" if not lost else f"{plural(lost, 'block')} of {len(results.blocks)} did not count"
     return f"{told}; {blocks}."
