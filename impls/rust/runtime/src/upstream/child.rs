@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Notify, oneshot};
 
-use super::http::request_body;
+use super::message::request_body;
 use super::slots::{Slot, Slots};
 use super::{Outgoing, Server, Shared, discovery};
 use crate::clock::lock;

@@ -9,6 +9,7 @@ pub(crate) mod discovery;
 pub(crate) mod exchange;
 pub(crate) mod http;
 pub(crate) mod lease;
+mod message;
 pub(crate) mod session;
 pub(crate) mod slots;
 pub(crate) mod stdio;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::child::Child;
 use super::discovery::{self, Agreed, Verdict};
-use super::http::hop_params;
+use super::message::hop_params;
 use super::{Outgoing, Server, Shared};
 use crate::clock::lock;
 use crate::config::{EraSpec, ServerSpec};

@@ -1,0 +1,113 @@
+//! What the manager agreed on with one URL: the era, and with a legacy server a session of its own.
+//!
+//! The rule: callers share one attempt; whoever waited for it takes what it brought instead of trying again.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Head, HttpLink};
+use crate::config::EraSpec;
+use crate::error::{Error, Result};
+use crate::translate::MODERN;
+use crate::upstream::discovery::{self, Agreed, Verdict};
+use crate::upstream::session::UpstreamSession;
+
+impl HttpLink {
+    /// The agreement; finds it out first if nobody has. Callers share one attempt.
+    pub(crate) async fn ready(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Agreed>> {
+        if let Some(agreed) = self.agreed.load_full() {
+            return Ok(agreed);
+        }
+        Box::pin(self.prepare(deadline)).await
+    }
+
+    async fn prepare(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Agreed>> {
+        let limit = deadline.min(Instant::now() + self.start_timeout);
+        let _one = self.preparing.lock().await;
+        if let Some(agreed) = self.agreed.load_full() {
+            return Ok(agreed);
+        }
+        let agreed = match self.era {
+            EraSpec::Legacy => None,
+            EraSpec::Auto | EraSpec::Modern => match self.discover(limit).await? {
+                Verdict::Modern(agreed) => Some(agreed),
+                Verdict::Legacy if self.era == EraSpec::Auto => None,
+                Verdict::Legacy => {
+                    return Err(
+                        self.no_era("it does not answer server/discover as a modern server")
+                    );
+                }
+                Verdict::Stranger(why) => return Err(self.no_era(&why)),
+            },
+        };
+        let agreed = if let Some(agreed) = agreed {
+            agreed
+        } else {
+            let (session, agreed) = UpstreamSession::open(self, limit).await?;
+            self.session.store(Some(Arc::new(session)));
+            agreed
+        };
+        let agreed = Arc::new(agreed);
+        self.agreed.store(Some(Arc::clone(&agreed)));
+        Ok(agreed)
+    }
+
+    async fn discover(self: &Arc<Self>, deadline: Instant) -> Result<Verdict> {
+        let head = Head {
+            version: Some(MODERN),
+            method: Some("server/discover"),
+            ..Head::default()
+        };
+        let answer = self
+            .roundtrip(
+                &head,
+                "server/discover",
+                &discovery::discover_params(),
+                deadline,
+            )
+            .await;
+        match answer {
+            Ok((answer, _)) => match self.read(&answer) {
+                Ok(read) => Ok(discovery::judge(&read)),
+                Err(_) => Ok(Verdict::Legacy), // no JSON-RPC in it: basic/versioning says fall back
+            },
+            Err(error @ Error::ServerStart { .. }) => Err(error),
+            Err(error) => Err(self.start_error(&error)),
+        }
+    }
+
+    /// Opens a new session of the manager's own, unless somebody else just did.
+    pub(super) async fn renew(
+        self: &Arc<Self>,
+        old: Option<&UpstreamSession>,
+        deadline: Instant,
+    ) -> Result<()> {
+        let _one = self.preparing.lock().await;
+        let current = self.session.load_full();
+        if current.as_deref().and_then(|session| session.id.as_deref())
+            != old.and_then(|session| session.id.as_deref())
+        {
+            return Ok(());
+        }
+        let (session, _) = UpstreamSession::open(self, deadline).await?;
+        self.session.store(Some(Arc::new(session)));
+        Ok(())
+    }
+
+    fn no_era(&self, why: &str) -> Error {
+        Error::ServerStart {
+            message: format!(
+                "server '{}' at {}: no MCP revision could be agreed on ({why}); check the url, or set era",
+                self.name, self.url
+            ),
+            server: self.name.clone(),
+        }
+    }
+
+    pub(crate) fn start_error(&self, error: &Error) -> Error {
+        Error::ServerStart {
+            message: error.message(),
+            server: self.name.clone(),
+        }
+    }
+}

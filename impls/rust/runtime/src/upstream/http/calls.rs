@@ -1,0 +1,170 @@
+//! Calls of the manager's own to one URL, and the notifications around them.
+//!
+//! The rule: after a 404 told that the session is gone, a call goes once into a new one, and never in a loop; a call
+//! that is given up is cancelled at a legacy server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Head, HttpLink};
+use crate::envelope::{self, Envelope};
+use crate::error::{Error, RemoteFault, Result};
+use crate::info::Era;
+use crate::upstream::Outgoing;
+use crate::upstream::exchange::Answer;
+use crate::upstream::message::{hop_params, read_message, request_body};
+use crate::upstream::session::UpstreamSession;
+
+impl HttpLink {
+    /// Sends `method` with an id of the manager's own.
+    pub(crate) async fn roundtrip(
+        self: &Arc<Self>,
+        head: &Head<'_>,
+        method: &str,
+        params: &[u8],
+        deadline: Instant,
+    ) -> Result<(Answer, u64)> {
+        let id = self.next_id();
+        Ok((self.ask(id, head, method, params, deadline).await?, id))
+    }
+
+    fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Relaxed)
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        id: u64,
+        head: &Head<'_>,
+        method: &str,
+        params: &[u8],
+        deadline: Instant,
+    ) -> Result<Answer> {
+        let body = request_body(id, method, params);
+        let mut request = Vec::with_capacity(self.fixed.len() + 256 + body.len());
+        self.write_head(&mut request, head, body.len());
+        request.extend_from_slice(&body);
+        self.send(&request, Some(id), deadline, method).await
+    }
+
+    /// One call; see [`crate::upstream::Link::call`].
+    pub(crate) async fn call(self: &Arc<Self>, outgoing: Outgoing<'_>) -> Result<Bytes> {
+        let agreed = self.ready(outgoing.deadline).await?;
+        let modern = agreed.era == Era::Modern;
+        let params = hop_params(outgoing.params, modern, outgoing.caller.capabilities)?;
+        let mut renewed = false;
+        loop {
+            let session = self.session.load_full().filter(|_| !modern);
+            let head = Head {
+                version: Some(&agreed.version),
+                session: session.as_ref().and_then(|session| session.id.as_deref()),
+                method: modern.then_some(outgoing.method),
+                name: outgoing.name.filter(|_| modern),
+                lines: outgoing.lines,
+            };
+            let id = self.next_id();
+            let mut given_up = GivenUp {
+                link: self,
+                session: session.clone(),
+                id,
+                cancels: outgoing.caller.cancels,
+                over: modern,
+            };
+            let answer = self
+                .ask(id, &head, outgoing.method, &params, outgoing.deadline)
+                .await;
+            given_up.over |= !matches!(answer, Err(Error::ServerTimeout { .. }));
+            drop(given_up);
+            let answer = answer?;
+            if answer.status == 404 && head.session.is_some() && !renewed {
+                // The session is gone; once anew, and never in a loop (2025-11-25 transports, "Session Management" 4).
+                renewed = true;
+                self.renew(session.as_deref(), outgoing.deadline).await?;
+                continue;
+            }
+            return match self.read(&answer)? {
+                Ok(result) => Ok(result),
+                Err(fault) => Err(Error::Remote {
+                    fault: Box::new(fault),
+                    server: self.name.clone(),
+                }),
+            };
+        }
+    }
+
+    /// The result or error object of a JSON-RPC answer.
+    pub(crate) fn read(&self, answer: &Answer) -> Result<Result<Bytes, RemoteFault>> {
+        let Ok(found) = envelope::scan(&answer.body) else {
+            return Err(self.no_answer(answer));
+        };
+        read_message(&answer.body, &found).ok_or_else(|| self.no_answer(answer))
+    }
+
+    fn no_answer(&self, answer: &Answer) -> Error {
+        let what = match (answer.status, answer.body.is_empty()) {
+            (200, true) => "ended its answer without a JSON-RPC response".to_owned(),
+            (200, false) => format!(
+                "answered what is no JSON-RPC response: {:?}",
+                String::from_utf8_lossy(&answer.body[..answer.body.len().min(80)])
+            ),
+            (status, _) => format!("answered HTTP {status} without a JSON-RPC response"),
+        };
+        self.violation(&what)
+    }
+
+    /// Sends a notification without waiting for it.
+    pub(crate) fn tell(self: &Arc<Self>, session: Arc<UpstreamSession>, note: Vec<u8>) {
+        let link = Arc::clone(self);
+        self.shared.handle.spawn(async move {
+            let head = Head {
+                version: Some(&session.version),
+                session: session.id.as_deref(),
+                ..Head::default()
+            };
+            // Whoever cancels has no use for an answer.
+            let _ = link
+                .exchange(&head, &note, None, Instant::now() + Duration::from_secs(5))
+                .await;
+        });
+    }
+
+    pub(crate) fn notice(&self, message: &[u8], found: &Envelope) {
+        let Some(method) = found
+            .method
+            .and_then(|span| envelope::text(span.of(message)))
+        else {
+            return;
+        };
+        if method.ends_with("/list_changed")
+            && let Some(server) = self.server.upgrade()
+        {
+            server.list_changed(&method);
+        }
+    }
+}
+
+/// Tells a legacy server that nobody waits any more: to it a closed connection is no cancellation.
+struct GivenUp<'a> {
+    link: &'a Arc<HttpLink>,
+    session: Option<Arc<UpstreamSession>>,
+    id: u64,
+    cancels: Option<&'a AtomicBool>,
+    over: bool,
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take().filter(|_| !self.over)
+            && self.cancels.is_none_or(|asked| asked.load(Relaxed))
+        {
+            let note = format!(
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{}}}}}",
+                self.id
+            );
+            self.link.tell(session, note.into_bytes());
+        }
+    }
+}

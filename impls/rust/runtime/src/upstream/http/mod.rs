@@ -1,0 +1,148 @@
+//! One URL of a Streamable HTTP server: its connections, its state, and how its failures are named.
+//!
+//! The rule: every error names the server and its URL and ends with what to do next. Requests are built in `head`, era
+//! and session are settled in `agreement`, `calls` are the manager's own; the gateway's streaming relay shares the rest.
+
+mod agreement;
+mod calls;
+mod head;
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+
+use super::discovery::Agreed;
+use super::lease::Connections;
+use super::session::UpstreamSession;
+use super::{Server, Shared};
+use crate::config::{EraSpec, ServerSpec};
+use crate::error::Error;
+use crate::info::Era;
+pub(crate) use head::Head;
+
+#[derive(Debug)]
+pub(crate) struct HttpLink {
+    name: String,
+    url: String,
+    pub(super) fixed: Vec<u8>,
+    pub(crate) pool: Arc<Connections>,
+    era: EraSpec,
+    start_timeout: Duration,
+    pub(crate) max_message: usize,
+    shared: Arc<Shared>,
+    server: Weak<Server>,
+    agreed: ArcSwapOption<Agreed>,
+    /// The manager's own session with a legacy server.
+    session: ArcSwapOption<UpstreamSession>,
+    preparing: tokio::sync::Mutex<()>,
+    ids: AtomicU64,
+}
+
+impl HttpLink {
+    pub(crate) fn new(
+        spec: &ServerSpec,
+        url: &str,
+        shared: &Arc<Shared>,
+        server: Weak<Server>,
+    ) -> Arc<Self> {
+        // A URL that cannot be parsed fails at connect, with its text in the message.
+        let (host, port, path, authority) = head::parse_url(url)
+            .unwrap_or_else(|| (url.to_owned(), 80, "/".to_owned(), String::new()));
+        Arc::new(Self {
+            name: spec.name.clone(),
+            url: url.to_owned(),
+            fixed: head::fixed_head(spec, &path, &authority),
+            pool: Connections::new(spec, url, (host, port), shared.handle.clone()),
+            era: spec.era,
+            start_timeout: Duration::from_millis(spec.start_timeout_ms),
+            max_message: spec.max_message_bytes,
+            shared: Arc::clone(shared),
+            server,
+            agreed: ArcSwapOption::empty(),
+            session: ArcSwapOption::empty(),
+            preparing: tokio::sync::Mutex::new(()),
+            ids: AtomicU64::new(1),
+        })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn agreed(&self) -> Option<Arc<Agreed>> {
+        self.agreed.load_full()
+    }
+
+    /// The agreed era, if there is one already; cheaper than [`HttpLink::agreed`].
+    pub(crate) fn era(&self) -> Option<Era> {
+        self.agreed.load().as_ref().map(|agreed| agreed.era)
+    }
+
+    /// True if the manager's own conversation has a session id, which makes ids shared.
+    pub(crate) fn shared_session(&self) -> Option<Arc<UpstreamSession>> {
+        self.session.load_full()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.pool.open()
+    }
+
+    pub(crate) fn tick(&self) {
+        self.pool.tick();
+    }
+
+    pub(crate) async fn close(&self) {
+        if let Some(session) = self.session.swap(None) {
+            let _ = tokio::time::timeout(Duration::from_secs(1), session.end(self)).await;
+        }
+        self.pool.drain();
+    }
+
+    // -- errors
+
+    pub(crate) fn crashed(&self, why: &std::io::Error) -> Error {
+        Error::ServerCrashed {
+            message: format!(
+                "server '{}' at {} closed the connection during the call ({why}); check its log, then call again",
+                self.name, self.url
+            ),
+            server: self.name.clone(),
+        }
+    }
+
+    pub(crate) fn violation(&self, what: &str) -> Error {
+        Error::ProtocolViolation {
+            message: format!(
+                "server '{}' at {} {what}; check the server and its url",
+                self.name, self.url
+            ),
+            server: self.name.clone(),
+        }
+    }
+
+    pub(crate) fn too_long(&self) -> Error {
+        Error::ProtocolViolation {
+            message: format!(
+                "server '{}' at {} sent a message of more than {} bytes; raise maxMessageBytes if that is intended",
+                self.name, self.url, self.max_message
+            ),
+            server: self.name.clone(),
+        }
+    }
+
+    pub(crate) fn timeout(&self, method: &str) -> Error {
+        Error::ServerTimeout {
+            message: format!(
+                "server '{}' at {} did not answer {method} in time; check the server, or raise timeoutMs",
+                self.name, self.url
+            ),
+            server: self.name.clone(),
+        }
+    }
+}
