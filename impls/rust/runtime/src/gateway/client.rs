@@ -4,6 +4,10 @@
 //! is the hot route. Rules: a body is bounded and a head too; a client that sends ahead is read only so far; between
 //! requests a connection owns no buffer.
 
+mod answering;
+mod message;
+mod reading;
+
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,11 +19,10 @@ use tokio::time::Sleep;
 
 use super::access::{Asked, Endpoint};
 use super::answer::Answer;
-use super::dispatch::{self, Heads, Plan, Way, Who};
-use super::{Gateway, Phase, pages, relay, stream, work};
-use crate::envelope::{self, Span};
+use super::{Gateway, Phase, pages, stream};
+use crate::envelope::Span;
 use crate::wire::body::Body;
-use crate::wire::{MAX_HEAD, PIECE, RequestHead, buffers, head, io};
+use crate::wire::{PIECE, RequestHead, buffers, head, io};
 
 /// How much a client may send ahead of its answers.
 const AHEAD: usize = 64 * 1024;
@@ -137,71 +140,6 @@ impl Client {
         Duration::from_millis(self.gateway.manager.gateway.header_timeout_ms)
     }
 
-    /// Sends an answer of the gateway's own.
-    pub(crate) async fn respond(&mut self, answer: &Answer, keep_alive: bool) -> Turn {
-        let keep_alive = keep_alive && !answer.close && !self.gateway.is_closing();
-        self.output.clear();
-        buffers::borrow(&mut self.output);
-        answer.write(&mut self.output, keep_alive);
-        self.deadline(Instant::now() + self.patience());
-        let mut at = 0;
-        let sent =
-            poll_fn(
-                |cx| match io::poll_write(&mut self.stream, &self.output, &mut at, cx) {
-                    Poll::Ready(done) => Poll::Ready(done.is_ok()),
-                    Poll::Pending
-                        if self
-                            .timer
-                            .as_mut()
-                            .is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) =>
-                    {
-                        Poll::Ready(false)
-                    }
-                    Poll::Pending => Poll::Pending,
-                },
-            )
-            .await;
-        if !sent {
-            return Turn::Close;
-        }
-        if keep_alive {
-            return Turn::Next;
-        }
-        self.linger().await
-    }
-
-    /// Closes so that the last answer arrives although input is unread: a reset would destroy it (RFC 9112, 9.6).
-    async fn linger(&mut self) -> Turn {
-        use tokio::io::AsyncWriteExt;
-        let _ = self.stream.shutdown().await;
-        let drain = async {
-            let mut total = 0;
-            while total < 1 << 20 {
-                self.input.clear();
-                match io::fill(&mut self.stream, &mut self.input).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(read) => total += read,
-                }
-            }
-        };
-        let _ = tokio::time::timeout(Duration::from_millis(500), drain).await;
-        Turn::Close
-    }
-
-    async fn refuse(&mut self, status: u16, why: &str) -> Turn {
-        self.respond(&Answer::refusal(status, why), false).await
-    }
-
-    async fn lost(&mut self, lost: Lost) -> Turn {
-        match lost {
-            Lost::Gone => Turn::Close,
-            Lost::Late => {
-                self.refuse(408, "the request did not arrive in time; send it faster, or raise gateway.headerTimeoutMs")
-                    .await
-            }
-        }
-    }
-
     /// One request and its answer.
     async fn turn(&mut self) -> Turn {
         let (head, head_len) = match head::request(&self.input) {
@@ -240,36 +178,6 @@ impl Client {
                     .drain(..(inbound.head_len + inbound.length).min(self.input.len()));
                 let whole = whole && !matches!(inbound.head.body, Body::Chunked(_));
                 self.respond(&answer, inbound.keep_alive && whole).await
-            }
-        }
-    }
-
-    async fn rest_of_head(
-        &mut self,
-        mut outcome: Result<Option<(RequestHead, usize)>, head::HeadFault>,
-    ) -> Result<(RequestHead, usize), Turn> {
-        self.deadline(Instant::now() + self.patience());
-        loop {
-            match outcome {
-                Ok(Some(found)) => return Ok(found),
-                Err(fault) => {
-                    let why = format!("{}; send a valid HTTP/1.1 request", fault.why);
-                    return Err(self.refuse(fault.status, &why).await);
-                }
-                Ok(None) if self.input.len() > MAX_HEAD => {
-                    return Err(self
-                        .refuse(
-                            431,
-                            "the request head is longer than 16 KiB; send fewer or shorter headers",
-                        )
-                        .await);
-                }
-                Ok(None) => {
-                    if let Err(lost) = self.more().await {
-                        return Err(self.lost(lost).await);
-                    }
-                    outcome = head::request(&self.input);
-                }
             }
         }
     }
@@ -321,206 +229,6 @@ impl Client {
             Ok(true) => self.message(inbound).await,
             Ok(false) => Turn::Close,
             Err(turn) => turn,
-        }
-    }
-
-    /// Reads a body until it can be acted on: all of it, or the first look at a long one.
-    async fn body(&mut self, inbound: &mut Inbound, limit: usize) -> Result<bool, Turn> {
-        self.deadline(Instant::now() + self.patience());
-        if inbound.length > limit {
-            return Err(self.too_long(limit).await);
-        }
-        if inbound.head.expects_continue && self.input.len() == inbound.head_len {
-            let _ = io::write(&mut self.stream, b"HTTP/1.1 100 Continue\r\n\r\n").await;
-        }
-        if matches!(inbound.head.body, Body::Chunked(_)) {
-            return self.chunked(inbound, limit).await;
-        }
-        let enough = if inbound.length > PIECE {
-            FIRST_LOOK
-        } else {
-            inbound.length
-        };
-        self.read_to(inbound, enough).await.map(|()| true)
-    }
-
-    async fn too_long(&mut self, limit: usize) -> Turn {
-        self.refuse(
-            413,
-            &format!("the body is longer than {limit} bytes; raise gateway.maxBodyBytes"),
-        )
-        .await
-    }
-
-    /// Reads until `wanted` bytes of the body are in the buffer.
-    async fn read_to(&mut self, inbound: &mut Inbound, wanted: usize) -> Result<(), Turn> {
-        let missing = (inbound.head_len + inbound.length).saturating_sub(self.input.len());
-        if wanted > FIRST_LOOK {
-            self.input.reserve(missing.min(4 * PIECE));
-        }
-        while self.input.len() - inbound.head_len < wanted {
-            let missing = (inbound.head_len + wanted).saturating_sub(self.input.len());
-            self.input.reserve(missing.min(4 * PIECE));
-            if let Err(lost) = self.more().await {
-                return Err(self.lost(lost).await);
-            }
-            self.deadline(Instant::now() + self.patience());
-        }
-        inbound.have = (self.input.len() - inbound.head_len).min(inbound.length);
-        Ok(())
-    }
-
-    /// Reads and decodes a chunked body into the buffer, in place of its framing.
-    async fn chunked(&mut self, inbound: &mut Inbound, limit: usize) -> Result<bool, Turn> {
-        let mut decoded = Vec::new();
-        let mut body = inbound.head.body;
-        let mut at = inbound.head_len;
-        loop {
-            let Ok(used) = body.advance(&self.input[at..], |part| decoded.extend_from_slice(part))
-            else {
-                return Err(self
-                    .refuse(400, "the chunked body is broken; send valid chunks")
-                    .await);
-            };
-            at += used;
-            if decoded.len() > limit {
-                return Err(self.too_long(limit).await);
-            }
-            if body.is_done() {
-                break;
-            }
-            self.input.truncate(inbound.head_len);
-            at = inbound.head_len;
-            if let Err(lost) = self.more().await {
-                return Err(self.lost(lost).await);
-            }
-            self.deadline(Instant::now() + self.patience());
-        }
-        inbound.length = decoded.len();
-        inbound.have = decoded.len();
-        self.input.splice(inbound.head_len..at, decoded);
-        Ok(true)
-    }
-
-    /// A message whose beginning (or all) is in the buffer.
-    async fn message(&mut self, mut inbound: Inbound) -> Turn {
-        let mut looked = if inbound.length > PIECE {
-            inbound.have.min(FIRST_LOOK)
-        } else {
-            inbound.have
-        };
-        let (plan, env) = loop {
-            let body = &self.input[inbound.head_len..inbound.head_len + looked];
-            let whole = looked == inbound.length;
-            let scanned = envelope::scan(body).and_then(|env| {
-                // Bytes behind a complete message would be read by nobody.
-                if whole && !env.complete {
-                    Err(envelope::Fault::Syntax(body.len()))
-                } else {
-                    Ok(env)
-                }
-            });
-            let plan = match &scanned {
-                Err(fault) if whole || !matches!(fault, envelope::Fault::Syntax(_)) => {
-                    Plan::Answer(Box::new(dispatch::faulty(*fault)))
-                }
-                Err(_) => Plan::Whole,
-                Ok(env) if env.complete && !whole => Plan::Whole,
-                Ok(env) => {
-                    let view = &self.input[..];
-                    let of = |span: Option<Span>| span.map(|span| span.of(view));
-                    let heads = Heads {
-                        layer: true,
-                        session: of(inbound.head.session),
-                        version: of(inbound.head.version),
-                        method: of(inbound.head.mcp_method),
-                        name: of(inbound.head.mcp_name),
-                    };
-                    dispatch::plan(&self.gateway, &heads, body, env)
-                }
-            };
-            let streamable = match &plan {
-                Plan::Answer(_) => true,
-                Plan::Forward(forward) => forward.way() == (Way::Relay { edits_meta: false }),
-                _ => false,
-            };
-            if whole || streamable {
-                break (plan, scanned.unwrap_or_default());
-            }
-            looked = looked.saturating_mul(4).min(inbound.length);
-            if inbound.have < looked {
-                self.deadline(Instant::now() + self.patience());
-                if let Err(turn) = Box::pin(self.read_to(&mut inbound, looked)).await {
-                    return turn;
-                }
-            }
-        };
-        match plan {
-            Plan::Answer(answer) => {
-                let whole = inbound.have == inbound.length;
-                self.input.drain(..inbound.head_len + inbound.have);
-                self.respond(&answer, inbound.keep_alive && whole).await
-            }
-            Plan::Forward(forward) => match forward.way() {
-                Way::Relay { edits_meta } => {
-                    relay::run(self, forward, &inbound, &env, edits_meta).await
-                }
-                Way::Unknown => Box::pin(relay::learn(self, forward, &inbound, &env)).await,
-                Way::Call => Box::pin(self.work(Plan::Forward(forward), &inbound, &env)).await,
-            },
-            other => Box::pin(self.work(other, &inbound, &env)).await,
-        }
-    }
-
-    /// Answers by work of the manager, while watching whether the client stays.
-    pub(crate) async fn work(
-        &mut self,
-        plan: Plan,
-        inbound: &Inbound,
-        env: &envelope::Envelope,
-    ) -> Turn {
-        let ahead = self.input.split_off(inbound.head_len + inbound.length);
-        let request = std::mem::replace(&mut self.input, ahead);
-        let body = &request[inbound.head_len..];
-        let entered = match &plan {
-            Plan::Forward(forward) => match &forward.who {
-                Who::Legacy(session) => Some(session.enter(&forward.id)),
-                Who::Modern(_) => None,
-            },
-            _ => None,
-        };
-        let gateway = Arc::clone(&self.gateway);
-        let flight = entered.as_ref().map(|entered| Arc::clone(&entered.flight));
-        let mut working = Box::pin(work::run(
-            &gateway,
-            plan,
-            body,
-            env,
-            flight.as_ref().map(|flight| &flight.cancelled),
-        ));
-        let mut cancelled = flight
-            .as_ref()
-            .map(|flight| Box::pin(flight.wake.notified()));
-        let done = poll_fn(|cx| {
-            if let Poll::Ready(answer) = working.as_mut().poll(cx) {
-                return Poll::Ready(Some(answer));
-            }
-            if self.poll_gone(cx) {
-                return Poll::Ready(None);
-            }
-            // The request was cancelled: nothing of JSON-RPC may be sent for it any more.
-            if let Some(cancelled) = &mut cancelled
-                && cancelled.as_mut().poll(cx).is_ready()
-            {
-                return Poll::Ready(Some(Answer::accepted()));
-            }
-            Poll::Pending
-        })
-        .await;
-        drop(working);
-        match done {
-            Some(answer) => self.respond(&answer, inbound.keep_alive).await,
-            None => Turn::Close,
         }
     }
 }

@@ -1,0 +1,140 @@
+//! A posted message: what `dispatch` decides about it is done, by the relay or by work of the manager.
+//!
+//! The rule: a long body is looked at in growing pieces until the decision is certain. While the
+//! manager works the client is watched, and nothing of JSON-RPC is sent for a request that was cancelled.
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use super::{Client, FIRST_LOOK, Inbound, Turn};
+use crate::envelope::{self, Span};
+use crate::gateway::answer::Answer;
+use crate::gateway::dispatch::{self, Heads, Plan, Way, Who};
+use crate::gateway::{relay, work};
+use crate::wire::PIECE;
+
+impl Client {
+    /// A message whose beginning (or all) is in the buffer.
+    pub(super) async fn message(&mut self, mut inbound: Inbound) -> Turn {
+        let mut looked = if inbound.length > PIECE {
+            inbound.have.min(FIRST_LOOK)
+        } else {
+            inbound.have
+        };
+        let (plan, env) = loop {
+            let body = &self.input[inbound.head_len..inbound.head_len + looked];
+            let whole = looked == inbound.length;
+            let scanned = envelope::scan(body).and_then(|env| {
+                // Bytes behind a complete message would be read by nobody.
+                if whole && !env.complete {
+                    Err(envelope::Fault::Syntax(body.len()))
+                } else {
+                    Ok(env)
+                }
+            });
+            let plan = match &scanned {
+                Err(fault) if whole || !matches!(fault, envelope::Fault::Syntax(_)) => {
+                    Plan::Answer(Box::new(dispatch::faulty(*fault)))
+                }
+                Err(_) => Plan::Whole,
+                Ok(env) if env.complete && !whole => Plan::Whole,
+                Ok(env) => {
+                    let view = &self.input[..];
+                    let of = |span: Option<Span>| span.map(|span| span.of(view));
+                    let heads = Heads {
+                        layer: true,
+                        session: of(inbound.head.session),
+                        version: of(inbound.head.version),
+                        method: of(inbound.head.mcp_method),
+                        name: of(inbound.head.mcp_name),
+                    };
+                    dispatch::plan(&self.gateway, &heads, body, env)
+                }
+            };
+            let streamable = match &plan {
+                Plan::Answer(_) => true,
+                Plan::Forward(forward) => forward.way() == (Way::Relay { edits_meta: false }),
+                _ => false,
+            };
+            if whole || streamable {
+                break (plan, scanned.unwrap_or_default());
+            }
+            looked = looked.saturating_mul(4).min(inbound.length);
+            if inbound.have < looked {
+                self.deadline(Instant::now() + self.patience());
+                if let Err(turn) = Box::pin(self.read_to(&mut inbound, looked)).await {
+                    return turn;
+                }
+            }
+        };
+        match plan {
+            Plan::Answer(answer) => {
+                let whole = inbound.have == inbound.length;
+                self.input.drain(..inbound.head_len + inbound.have);
+                self.respond(&answer, inbound.keep_alive && whole).await
+            }
+            Plan::Forward(forward) => match forward.way() {
+                Way::Relay { edits_meta } => {
+                    relay::run(self, forward, &inbound, &env, edits_meta).await
+                }
+                Way::Unknown => Box::pin(relay::learn(self, forward, &inbound, &env)).await,
+                Way::Call => Box::pin(self.work(Plan::Forward(forward), &inbound, &env)).await,
+            },
+            other => Box::pin(self.work(other, &inbound, &env)).await,
+        }
+    }
+
+    /// Answers by work of the manager, while watching whether the client stays.
+    pub(crate) async fn work(
+        &mut self,
+        plan: Plan,
+        inbound: &Inbound,
+        env: &envelope::Envelope,
+    ) -> Turn {
+        let ahead = self.input.split_off(inbound.head_len + inbound.length);
+        let request = std::mem::replace(&mut self.input, ahead);
+        let body = &request[inbound.head_len..];
+        let entered = match &plan {
+            Plan::Forward(forward) => match &forward.who {
+                Who::Legacy(session) => Some(session.enter(&forward.id)),
+                Who::Modern(_) => None,
+            },
+            _ => None,
+        };
+        let gateway = Arc::clone(&self.gateway);
+        let flight = entered.as_ref().map(|entered| Arc::clone(&entered.flight));
+        let mut working = Box::pin(work::run(
+            &gateway,
+            plan,
+            body,
+            env,
+            flight.as_ref().map(|flight| &flight.cancelled),
+        ));
+        let mut cancelled = flight
+            .as_ref()
+            .map(|flight| Box::pin(flight.wake.notified()));
+        let done = poll_fn(|cx| {
+            if let Poll::Ready(answer) = working.as_mut().poll(cx) {
+                return Poll::Ready(Some(answer));
+            }
+            if self.poll_gone(cx) {
+                return Poll::Ready(None);
+            }
+            // The request was cancelled: nothing of JSON-RPC may be sent for it any more.
+            if let Some(cancelled) = &mut cancelled
+                && cancelled.as_mut().poll(cx).is_ready()
+            {
+                return Poll::Ready(Some(Answer::accepted()));
+            }
+            Poll::Pending
+        })
+        .await;
+        drop(working);
+        match done {
+            Some(answer) => self.respond(&answer, inbound.keep_alive).await,
+            None => Turn::Close,
+        }
+    }
+}
