@@ -1,0 +1,84 @@
+//! Messages of the revisions with sessions.
+//!
+//! The rule: only `initialize` comes without a session; notifications are accepted whatever they say. Source:
+//! 2025-11-25 transports "Session Management".
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::forward::forward;
+use super::{Heads, Plan, Verb, Who, answer, error, unknown_method};
+use crate::envelope::Envelope;
+use crate::gateway::Gateway;
+use crate::gateway::answer::{Answer, INVALID_REQUEST};
+use crate::gateway::sessions::Session;
+use crate::manager::ListKind;
+
+pub(super) fn session(
+    gateway: &Gateway,
+    heads: &Heads<'_>,
+    id: Option<&[u8]>,
+) -> Result<Arc<Session>, Box<Answer>> {
+    let Some(wanted) = heads.session else {
+        return Err(Box::new(Answer::rpc_error(
+            400,
+            id,
+            INVALID_REQUEST,
+            "Mcp-Session-Id is missing; initialize first and send the id you get",
+        )));
+    };
+    gateway.sessions.get(wanted).ok_or_else(|| {
+        Box::new(Answer::rpc_error(
+            404,
+            id,
+            INVALID_REQUEST,
+            "this session is not known or over; initialize again",
+        ))
+    })
+}
+
+pub(super) fn legacy(
+    gateway: &Gateway,
+    heads: &Heads<'_>,
+    body: &[u8],
+    env: &Envelope,
+    method: &str,
+) -> Plan {
+    let id = env.id.map(|span| span.of(body));
+    if method == "initialize" {
+        return match id {
+            Some(_) if !env.complete => Plan::Whole,
+            Some(id) => Plan::Initialize(id.into()),
+            None => error(
+                400,
+                None,
+                INVALID_REQUEST,
+                "initialize is a request; send an id",
+            ),
+        };
+    }
+    let session = match session(gateway, heads, id) {
+        Ok(session) => session,
+        Err(refused) => return Plan::Answer(refused),
+    };
+    let Some(id) = id else {
+        if method == "notifications/cancelled"
+            && let Some(flight) = env
+                .members
+                .request_id
+                .and_then(|span| session.find(span.of(body)))
+        {
+            flight.cancelled.store(true, Relaxed);
+            flight.wake.notify_one();
+        }
+        return answer(Answer::accepted());
+    };
+    if let Some(kind) = ListKind::of_method(method) {
+        return Plan::List(kind, id.into(), Who::Legacy(session));
+    }
+    match (method, Verb::of(method)) {
+        (_, Some(verb)) => forward(gateway, body, env, verb, id, Who::Legacy(session)),
+        ("ping" | "logging/setLevel", _) => answer(Answer::result(id, b"{}")),
+        _ => unknown_method(200, id, method),
+    }
+}
