@@ -1,0 +1,187 @@
+//! Requests in flight at a child, and the messages that it sends of its own.
+//!
+//! The rule: ids are mapped, so callers may use the same ones; a request is forgotten on every way out, and whoever
+//! gives up frees the slot at once.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
+
+use bytes::Bytes;
+use crossfade_core::RejectReason;
+use tokio::sync::oneshot;
+
+use super::Child;
+use crate::clock::lock;
+use crate::envelope::{self, Envelope};
+use crate::error::{Error, RemoteFault, Result};
+use crate::upstream::message::request_body;
+use crate::upstream::slots::Slot;
+use crate::upstream::{Outgoing, discovery};
+
+pub(super) type Reply = Result<Result<Bytes, RemoteFault>>;
+
+impl Child {
+    fn ask(&self, method: &str, params: &[u8]) -> Result<(u64, oneshot::Receiver<Reply>)> {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        {
+            // `dead` is set under this lock before the map is emptied, so nothing is left behind.
+            let mut pending = lock(&self.pending);
+            if self.is_dead() {
+                drop(pending);
+                return Err(self.crashed("is not running"));
+            }
+            pending.insert(id, sender);
+        }
+        self.send_line(&request_body(id, method, params));
+        Ok((id, receiver))
+    }
+
+    /// A request of the handshake: no slot, no cancellation.
+    pub(crate) async fn request(&self, method: &str, params: &[u8]) -> Reply {
+        let (_, receiver) = self.ask(method, params)?;
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(self.crashed("ended")))
+    }
+
+    /// One call. Giving up (timeout, dropped future) frees the slot and, if the caller wants, tells the child.
+    pub(crate) async fn call(&self, outgoing: Outgoing<'_>, params: &[u8]) -> Result<Bytes> {
+        let _slot = self.slot(outgoing.deadline).await?;
+        let (id, receiver) = self.ask(outgoing.method, params)?;
+        let mut flight = Flight {
+            child: self,
+            id,
+            cancels: outgoing.caller.cancels,
+            over: false,
+        };
+        let Ok(reply) = tokio::time::timeout_at(outgoing.deadline.into(), receiver).await else {
+            flight.cancels = None;
+            return Err(Error::ServerTimeout {
+                message: format!(
+                    "server '{}' (pid {}) did not answer {} in time; check the server, or raise timeoutMs",
+                    self.server, self.pid, outgoing.method
+                ),
+                server: self.server.clone(),
+            });
+        };
+        flight.over = true;
+        reply
+            .unwrap_or_else(|_| Err(self.crashed("ended")))?
+            .map_err(|fault| Error::Remote {
+                fault: Box::new(fault),
+                server: self.server.clone(),
+            })
+    }
+
+    async fn slot(&self, deadline: Instant) -> Result<Slot<'_>> {
+        let until = deadline.min(Instant::now() + self.acquire_timeout);
+        self.slots.acquire(until).await.map_err(|reason| match reason {
+            RejectReason::Draining => self.crashed("ended while callers waited for it"),
+            _ => Error::PoolTimeout {
+                message: format!(
+                    "server '{}': all places of its pipe are taken ({} callers wait); slow down, or raise pool.stdioStreams",
+                    self.server,
+                    self.slots.waiting()
+                ),
+                server: self.server.clone(),
+            },
+        })
+    }
+
+    pub(super) fn fail_all(&self, error: &Error) {
+        let waiting: Vec<_> = {
+            let mut pending = lock(&self.pending);
+            pending.drain().collect()
+        };
+        for (_, sender) in waiting {
+            let _ = sender.send(Err(error.clone()));
+        }
+    }
+
+    /// False if the line is no message.
+    pub(super) fn take_line(&self, line: &Bytes) -> bool {
+        if line.trim_ascii().is_empty() {
+            return true;
+        }
+        let Ok(found) = envelope::scan(line) else {
+            return false;
+        };
+        if !found.complete {
+            return false;
+        }
+        if found.method.is_some() {
+            self.take_request(line, &found);
+            return true;
+        }
+        let reply = match (found.result, found.error) {
+            (Some(result), None) => Ok(line.slice(result.start..result.end)),
+            (None, Some(error)) => Err(discovery::fault(line.slice(error.start..error.end))),
+            _ => return false,
+        };
+        let id = found
+            .id
+            .and_then(|span| std::str::from_utf8(span.of(line)).ok()?.parse::<u64>().ok());
+        if let Some(id) = id {
+            self.answered.store(true, Relaxed);
+            let sender = lock(&self.pending).remove(&id);
+            if let Some(sender) = sender {
+                // A receiver that is gone gave up meanwhile.
+                let _ = sender.send(Ok(reply));
+            }
+        }
+        true
+    }
+
+    /// What the server asks or tells. Nobody behind this hop can answer a question yet, so it is refused at once.
+    fn take_request(&self, line: &[u8], found: &Envelope) {
+        let method = found
+            .method
+            .and_then(|span| envelope::text(span.of(line)))
+            .unwrap_or_default();
+        let Some(id) = found.id else {
+            if method.ends_with("/list_changed")
+                && let Some(server) = self.owner.upgrade()
+            {
+                server.list_changed(&method);
+            }
+            return;
+        };
+        let mut reply = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
+        reply.extend_from_slice(id.of(line));
+        if method == "ping" {
+            reply.extend_from_slice(b",\"result\":{}}");
+        } else {
+            reply.extend_from_slice(
+                b",\"error\":{\"code\":-32601,\"message\":\"crossfade does not forward requests of servers to clients\"}}",
+            );
+        }
+        self.send_line(&reply);
+    }
+}
+
+/// A request in flight: forgotten on every way out, and cancelled if it was not answered.
+struct Flight<'a> {
+    child: &'a Child,
+    id: u64,
+    cancels: Option<&'a AtomicBool>,
+    over: bool,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        lock(&self.child.pending).remove(&self.id);
+        if self.cancels.is_none_or(|asked| asked.load(Relaxed)) {
+            self.child.send_line(
+                format!(
+                    "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{},\"reason\":\"the caller gave up\"}}}}",
+                    self.id
+                )
+                .as_bytes(),
+            );
+        }
+    }
+}

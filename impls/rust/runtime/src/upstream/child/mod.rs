@@ -1,0 +1,128 @@
+//! A child process that speaks newline-delimited JSON-RPC, and everything that must not go wrong with one.
+//!
+//! The rule: every error names the server and its pid and ends with what to do next. Starting and ending is in
+//! `process`, the pipes are in `pump`, requests in flight in `calls`.
+
+mod calls;
+mod process;
+mod pump;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+
+use super::slots::Slots;
+use super::{Server, Shared};
+use crate::clock::lock;
+use crate::config::ServerSpec;
+use crate::error::{Error, Result};
+use calls::Reply;
+use process::Group;
+use pump::Outbox;
+
+#[derive(Debug)]
+pub(crate) struct Child {
+    server: String,
+    pid: u32,
+    outbox: Mutex<Outbox>,
+    written: Notify,
+    pending: Mutex<HashMap<u64, oneshot::Sender<Reply>>>,
+    next_id: AtomicU64,
+    slots: Slots,
+    acquire_timeout: Duration,
+    stderr: Mutex<VecDeque<String>>,
+    dead: AtomicBool,
+    answered: AtomicBool,
+    stop: Notify,
+    gone: Notify,
+    max_message: usize,
+    owner: Weak<Server>,
+}
+
+impl Child {
+    pub(crate) fn spawn(
+        spec: &ServerSpec,
+        shared: &Arc<Shared>,
+        owner: Weak<Server>,
+    ) -> Result<Arc<Self>> {
+        let _context = shared.handle.enter();
+        let mut process = process::command(spec)
+            .spawn()
+            .map_err(|error| process::start_error(spec, &error))?;
+        let pid = process.id().unwrap_or(0);
+        let group = Group(pid);
+        let (Some(stdin), Some(stdout), Some(stderr)) = (
+            process.stdin.take(),
+            process.stdout.take(),
+            process.stderr.take(),
+        ) else {
+            return Err(Error::internal("a child without pipes; report this"));
+        };
+        let child = Arc::new(Self {
+            server: spec.name.clone(),
+            pid,
+            outbox: Mutex::default(),
+            written: Notify::new(),
+            pending: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            slots: Slots::new(&spec.pool),
+            acquire_timeout: Duration::from_millis(spec.pool.acquire_timeout_ms),
+            stderr: Mutex::default(),
+            dead: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            stop: Notify::new(),
+            gone: Notify::new(),
+            max_message: spec.max_message_bytes,
+            owner,
+        });
+        shared.handle.spawn(Arc::clone(&child).write_loop(stdin));
+        let drained = shared.handle.spawn(Arc::clone(&child).drain_stderr(stderr));
+        shared
+            .handle
+            .spawn(Arc::clone(&child).supervise(process, group, stdout, drained));
+        Ok(child)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Relaxed)
+    }
+
+    fn crashed(&self, how: &str) -> Error {
+        let tail: Vec<String> = lock(&self.stderr)
+            .iter()
+            .rev()
+            .take(3)
+            .rev()
+            .cloned()
+            .collect();
+        let said = if tail.is_empty() {
+            "it wrote nothing to stderr".to_owned()
+        } else {
+            format!("its last words: {}", tail.join(" | "))
+        };
+        Error::ServerCrashed {
+            message: format!(
+                "server '{}' (pid {}) {how}; {said}; check its command and environment, then call again",
+                self.server, self.pid
+            ),
+            server: self.server.clone(),
+        }
+    }
+
+    fn violation(&self, what: &str) -> Error {
+        Error::ProtocolViolation {
+            message: format!(
+                "server '{}' (pid {}) {what}; check that it prints only MCP messages, or raise maxMessageBytes",
+                self.server, self.pid
+            ),
+            server: self.server.clone(),
+        }
+    }
+}
