@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -488,42 +488,6 @@ fn lines_for(index: &Index, outgoing: &Outgoing<'_>) -> Option<Vec<u8>> {
     }
     let annotations = index.annotated.get(outgoing.name?)?;
     Some(annotations::lines(annotations, outgoing.params))
-}
-
-impl Server {
-    /// Asks every instance for a sign of life: `server/discover`, or `ping` of the legacy era.
-    async fn probe(self: &Arc<Self>, timeout: Duration) {
-        let deadline = Instant::now() + timeout;
-        let mut alive = 0;
-        let mut why = None;
-        for link in &self.links {
-            let outcome = async {
-                let agreed = link.ready(deadline).await?;
-                let modern = agreed.era == crate::info::Era::Modern;
-                let method = if modern { "server/discover" } else { "ping" };
-                let outgoing = Outgoing {
-                    method,
-                    params: b"{}",
-                    name: None,
-                    caller: Caller::default(),
-                    lines: b"",
-                    deadline,
-                };
-                link.call(outgoing).await
-            };
-            match outcome.await {
-                // An error object is a sign of life, too: some servers do not know ping.
-                Ok(_) | Err(Error::Remote { .. }) => alive += 1,
-                Err(error) => why = Some(error.message()),
-            }
-        }
-        let state = match alive {
-            0 => ServerState::Unhealthy,
-            n if n < self.links.len() => ServerState::Degraded,
-            _ => ServerState::Healthy,
-        };
-        self.set_state(state, why);
-    }
 }
 
 /// A running gateway face.

@@ -1,0 +1,106 @@
+//! How a server is connected, probed and closed.
+//!
+//! The rule: a server is healthy if all of its instances answer, degraded if some do; closing waits for calls in flight
+//! before it takes their instances away.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::Server;
+use crate::error::{Error, Result};
+use crate::info::{Era, ServerState};
+use crate::upstream::{Caller, Outgoing};
+
+impl Server {
+    /// Connects every instance, concurrently; the first error if none could be reached.
+    pub(crate) async fn connect(self: &Arc<Self>) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_millis(self.spec.start_timeout_ms);
+        let tasks: Vec<_> = (0..self.links.len())
+            .map(|index| {
+                let server = Arc::clone(self);
+                self.shared
+                    .handle
+                    .spawn(async move { server.links[index].ready(deadline).await.map(|_| ()) })
+            })
+            .collect();
+        let mut failure = None;
+        let mut reached = 0;
+        for task in tasks {
+            match task
+                .await
+                .unwrap_or_else(|error| Err(Error::internal(format!("{error}; report this"))))
+            {
+                Ok(()) => reached += 1,
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            None => {
+                self.set_state(ServerState::Healthy, None);
+                Ok(())
+            }
+            Some(error) if reached > 0 => {
+                self.set_state(ServerState::Degraded, Some(error.message()));
+                Ok(())
+            }
+            Some(error) => {
+                self.set_state(ServerState::Unhealthy, Some(error.message()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks every instance for a sign of life: `server/discover`, or `ping` of the legacy era.
+    pub(crate) async fn probe(self: &Arc<Self>, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        let mut alive = 0;
+        let mut why = None;
+        for link in &self.links {
+            let outcome = async {
+                let agreed = link.ready(deadline).await?;
+                let modern = agreed.era == Era::Modern;
+                let method = if modern { "server/discover" } else { "ping" };
+                let outgoing = Outgoing {
+                    method,
+                    params: b"{}",
+                    name: None,
+                    caller: Caller::default(),
+                    lines: b"",
+                    deadline,
+                };
+                link.call(outgoing).await
+            };
+            match outcome.await {
+                // An error object is a sign of life, too: some servers do not know ping.
+                Ok(_) | Err(Error::Remote { .. }) => alive += 1,
+                Err(error) => why = Some(error.message()),
+            }
+        }
+        let state = match alive {
+            0 => ServerState::Unhealthy,
+            n if n < self.links.len() => ServerState::Degraded,
+            _ => ServerState::Healthy,
+        };
+        self.set_state(state, why);
+    }
+
+    /// Waits up to `drain` for calls in flight, then closes every instance.
+    pub(crate) async fn close(&self, drain: Duration) {
+        self.draining.store(true, Relaxed);
+        let _ = tokio::time::timeout(drain, async {
+            loop {
+                let idle = self.idle.notified();
+                if self.in_flight.load(Relaxed) == 0 {
+                    return;
+                }
+                idle.await;
+            }
+        })
+        .await;
+        for link in &self.links {
+            link.close().await;
+        }
+        self.set_state(ServerState::Stopped, None);
+    }
+}

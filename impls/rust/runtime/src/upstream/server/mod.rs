@@ -1,0 +1,145 @@
+//! A registered server: its instances, its state, and the calls made to it.
+//!
+//! The rule: nothing holds a lock across an await. Who gets a call is decided in `policy`, what its end means in
+//! `ticket`; `life` connects and closes, `snapshot` describes.
+
+mod life;
+mod policy;
+mod snapshot;
+mod ticket;
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::catalog::Catalog;
+use super::discovery::Agreed;
+use super::http::HttpLink;
+use super::stdio::StdioLink;
+use super::{Link, Outgoing, Shared};
+use crate::clock::lock;
+use crate::config::ServerSpec;
+use crate::error::Result;
+use crate::events::EventKind;
+use crate::info::ServerState;
+use policy::Policy;
+pub(crate) use ticket::Ticket;
+
+/// One registered server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) spec: ServerSpec,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) catalog: Catalog,
+    policy: Mutex<Policy>,
+    state: AtomicU8,
+    last_error: Mutex<Option<String>>,
+    draining: AtomicBool,
+    idle: Notify,
+    requests: AtomicU64,
+    errors: AtomicU64,
+    rejected: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+const MILLI: u64 = 1_000_000;
+
+impl Server {
+    pub(crate) fn new(spec: ServerSpec, shared: Arc<Shared>, seed: u64) -> Arc<Self> {
+        let instances = if spec.command.is_some() {
+            spec.instances as usize
+        } else {
+            spec.urls.len()
+        };
+        Arc::new_cyclic(|server| {
+            let links = (0..instances)
+                .map(|index| {
+                    if spec.command.is_some() {
+                        Link::Stdio(StdioLink::new(&spec, index, &shared, server.clone()))
+                    } else {
+                        Link::Http(HttpLink::new(
+                            &spec,
+                            &spec.urls[index],
+                            &shared,
+                            server.clone(),
+                        ))
+                    }
+                })
+                .collect();
+            Self {
+                policy: Mutex::new(Policy::new(&spec, instances, seed)),
+                links,
+                catalog: Catalog::default(),
+                state: AtomicU8::new(ServerState::Initializing as u8),
+                last_error: Mutex::new(None),
+                draining: AtomicBool::new(false),
+                idle: Notify::new(),
+                requests: AtomicU64::new(0),
+                errors: AtomicU64::new(0),
+                rejected: AtomicU64::new(0),
+                in_flight: AtomicU64::new(0),
+                shared,
+                spec,
+            }
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// When a request that starts now must be answered.
+    pub(crate) fn deadline(&self, timeout: Option<Duration>) -> Instant {
+        let most = Duration::from_millis(self.spec.timeout_ms);
+        Instant::now() + timeout.map_or(most, |wanted| wanted.min(Duration::from_secs(86_400)))
+    }
+
+    /// Sends one request to some instance and settles its ticket.
+    pub(crate) async fn call(self: &Arc<Self>, outgoing: Outgoing<'_>) -> Result<Bytes> {
+        let ticket = self.begin(None)?;
+        let outcome = self.links[ticket.index].call(outgoing).await;
+        ticket.settle_with(&outcome);
+        outcome
+    }
+
+    pub(crate) fn state(&self) -> ServerState {
+        ServerState::from_u8(self.state.load(Relaxed))
+    }
+
+    pub(crate) fn set_state(&self, new: ServerState, why: Option<String>) {
+        if let Some(why) = why {
+            *lock(&self.last_error) = Some(why);
+        } else if new == ServerState::Healthy {
+            *lock(&self.last_error) = None;
+        }
+        let old = ServerState::from_u8(self.state.swap(new as u8, Relaxed));
+        if old != new {
+            self.shared.events.send(
+                EventKind::State,
+                self.name(),
+                Some(old.as_str()),
+                Some(new.as_str()),
+            );
+        }
+    }
+
+    /// An instance said that one of its lists changed.
+    pub(crate) fn list_changed(&self, method: &str) {
+        self.catalog.invalidate();
+        let what = method
+            .trim_start_matches("notifications/")
+            .trim_end_matches("/list_changed");
+        self.shared
+            .events
+            .send(EventKind::ListChanged, self.name(), None, Some(what));
+    }
+
+    /// The agreement of the first instance that has one.
+    pub(crate) fn agreed(&self) -> Option<Arc<Agreed>> {
+        self.links.iter().find_map(Link::agreed)
+    }
+}

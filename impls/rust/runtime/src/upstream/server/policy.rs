@@ -1,0 +1,111 @@
+//! Which instance gets the next call: the balancer chooses, each instance's breaker admits.
+//!
+//! The rule: no clock is read here, and whatever was chosen is told to balancer and breaker alike when it ends.
+
+use crossfade_core::balancer::Balance;
+use crossfade_core::{Balancer, Breaker, BreakerConfig, CircuitState, Mask, P2c, RoundRobin};
+
+use super::MILLI;
+use crate::config::{BalancerKind, ServerSpec};
+
+#[derive(Debug)]
+pub(super) struct Policy {
+    balancer: Balancer,
+    breakers: Vec<Breaker>,
+}
+
+impl Policy {
+    pub(super) fn new(spec: &ServerSpec, instances: usize, seed: u64) -> Self {
+        let config = BreakerConfig {
+            enabled: spec.breaker.enabled,
+            window: spec.breaker.window as usize,
+            window_ns: spec.breaker.window_ms * MILLI,
+            min_calls: spec.breaker.min_calls as usize,
+            failure_per_mille: u64::from(spec.breaker.failure_per_mille),
+            slow_call_ns: spec.breaker.slow_call_ms * MILLI,
+            slow_per_mille: u64::from(spec.breaker.slow_per_mille),
+            open_ns: spec.breaker.open_ms * MILLI,
+            probes: u64::from(spec.breaker.probes),
+        };
+        let balancer = match spec.balancer {
+            BalancerKind::RoundRobin => Balancer::RoundRobin(RoundRobin::new(instances)),
+            BalancerKind::P2c => Balancer::P2c(P2c::new(instances, seed)),
+        };
+        Self {
+            balancer,
+            breakers: (0..instances).map(|_| Breaker::new(config)).collect(),
+        }
+    }
+
+    /// Picks an instance (or takes the one wanted) that its breaker admits; else says in how many ns to try again.
+    pub(super) fn choose(&mut self, wanted: Option<usize>, now: u64) -> Result<usize, u64> {
+        let Self { balancer, breakers } = self;
+        let picked = if breakers.len() == 1 || wanted.is_some() {
+            let index = wanted.unwrap_or(0).min(breakers.len() - 1);
+            breakers[index].admit(now).then_some(index)
+        } else {
+            pick(balancer, breakers, now)
+        };
+        let Some(index) = picked else {
+            return Err(breakers
+                .iter()
+                .map(|breaker| breaker.retry_after_ns(now))
+                .min()
+                .unwrap_or(0));
+        };
+        balancer.started(index);
+        Ok(index)
+    }
+
+    /// A call ended with a verdict; returns the state of its breaker before and after.
+    pub(super) fn finished(
+        &mut self,
+        index: usize,
+        now: u64,
+        took_ns: u64,
+        ok: bool,
+    ) -> (CircuitState, CircuitState) {
+        self.balancer.finished(index, now, took_ns, ok);
+        let breaker = &mut self.breakers[index];
+        let before = breaker.state(now);
+        breaker.record(now, ok, took_ns);
+        (before, breaker.state(now))
+    }
+
+    /// A call ended without a verdict.
+    pub(super) fn cancelled(&mut self, index: usize, now: u64, took_ns: u64) {
+        self.balancer.cancelled(index);
+        self.breakers[index].forget(now, took_ns);
+    }
+
+    /// How many instances are shut off by their breakers.
+    pub(super) fn open(&self, now: u64) -> usize {
+        self.breakers
+            .iter()
+            .filter(|breaker| breaker.state(now) == CircuitState::Open)
+            .count()
+    }
+
+    pub(super) fn circuit(&self, index: usize, now: u64) -> CircuitState {
+        self.breakers[index].state(now)
+    }
+
+    pub(super) fn pending(&self, index: usize) -> u64 {
+        self.balancer.pending(index)
+    }
+
+    pub(super) fn ewma_ns(&self, index: usize) -> u64 {
+        self.balancer.ewma_ns(index)
+    }
+}
+
+fn pick(balancer: &mut Balancer, breakers: &mut [Breaker], now: u64) -> Option<usize> {
+    let mut usable = Mask::all(breakers.len());
+    loop {
+        let index = balancer.pick(now, usable.words())?;
+        if breakers[index].admit(now) {
+            return Some(index);
+        }
+        usable.set(index, false);
+    }
+}

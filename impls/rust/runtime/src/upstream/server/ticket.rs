@@ -1,0 +1,166 @@
+//! One admitted call, from the choice of its instance to its verdict.
+//!
+//! The rule: every call that [`Server::begin`] admits ends in exactly one verdict of its [`Ticket`], also when the
+//! caller is dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use crossfade_core::CircuitState;
+
+use super::{MILLI, Server};
+use crate::clock::{at_ns, lock, now_ns};
+use crate::error::{Error, Result};
+use crate::events::EventKind;
+use crate::info::ServerState;
+use crate::upstream::Link;
+
+/// One admitted call. Dropping it without a verdict gives everything back and blames nobody.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pub(crate) server: Arc<Server>,
+    pub(crate) index: usize,
+    started: Instant,
+    settled: bool,
+}
+
+impl Server {
+    /// Picks an instance (or takes the one wanted) that its breaker admits.
+    pub(crate) fn begin(self: &Arc<Self>, wanted: Option<usize>) -> Result<Ticket> {
+        let started = Instant::now();
+        let now = at_ns(started);
+        if self.draining.load(Relaxed) {
+            return Err(self.gone());
+        }
+        let chosen = lock(&self.policy).choose(wanted, now);
+        let index = match chosen {
+            Ok(index) => index,
+            Err(wait_ns) => {
+                self.rejected.fetch_add(1, Relaxed);
+                self.shared.metrics.rejected.fetch_add(1, Relaxed);
+                return Err(self.open_circuit(wait_ns));
+            }
+        };
+        self.in_flight.fetch_add(1, Relaxed);
+        Ok(Ticket {
+            server: Arc::clone(self),
+            index,
+            started,
+            settled: false,
+        })
+    }
+
+    fn gone(&self) -> Error {
+        Error::ServerNotFound {
+            message: format!(
+                "server '{}' is being removed; call another one",
+                self.name()
+            ),
+            server: self.name().to_owned(),
+        }
+    }
+
+    fn open_circuit(&self, wait_ns: u64) -> Error {
+        Error::CircuitOpen {
+            message: format!(
+                "server '{}' failed too often, its breaker is open; try again in {} ms",
+                self.name(),
+                wait_ns.div_ceil(MILLI)
+            ),
+            server: self.name().to_owned(),
+        }
+    }
+
+    fn left(&self) {
+        if self.in_flight.fetch_sub(1, Relaxed) == 1 && self.draining.load(Relaxed) {
+            self.idle.notify_waiters();
+            self.idle.notify_one();
+        }
+    }
+}
+
+impl Ticket {
+    pub(crate) fn link(&self) -> &Link {
+        &self.server.links[self.index]
+    }
+
+    pub(crate) fn settle_with<T>(self, outcome: &Result<T>) {
+        match outcome {
+            Ok(_) | Err(Error::Remote { .. }) => self.settle(None),
+            Err(error) => self.settle(Some(error)),
+        }
+    }
+
+    /// The call ended: `None` with an answer, else with this error.
+    pub(crate) fn settle(mut self, failure: Option<&Error>) {
+        if failure.is_some_and(|error| !error.blames_server()) {
+            if matches!(failure, Some(Error::PoolTimeout { .. })) {
+                self.server.rejected.fetch_add(1, Relaxed);
+                self.server.shared.metrics.rejected.fetch_add(1, Relaxed);
+            }
+            return; // Drop forgets it
+        }
+        self.settled = true;
+        let now = Instant::now();
+        let took = u64::try_from(now.saturating_duration_since(self.started).as_nanos())
+            .unwrap_or(u64::MAX);
+        let now = at_ns(now);
+        let ok = failure.is_none();
+        let server = &*self.server;
+        let (before, after) = lock(&server.policy).finished(self.index, now, took, ok);
+        server.requests.fetch_add(1, Relaxed);
+        server.shared.metrics.latency.record(took);
+        if !ok {
+            server.errors.fetch_add(1, Relaxed);
+        }
+        if before != after || (ok && server.state() != ServerState::Healthy) {
+            self.announce(before, after, ok, failure);
+        }
+        server.left();
+    }
+
+    #[cold]
+    fn announce(
+        &self,
+        before: CircuitState,
+        after: CircuitState,
+        ok: bool,
+        failure: Option<&Error>,
+    ) {
+        let server = &*self.server;
+        if before != after {
+            server.shared.events.send(
+                EventKind::Circuit,
+                server.name(),
+                Some(before.as_str()),
+                Some(after.as_str()),
+            );
+        }
+        if server.state() == ServerState::Stopped {
+            return;
+        }
+        let now = now_ns();
+        let open = lock(&server.policy).open(now);
+        if open == server.links.len() {
+            server.set_state(ServerState::Unhealthy, failure.map(Error::message));
+        } else if open > 0 {
+            server.set_state(ServerState::Degraded, failure.map(Error::message));
+        } else if ok {
+            server.set_state(ServerState::Healthy, None);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let now = Instant::now();
+        let took = u64::try_from(now.saturating_duration_since(self.started).as_nanos())
+            .unwrap_or(u64::MAX);
+        lock(&self.server.policy).cancelled(self.index, at_ns(now), took);
+        self.server.left();
+    }
+}
