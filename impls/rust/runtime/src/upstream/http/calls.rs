@@ -1,7 +1,7 @@
 //! Calls of the manager's own to one URL, and the notifications around them.
 //!
 //! The rule: after a 404 told that the session is gone, a call goes once into a new one, and never in a loop; a call
-//! that is given up is cancelled at a legacy server.
+//! that is given up is cancelled at a legacy server, if its caller wants.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -1,7 +1,7 @@
 //! Request heads for one URL: what of them is fixed, and what each request adds.
 //!
-//! The rule: the fixed part is built once and copied; nothing that could break a head (a control character, a colon in a
-//! name) gets into it.
+//! The rule: the fixed part is built once and copied; a header of the spec that could break it (a control character, a
+//! colon in the name) is left out.
 
 use super::HttpLink;
 use crate::config::ServerSpec;

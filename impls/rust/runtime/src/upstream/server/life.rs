@@ -1,7 +1,7 @@
 //! How a server is connected, probed and closed.
 //!
-//! The rule: a server is healthy if all of its instances answer, degraded if some do; closing waits for calls in flight
-//! before it takes their instances away.
+//! The rule: a server is healthy if all of its instances answer, degraded if some do; closing gives calls in flight
+//! their drain time before it takes the instances away.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

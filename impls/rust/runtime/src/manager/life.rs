@@ -1,0 +1,172 @@
+//! How a manager starts and closes, and how servers come and go in between.
+//!
+//! The rule: a registration that fails leaves nothing behind; closing takes the gateways first, then the servers that
+//! they stand on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::{CLOSED, Inner, Manager, NEW, OPEN};
+use crate::clock::lock;
+use crate::config::ServerSpec;
+use crate::error::{Error, Result};
+use crate::events::EventKind;
+use crate::info::ServerInfo;
+use crate::upstream::{Link, Server};
+
+impl Manager {
+    /// Connects to every server that is not lazy, concurrently; a server that fails is `unhealthy`, not an error.
+    pub async fn start(&self) -> Result<()> {
+        if self
+            .inner
+            .phase
+            .compare_exchange(NEW, OPEN, Relaxed, Relaxed)
+            .is_err()
+        {
+            return Err(closed());
+        }
+        let weak = Arc::downgrade(&self.inner);
+        self.inner.shared.handle.spawn(async move {
+            let mut beat = tokio::time::interval(Duration::from_millis(200));
+            beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                beat.tick().await;
+                let Some(inner) = weak.upgrade() else { return };
+                inner.tick();
+            }
+        });
+        let mut starting = Vec::new();
+        for spec in &self.initial {
+            let server = self.inner.make(spec.clone());
+            self.inner.registry.add(Arc::clone(&server))?;
+            self.inner
+                .shared
+                .events
+                .send(EventKind::Registered, server.name(), None, None);
+            if !spec.lazy {
+                starting.push(
+                    self.inner
+                        .shared
+                        .handle
+                        .spawn(async move { server.connect().await }),
+                );
+            }
+        }
+        for task in starting {
+            // A server that cannot be reached is `unhealthy` now and tried again on use.
+            let _ = task.await;
+        }
+        Ok(())
+    }
+
+    /// Drains for `drain`, then closes and reaps everything. A second call returns at once.
+    pub async fn close(&self, drain: Duration) {
+        if self.inner.phase.swap(CLOSED, Relaxed) == CLOSED {
+            return;
+        }
+        let gateways = std::mem::take(&mut *lock(&self.inner.gateways));
+        for gateway in gateways {
+            gateway.close(drain).await;
+        }
+        let closing: Vec<_> = self
+            .inner
+            .registry
+            .clear()
+            .into_iter()
+            .map(|server| {
+                self.inner
+                    .shared
+                    .handle
+                    .spawn(async move { server.close(drain).await })
+            })
+            .collect();
+        for task in closing {
+            let _ = task.await;
+        }
+        self.inner.shared.events.close();
+    }
+
+    /// Adds a server and, unless it is lazy, connects. On failure nothing is kept.
+    pub async fn register(&self, spec: ServerSpec) -> Result<ServerInfo> {
+        self.inner.check_open()?;
+        if self.inner.registry.load().get(&spec.name).is_some() {
+            return Err(crate::registry::exists(&spec.name));
+        }
+        if !self.inner.gateway.prefix && !self.inner.registry.load().servers.is_empty() {
+            return Err(Error::Config {
+                message: format!(
+                    "server '{}': gateway.prefix is false, so names of a second server would collide; set prefix to true",
+                    spec.name
+                ),
+            });
+        }
+        let lazy = spec.lazy;
+        let server = self.inner.make(spec);
+        if !lazy && let Err(error) = server.connect().await {
+            server.close(Duration::ZERO).await;
+            return Err(error);
+        }
+        if let Err(error) = self.inner.registry.add(Arc::clone(&server)) {
+            server.close(Duration::ZERO).await;
+            return Err(error);
+        }
+        self.inner
+            .shared
+            .events
+            .send(EventKind::Registered, server.name(), None, None);
+        Ok(server.info())
+    }
+
+    /// Stops routing to it, waits up to `drain` for calls in flight, closes.
+    pub async fn unregister(&self, name: &str, drain: Duration) -> Result<()> {
+        self.inner.check_open()?;
+        let server = self.inner.registry.remove(name)?;
+        server.close(drain).await;
+        self.inner
+            .shared
+            .events
+            .send(EventKind::Unregistered, name, None, None);
+        Ok(())
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.inner.phase.store(CLOSED, Relaxed);
+        self.inner.shared.events.close();
+    }
+}
+
+fn closed() -> Error {
+    Error::ManagerClosed {
+        message: "the manager is closed or was not started; use it inside `async with`".to_owned(),
+    }
+}
+
+impl Inner {
+    fn make(&self, spec: ServerSpec) -> Arc<Server> {
+        // Every server gets its own stream of random numbers, the same in every run with the same seed.
+        let seed = spec.name.bytes().fold(self.seed, |seed, byte| {
+            seed.wrapping_mul(31).wrapping_add(u64::from(byte))
+        });
+        Server::new(spec, Arc::clone(&self.shared), seed)
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.phase.load(Relaxed) == OPEN {
+            Ok(())
+        } else {
+            Err(closed())
+        }
+    }
+
+    fn tick(&self) {
+        for server in &self.registry.load().servers {
+            server.links.iter().for_each(Link::tick);
+        }
+        for gateway in lock(&self.gateways).iter() {
+            gateway.tick();
+        }
+    }
+}

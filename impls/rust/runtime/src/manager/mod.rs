@@ -1,0 +1,214 @@
+//! The manager: what `crossfade-native` drives and the gateway stands on.
+//!
+//! The rule: gateways and tasks share [`Inner`], which outlives the [`Manager`] only as closed. `life` starts and
+//! closes, `calls` carries requests, `serving` opens gateways.
+
+mod calls;
+mod life;
+mod serving;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use crate::config::{Config, GatewaySpec, ServerSpec};
+use crate::error::Result;
+use crate::events::{Hub, Subscription};
+use crate::gateway;
+use crate::info::{ServerInfo, ServerState};
+use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::registry::Registry;
+use crate::translate;
+use crate::upstream::{Caller, Shared};
+pub use serving::GatewayHandle;
+
+/// Where a request goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Target {
+    /// By what `params` name: `name` (tools, prompts) as exposed, `uri` (resources), or `ref` (completion).
+    Auto,
+    /// To this server; exposed names in `params` are still shortened to the server's own.
+    Server(String),
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ListKind {
+    Tools,
+    Resources,
+    ResourceTemplates,
+    Prompts,
+}
+
+const NEW: u8 = 0;
+const OPEN: u8 = 1;
+const CLOSED: u8 = 2;
+
+/// What manager, gateways and tasks share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) gateway: GatewaySpec,
+    pub(crate) registry: Registry,
+    pub(crate) shared: Arc<Shared>,
+    seed: u64,
+    phase: AtomicU8,
+    gateways: std::sync::Mutex<Vec<Arc<gateway::Gateway>>>,
+}
+
+/// Owns servers, instances and connections. Every method may be called from any tokio task of the given runtime.
+#[derive(Debug)]
+pub struct Manager {
+    inner: Arc<Inner>,
+    initial: Vec<ServerSpec>,
+}
+
+impl Manager {
+    /// Makes a manager that runs on `handle`. Nothing is connected before [`Manager::start`].
+    pub fn new(config: Config, handle: Handle) -> Arc<Self> {
+        let shared = Arc::new(Shared {
+            handle,
+            events: Hub::default(),
+            metrics: Metrics::default(),
+        });
+        Arc::new(Self {
+            inner: Arc::new(Inner {
+                gateway: config.gateway,
+                registry: Registry::default(),
+                shared,
+                seed: config.seed.cast_unsigned(),
+                phase: AtomicU8::new(NEW),
+                gateways: std::sync::Mutex::default(),
+            }),
+            initial: config.servers,
+        })
+    }
+
+    /// A snapshot of one server.
+    pub fn get(&self, name: &str) -> Result<ServerInfo> {
+        Ok(self.inner.registry.get(name)?.info())
+    }
+
+    /// Snapshots in order of registration.
+    pub fn servers(&self) -> Vec<ServerInfo> {
+        self.inner
+            .registry
+            .load()
+            .servers
+            .iter()
+            .map(|server| server.info())
+            .collect()
+    }
+
+    /// Sends one request; returns the bytes of the JSON-RPC `result`. `params` is a JSON object (or empty for none).
+    /// Dropping the future cancels upstream and frees the slot.
+    pub async fn request(
+        &self,
+        method: &str,
+        target: Target,
+        params: Bytes,
+        timeout: Option<Duration>,
+    ) -> Result<Bytes> {
+        self.inner
+            .request(method, &target, &params, timeout, Caller::default())
+            .await
+    }
+
+    /// Every page of every server (or of one): a JSON array of `{"server","name","data"}`.
+    pub async fn list(&self, kind: ListKind, server: Option<&str>) -> Result<Bytes> {
+        let items = self.inner.collect(kind, server, b"{}").await?;
+        let mut out = vec![b'['];
+        for item in &items {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            out.extend_from_slice(b"{\"server\":");
+            translate::push_json_string(&mut out, item.server.name());
+            out.extend_from_slice(b",\"name\":");
+            translate::push_json_string(&mut out, &item.name);
+            out.extend_from_slice(b",\"data\":");
+            out.extend_from_slice(&item.data);
+            out.push(b'}');
+        }
+        out.push(b']');
+        Ok(out.into())
+    }
+
+    /// Probes now, updates states, returns them by server name.
+    pub async fn health(
+        &self,
+        server: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Vec<(String, ServerState)>> {
+        self.inner.check_open()?;
+        let servers = match server {
+            Some(name) => vec![self.inner.registry.get(name)?],
+            None => self.inner.registry.load().servers.clone(),
+        };
+        let probes: Vec<_> = servers
+            .iter()
+            .map(|server| {
+                let server = Arc::clone(server);
+                self.inner
+                    .shared
+                    .handle
+                    .spawn(async move { server.probe(timeout).await })
+            })
+            .collect();
+        for probe in probes {
+            let _ = probe.await;
+        }
+        Ok(servers
+            .iter()
+            .map(|server| (server.name().to_owned(), server.state()))
+            .collect())
+    }
+
+    /// Counters and latency since start.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        self.inner.metrics()
+    }
+
+    /// Events from now on.
+    pub fn subscribe(&self) -> Subscription {
+        let subscription = self.inner.shared.events.subscribe();
+        if self.inner.phase.load(Relaxed) == CLOSED {
+            subscription.close();
+        }
+        subscription
+    }
+}
+
+impl Inner {
+    pub(crate) fn metrics(&self) -> MetricsSnapshot {
+        let metrics = &self.shared.metrics;
+        let servers: std::collections::BTreeMap<_, _> = self
+            .registry
+            .load()
+            .servers
+            .iter()
+            .map(|server| (server.name().to_owned(), server.counters()))
+            .collect();
+        let latency = metrics.latency.summary();
+        let errors_by_code = metrics.errors_by_code();
+        MetricsSnapshot {
+            requests: latency.count,
+            // A server's own error is an answer; it is counted under its code alone.
+            errors: errors_by_code
+                .iter()
+                .filter(|(code, _)| *code != "remote")
+                .map(|(_, count)| count)
+                .sum(),
+            rejected: metrics.rejected.load(Relaxed),
+            in_flight: servers.values().map(|server| server.in_flight).sum(),
+            connections: servers.values().map(|server| server.connections).sum(),
+            clients: metrics.clients.load(Relaxed),
+            sessions: metrics.sessions.load(Relaxed),
+            latency_ns: latency,
+            errors_by_code,
+            servers,
+        }
+    }
+}
