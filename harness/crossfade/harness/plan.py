@@ -13,15 +13,15 @@ from crossfade.harness.samples import ScenarioRecord, Slot, VariantRecord
 from crossfade.scenarios import Profile, Scenario
 
 OVERHEAD_S: dict[str, float] = {
-    "throughput": 1.0,
-    "calls": 0.8,
+    "throughput": 0.5,
+    "calls": 0.5,
     "sweep": 1.0,
-    "memory_clients": 1.2,
-    "memory_upstreams": 0.8,
-    "ops": 1.5,
+    "memory_clients": 0.3,
+    "memory_upstreams": 0.5,
+    "ops": 1.2,
     "faults": 1.0,
 }
-"""Starting and ending the processes of one block, in seconds; measured on two slow cores and rounded up."""
+"""Starting and ending the processes of one block, in seconds; from the blocks of reports/baselines/quick, rounded up."""
 
 
 def record(
