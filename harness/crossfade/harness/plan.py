@@ -21,7 +21,7 @@ OVERHEAD_S: dict[str, float] = {
     "ops": 1.2,
     "faults": 1.0,
 }
-"""Starting and ending the processes of one block, in seconds; from the blocks of reports/baselines/quick, rounded up."""
+"""Starting and ending a block's processes, in seconds; from the blocks of reports/baselines/quick, rounded up."""
 
 
 def record(
