@@ -14,7 +14,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,11 +192,6 @@ def checkout() -> Path | None:
         if (parent / "pyproject.toml").exists() and (parent / "impls").is_dir():
             return parent
     return None
-
-
-def python_command() -> str:
-    """The interpreter for children; the one that runs the harness."""
-    return sys.executable
 
 
 def _first(path: Path, key: str) -> str | None:

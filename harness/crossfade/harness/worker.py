@@ -32,7 +32,6 @@ class Job(msgspec.Struct, forbid_unknown_fields=True):
 
 
 Order = dict[str, Any]
-Emit = Callable[[object], None]
 
 
 def emit(message: object) -> None:

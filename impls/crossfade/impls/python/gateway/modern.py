@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from crossfade.impls.python.server import Server
 
 NAMED: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
-METHODS: Final = frozenset({*NAMED, *jsonrpc.LISTS, "server/discover", "completion/complete"})
 _text = msgspec.json.Decoder(str).decode
 
 
