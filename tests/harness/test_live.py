@@ -49,7 +49,7 @@ KINDS = {
     "memory_clients": ('"slope_kib"', "[load]\n[ladder]\nrungs = [0, 50, 200]\nsettle_s = 0.1\n", 0.4),
     "memory_upstreams": (
         '"slope_kib"',
-        "[load]\n[ladder]\nrungs = [0, 50, 200]\nsettle_s = 0.1\n[manager.pool]\nmaxConnections = 300\n",
+        "[load]\n[ladder]\nrungs = [0, 20, 60]\nsettle_s = 0.1\nhold_ms = 1500\n[manager.pool]\nmaxConnections = 300\n",
         0.4,
     ),
     "ops": (

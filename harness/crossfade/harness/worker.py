@@ -57,11 +57,10 @@ async def hold(manager: Manager, order: Order) -> None:
     arguments = msgspec.Raw(msgspec.json.encode({"ms": order["hold_ms"]}))
     calls = [asyncio.ensure_future(manager.call_tool(tool, arguments, timeout_s=60)) for _ in range(n)]
     server = tool.partition("__")[0]
-    # The upstream answers after hold_ms; connections must be there well before, so that memory is read while they wait.
-    for _ in range(int(order["hold_ms"] * 0.07)):
-        await asyncio.sleep(0.01)
-        if _connections(manager, server) >= n:
-            break
+    # The upstream answers after hold_ms; what waits in it is read before the first call is answered.
+    last = asyncio.get_running_loop().time() + order["hold_ms"] * 0.0007
+    while _connections(manager, server) < n and asyncio.get_running_loop().time() < last:  # noqa: ASYNC110  a counter
+        await asyncio.sleep(0.005)
     emit({"event": "holding", "connections": _connections(manager, server)})
     for result in await asyncio.gather(*calls):
         if result.is_error:
