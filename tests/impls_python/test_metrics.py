@@ -8,9 +8,9 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossfade.impls.api import Event
 from crossfade.impls.python import events
 from crossfade.impls.python.metrics import Histogram
+from crossfade.impls.snapshots import Event
 
 
 @given(st.lists(st.integers(0, 2**45), min_size=1, max_size=300), st.floats(0.01, 1.0))

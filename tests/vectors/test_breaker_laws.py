@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from crossfade.impls.api import CircuitState
 from crossfade.impls.config import BreakerSpec
 from crossfade.impls.cores import Breaker, BreakerConfig
+from crossfade.impls.states import CircuitState
 
 CONFIGS = st.builds(
     BreakerConfig,

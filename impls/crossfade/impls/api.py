@@ -1,167 +1,21 @@
-"""The one interface: :class:`Manager`, what it returns, and nothing else.
+"""The one interface: :class:`Manager`, and nothing else. What it returns is in ``results`` and ``snapshots``.
 
-Every variant implements this class and passes the same contract suite (``tests/contract``). Payloads stay bytes until
-somebody looks: a :class:`Result` decodes on first access, so a relay never pays for a parse that nobody asked for.
+Every variant implements this class and passes the same contract suite (``tests/contract``).
 """
 
 from __future__ import annotations
 
 import abc
-import enum
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import msgspec
 
 from crossfade.impls.config import Config, ServerSpec
-
-Era = Literal["legacy", "modern"]
-Transport = Literal["stdio", "http"]
-
-
-class ServerState(enum.StrEnum):
-    """Where a server stands. Routable are ``healthy`` and ``degraded``, and ``initializing`` if it is lazy."""
-
-    INITIALIZING = "initializing"
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-    UNHEALTHY = "unhealthy"
-    MAINTENANCE = "maintenance"
-    STOPPED = "stopped"
-
-
-class CircuitState(enum.StrEnum):
-    """State of one instance's breaker. ``closed`` admits."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceInfo:
-    """One running replica: ``pid`` for stdio, ``url`` for HTTP. ``ewma_ns`` is 0 before the first answer."""
-
-    index: int
-    state: ServerState
-    circuit: CircuitState
-    era: Era | None = None
-    pid: int | None = None
-    url: str | None = None
-    connections: int = 0
-    in_flight: int = 0
-    ewma_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
-    """A snapshot of one registered server. ``capabilities`` is what the server announced, untouched."""
-
-    name: str
-    transport: Transport
-    state: ServerState
-    era: Era | None = None
-    protocol_version: str | None = None
-    server_name: str | None = None
-    server_version: str | None = None
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    instances: tuple[InstanceInfo, ...] = ()
-    last_error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One change of state. ``kind`` ``gap`` says that ``missed`` events were dropped because the reader was slow."""
-
-    kind: Literal["registered", "unregistered", "state", "circuit", "list_changed", "gap"]
-    server: str
-    old: str | None = None
-    new: str | None = None
-    missed: int = 0
-
-
-class Result:
-    """A JSON-RPC ``result`` as bytes, decoded on first access. Unknown fields survive."""
-
-    __slots__ = ("_decoded", "raw")
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-        self._decoded: dict[str, Any] | None = None
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The decoded object, cached."""
-        if self._decoded is None:
-            self._decoded = msgspec.json.decode(self.raw, type=dict[str, Any])
-        return self._decoded
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.raw[:120]!r}{'...' if len(self.raw) > 120 else ''})"
-
-
-class CallResult(Result):
-    """What ``tools/call`` returned. ``is_error`` is the tool's own verdict; transport and protocol errors raise."""
-
-    __slots__ = ()
-
-    @property
-    def content(self) -> list[dict[str, Any]]:
-        """Content blocks, in order."""
-        content: list[dict[str, Any]] = self.data.get("content", [])
-        return content
-
-    @property
-    def is_error(self) -> bool:
-        """True if the tool reports failure."""
-        return bool(self.data.get("isError", False))
-
-    @property
-    def structured(self) -> Any:
-        """``structuredContent``, or None."""
-        return self.data.get("structuredContent")
-
-    @property
-    def text(self) -> str:
-        """All text blocks, joined by newlines."""
-        return "\n".join(block["text"] for block in self.content if block.get("type") == "text")
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One listed tool, prompt, resource or resource template.
-
-    ``name`` is the name to call it by (prefixed with the server's); for resources ``uri`` is the key. ``data`` is the
-    server's definition with ``name`` as exposed and every other field untouched.
-    """
-
-    server: str
-    name: str
-    data: Mapping[str, Any]
-
-    @property
-    def uri(self) -> str | None:
-        """The resource's URI (or its template), None for tools and prompts."""
-        return self.data.get("uri") or self.data.get("uriTemplate")
-
-
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """Counters since start and a latency summary in nanoseconds; ``servers`` has the same keys per server."""
-
-    requests: int
-    errors: int
-    rejected: int
-    in_flight: int
-    connections: int
-    clients: int
-    sessions: int
-    latency_ns: Mapping[str, int]
-    errors_by_code: Mapping[str, int]
-    servers: Mapping[str, Mapping[str, int]]
+from crossfade.impls.results import CallResult, Item, Result
+from crossfade.impls.snapshots import DeploymentInfo, Event, Metrics, ServerInfo, StorageInfo
+from crossfade.impls.states import ServerState, Strategy
 
 
 class Gateway(abc.ABC):
@@ -220,9 +74,51 @@ class Manager(abc.ABC):
     ) -> list[ServerInfo]:
         """Snapshots in order of registration, filtered."""
 
+    async def maintenance(self, name: str, on: bool = True, *, drain_s: float = 5.0) -> ServerInfo:
+        """Take a server out of routing without closing it (its calls raise ServerUnavailable), or put it back."""
+        raise NotImplementedError
+
     @abc.abstractmethod
     def events(self) -> AsyncIterator[Event]:
         """Changes from now on. A slow reader gets a ``gap`` event, never unbounded memory. Ends with the manager."""
+
+    # -- deployment
+    async def deploy(self, spec: ServerSpec) -> DeploymentInfo:
+        """Register ``spec`` with its storage claimed, and return when all its instances are healthy.
+
+        Raises ServerExists, StorageExhausted, DeploymentFailed (then nothing is kept).
+        """
+        raise NotImplementedError
+
+    async def update(self, spec: ServerSpec, *, strategy: Strategy | str | None = None) -> DeploymentInfo:
+        """Replace the running revision of ``spec.name`` by ``spec`` without losing a call; return when it is over.
+
+        A failed gate rolls back by itself and raises DeploymentFailed; the old revision never stopped serving (with
+        ``recreate`` calls wait in between). Cancelling the awaiting task rolls back, too. Raises ServerNotFound,
+        DeploymentBusy, ConfigError (unknown strategy), StorageExhausted.
+        """
+        raise NotImplementedError
+
+    async def scale(self, name: str, instances: int) -> DeploymentInfo:
+        """Start or drain instances of a ``command``. Raises ServerNotFound, ConfigError, DeploymentBusy,
+        StorageExhausted, DeploymentFailed."""
+        raise NotImplementedError
+
+    async def rollback(self, name: str) -> DeploymentInfo:
+        """Abort the update that runs, or else update to the previous revision. Raises DeploymentFailed if none."""
+        raise NotImplementedError
+
+    async def undeploy(self, name: str, *, drain_s: float = 5.0, keep_storage: bool | None = None) -> None:
+        """Unregister, and release (or keep) the storage; None does what the claim says. Raises ServerNotFound."""
+        raise NotImplementedError
+
+    def deployments(self) -> list[DeploymentInfo]:
+        """One snapshot per registered server, in order of registration."""
+        raise NotImplementedError
+
+    def storage(self) -> list[StorageInfo]:
+        """The configured storage pools."""
+        raise NotImplementedError
 
     # -- MCP
     @abc.abstractmethod
@@ -237,10 +133,13 @@ class Manager(abc.ABC):
         *,
         timeout_s: float | None = None,
         meta: Mapping[str, Any] | None = None,
+        principal: str | None = None,
     ) -> CallResult:
         """Call ``server__tool``. Cancelling the awaiting task cancels the request upstream and frees its slot.
 
-        Raises UnknownTarget, RemoteError, ServerTimeout, ServerCrashed, ProtocolViolation, PoolTimeout, CircuitOpen.
+        ``principal`` is on whose behalf: it keys rate limits, affinity and cached answers (here and below).
+        Raises UnknownTarget, RemoteError, ServerTimeout, ServerCrashed, ProtocolViolation, PoolTimeout, CircuitOpen,
+        RateLimited, BulkheadFull, LoadShed, ServerUnavailable.
         """
 
     @abc.abstractmethod
@@ -250,7 +149,9 @@ class Manager(abc.ABC):
     async def list_resource_templates(self, server: str | None = None) -> list[Item]: ...
 
     @abc.abstractmethod
-    async def read_resource(self, uri: str, *, server: str | None = None, timeout_s: float | None = None) -> Result:
+    async def read_resource(
+        self, uri: str, *, server: str | None = None, timeout_s: float | None = None, principal: str | None = None
+    ) -> Result:
         """Read from ``server``, or from the server that lists ``uri`` (or a matching template)."""
 
     @abc.abstractmethod
@@ -258,7 +159,12 @@ class Manager(abc.ABC):
 
     @abc.abstractmethod
     async def get_prompt(
-        self, name: str, arguments: Mapping[str, str] | None = None, *, timeout_s: float | None = None
+        self,
+        name: str,
+        arguments: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float | None = None,
+        principal: str | None = None,
     ) -> Result: ...
 
     @abc.abstractmethod
@@ -270,6 +176,7 @@ class Manager(abc.ABC):
         server: str | None = None,
         context: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        principal: str | None = None,
     ) -> Result:
         """``completion/complete``. ``ref`` names a prompt by its exposed name or a resource by URI."""
 

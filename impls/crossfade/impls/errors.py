@@ -87,6 +87,12 @@ class ServerStartError(ServerError):
     code = "server_start"
 
 
+class CrashLoop(ServerStartError):
+    """The child ended too often in too short a time and is not started again for now."""
+
+    code, recovery = "crash_loop", "break"
+
+
 class ServerCrashed(ServerError):
     """The connection or child ended while a request was in flight."""
 
@@ -123,6 +129,53 @@ class CircuitOpen(Overloaded):
     """The server's breaker is open; nothing was sent."""
 
     code, blame, recovery = "circuit_open", "server", "failover"
+
+
+class RateLimited(Overloaded):
+    """A rate limit of the server, the tool or the caller is used up; ``retry_after_ms`` until the next is admitted."""
+
+    code, blame = "rate_limited", "caller"
+
+    def __init__(self, message: str, *, server: str | None = None, retry_after_ms: int = 0) -> None:
+        super().__init__(message, server=server)
+        self.retry_after_ms = retry_after_ms
+
+
+class BulkheadFull(Overloaded):
+    """As many requests as allowed are with the server, and the queue is full or took too long."""
+
+    code = "bulkhead_full"
+
+
+class LoadShed(Overloaded):
+    """The manager as a whole has more work than it can finish in time."""
+
+    code = "load_shed"
+
+
+class ServerUnavailable(CrossfadeError):
+    """The server is in maintenance."""
+
+    code, blame, recovery = "server_unavailable", "server", "failover"
+
+
+class StorageExhausted(CrossfadeError):
+    """A claim is larger than what its storage pool has left, or there is no such pool."""
+
+    code, blame, rpc_code = "storage_exhausted", "config", -32602
+
+
+class DeploymentFailed(CrossfadeError):
+    """The new revision did not pass its gates and was rolled back; the message says which gate and why."""
+
+    code = "deployment_failed"
+    blame: ClassVar[Blame] = "server"
+
+
+class DeploymentBusy(CrossfadeError):
+    """An update or scaling of this server is under way already."""
+
+    code, blame, recovery = "deployment_busy", "caller", "retry"
 
 
 class RemoteError(CrossfadeError):

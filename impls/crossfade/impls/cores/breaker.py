@@ -22,7 +22,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from crossfade.impls.api import CircuitState
+from crossfade.impls.states import CircuitState
 
 if TYPE_CHECKING:
     from crossfade.impls.config import BreakerSpec

@@ -15,11 +15,11 @@ from typing import Any, Final
 import msgspec
 
 from crossfade.impls import names
-from crossfade.impls.api import Item
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, RemoteError, ServerNotFound, UnknownTarget
 from crossfade.impls.python.jsonrpc import LISTS, METHOD_NOT_FOUND
 from crossfade.impls.python.server import Server
 from crossfade.impls.python.translate import header_annotations, header_params
+from crossfade.impls.results import Item
 
 MAX_PAGES: Final = 1000
 _CAPABILITY: Final = {

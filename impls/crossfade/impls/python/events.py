@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
-from crossfade.impls.api import Event
+from crossfade.impls.snapshots import Event
 
 CAPACITY: Final = 1024
 

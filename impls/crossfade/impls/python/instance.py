@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
-from crossfade.impls.api import CircuitState, Event, InstanceInfo, ServerState
 from crossfade.impls.config import ServerSpec
 from crossfade.impls.cores import Action, Balancer, Breaker, BreakerConfig, Close, Connect, Grant, Pool, PoolConfig
 from crossfade.impls.errors import CrossfadeError, ManagerClosed, PoolTimeout, RemoteError, ServerStartError
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.translate import DISCOVER
 from crossfade.impls.python.waiter import Connection, FutureWaiter, Waiter
+from crossfade.impls.snapshots import Event, InstanceInfo
+from crossfade.impls.states import CircuitState, ServerState
 
 if TYPE_CHECKING:
     from crossfade.impls.python.server import Server

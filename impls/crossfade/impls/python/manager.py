@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
-from crossfade.impls.api import CallResult, Event, Gateway, Item, Manager, Metrics, Result, ServerInfo, ServerState
+from crossfade.impls.api import Gateway, Manager
 from crossfade.impls.config import Config, ServerSpec
 from crossfade.impls.errors import CrossfadeError, ManagerClosed, RemoteError, ServerExists
 from crossfade.impls.python.catalog import Catalog
@@ -26,6 +26,9 @@ from crossfade.impls.python.metrics import Stats
 from crossfade.impls.python.server import Server
 from crossfade.impls.python.upstream_http import HttpInstance
 from crossfade.impls.python.upstream_stdio import StdioInstance
+from crossfade.impls.results import CallResult, Item, Result
+from crossfade.impls.snapshots import Event, Metrics, ServerInfo
+from crossfade.impls.states import ServerState
 
 _BUSY_TICK_S: Final = 0.05
 _IDLE_TICK_S: Final = 1.0
@@ -214,19 +217,27 @@ class PythonManager(Manager):
         *,
         timeout_s: float | None = None,
         meta: Mapping[str, Any] | None = None,
+        principal: str | None = None,
     ) -> CallResult:
         self._check_open()
         server, own = await self.catalog.resolve(name, "tools/list")
         fields = {"name": own, "arguments": {} if arguments is None else arguments}
         return CallResult(await self.send(server, "tools/call", fields, timeout_s=timeout_s, meta=meta, name=own))
 
-    async def read_resource(self, uri: str, *, server: str | None = None, timeout_s: float | None = None) -> Result:
+    async def read_resource(
+        self, uri: str, *, server: str | None = None, timeout_s: float | None = None, principal: str | None = None
+    ) -> Result:
         self._check_open()
         owner = self.catalog.server(server) if server is not None else await self.catalog.owner(uri)
         return Result(await self.send(owner, "resources/read", {"uri": uri}, timeout_s=timeout_s, name=uri))
 
     async def get_prompt(
-        self, name: str, arguments: Mapping[str, str] | None = None, *, timeout_s: float | None = None
+        self,
+        name: str,
+        arguments: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float | None = None,
+        principal: str | None = None,
     ) -> Result:
         self._check_open()
         server, own = await self.catalog.resolve(name, "prompts/list")
@@ -243,6 +254,7 @@ class PythonManager(Manager):
         server: str | None = None,
         context: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        principal: str | None = None,
     ) -> Result:
         self._check_open()
         owner, own_ref = await self.completion_target(ref, server)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from crossfade.impls.api import Metrics
+from crossfade.impls.snapshots import Metrics
 
 _SUB_BITS: Final = 3
 _SUB: Final = 1 << _SUB_BITS

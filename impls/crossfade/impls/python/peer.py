@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from crossfade.impls.api import Era
+from crossfade.impls.snapshots import Era
 
 
 @dataclass(frozen=True, slots=True)

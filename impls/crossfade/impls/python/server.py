@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from time import monotonic_ns
 from typing import Any
 
-from crossfade.impls.api import Era, Event, ServerInfo, ServerState
 from crossfade.impls.config import ServerSpec
 from crossfade.impls.cores import P2C, Balancer, RoundRobin
 from crossfade.impls.errors import CircuitOpen, CrossfadeError, ManagerClosed, ServerStartError
@@ -21,6 +20,8 @@ from crossfade.impls.python.jsonrpc import Answer, encode
 from crossfade.impls.python.metrics import Histogram, ServerStats
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.translate import HOP_KEYS, modern_meta
+from crossfade.impls.snapshots import Era, Event, ServerInfo
+from crossfade.impls.states import ServerState
 
 _ids = itertools.count(1)
 

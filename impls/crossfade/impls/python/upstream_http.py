@@ -13,7 +13,6 @@ from time import monotonic_ns
 from typing import Final
 from urllib.parse import urlsplit
 
-from crossfade.impls.api import InstanceInfo
 from crossfade.impls.cores import Balancer
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerError, ServerStartError
 from crossfade.impls.python import discovery, jsonrpc
@@ -24,6 +23,7 @@ from crossfade.impls.python.instance import Headers, Instance, Sessions
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.server import Server
 from crossfade.impls.python.translate import DISCOVER, header_value
+from crossfade.impls.snapshots import InstanceInfo
 
 _LINGER_S: Final = 2.0
 _GOODBYE_S: Final = 0.5

@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 
-from crossfade.impls.api import InstanceInfo, ServerState
 from crossfade.impls.cores import Balancer
 from crossfade.impls.errors import CrossfadeError, ServerError, ServerStartError
 from crossfade.impls.python import discovery, jsonrpc
@@ -24,6 +23,8 @@ from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.server import Server
 from crossfade.impls.python.stdio_connection import Reply, StdioConnection
 from crossfade.impls.python.translate import DISCOVER
+from crossfade.impls.snapshots import InstanceInfo
+from crossfade.impls.states import ServerState
 
 PROBE_S: Final = 3.0
 """How long ``server/discover`` may stay unanswered before the handshake of the legacy era is tried as well."""

@@ -14,10 +14,12 @@ import crossfade_native
 import msgspec
 
 from crossfade.impls import api
-from crossfade.impls.api import CallResult, Event, Item, Metrics, Result, ServerInfo, ServerState
 from crossfade.impls.config import Config, ServerSpec
 from crossfade.impls.errors import ManagerClosed
+from crossfade.impls.results import CallResult, Item, Result
 from crossfade.impls.rust import wire
+from crossfade.impls.snapshots import Event, Metrics, ServerInfo
+from crossfade.impls.states import ServerState
 
 LEAVE_DRAIN_S = 5.0
 """How long leaving the manager waits for calls in flight."""
@@ -93,6 +95,7 @@ class RustManager(api.Manager):
         *,
         timeout_s: float | None = None,
         meta: Mapping[str, Any] | None = None,
+        principal: str | None = None,
     ) -> CallResult:
         params = wire.call_params(name, arguments, meta)
         return CallResult(await self._native.request("tools/call", params, None, timeout_s))
@@ -103,14 +106,21 @@ class RustManager(api.Manager):
     async def list_resource_templates(self, server: str | None = None) -> list[Item]:
         return wire.items(await self._native.list("resource_templates", server))
 
-    async def read_resource(self, uri: str, *, server: str | None = None, timeout_s: float | None = None) -> Result:
+    async def read_resource(
+        self, uri: str, *, server: str | None = None, timeout_s: float | None = None, principal: str | None = None
+    ) -> Result:
         return Result(await self._native.request("resources/read", wire.params(uri=uri), server, timeout_s))
 
     async def list_prompts(self, server: str | None = None) -> list[Item]:
         return wire.items(await self._native.list("prompts", server))
 
     async def get_prompt(
-        self, name: str, arguments: Mapping[str, str] | None = None, *, timeout_s: float | None = None
+        self,
+        name: str,
+        arguments: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float | None = None,
+        principal: str | None = None,
     ) -> Result:
         params = wire.params(name=name, arguments=arguments)
         return Result(await self._native.request("prompts/get", params, None, timeout_s))
@@ -123,6 +133,7 @@ class RustManager(api.Manager):
         server: str | None = None,
         context: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        principal: str | None = None,
     ) -> Result:
         params = wire.params(ref=ref, argument=argument, context=context)
         return Result(await self._native.request("completion/complete", params, server, timeout_s))

@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
-from crossfade.impls.api import Event, Item, Metrics, ServerInfo, ServerState
+from crossfade.impls.results import Item
+from crossfade.impls.snapshots import Event, Metrics, ServerInfo
+from crossfade.impls.states import ServerState
 
 _decode_map = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_maps = msgspec.json.Decoder(list[dict[str, Any]]).decode

@@ -52,6 +52,26 @@ pub enum Error {
     PoolTimeout { message: String, server: String },
     #[error("{message}")]
     CircuitOpen { message: String, server: String },
+    #[error("{message}")]
+    RateLimited {
+        message: String,
+        server: String,
+        retry_after_ms: u64,
+    },
+    #[error("{message}")]
+    BulkheadFull { message: String, server: String },
+    #[error("{message}")]
+    LoadShed { message: String },
+    #[error("{message}")]
+    ServerUnavailable { message: String, server: String },
+    #[error("{message}")]
+    CrashLoop { message: String, server: String },
+    #[error("{message}")]
+    StorageExhausted { message: String, server: String },
+    #[error("{message}")]
+    DeploymentFailed { message: String, server: String },
+    #[error("{message}")]
+    DeploymentBusy { message: String, server: String },
     #[error("{}", fault.message)]
     Remote {
         fault: Box<RemoteFault>,
@@ -76,6 +96,14 @@ impl Error {
             Self::ProtocolViolation { .. } => "protocol_violation",
             Self::PoolTimeout { .. } => "pool_timeout",
             Self::CircuitOpen { .. } => "circuit_open",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::BulkheadFull { .. } => "bulkhead_full",
+            Self::LoadShed { .. } => "load_shed",
+            Self::ServerUnavailable { .. } => "server_unavailable",
+            Self::CrashLoop { .. } => "crash_loop",
+            Self::StorageExhausted { .. } => "storage_exhausted",
+            Self::DeploymentFailed { .. } => "deployment_failed",
+            Self::DeploymentBusy { .. } => "deployment_busy",
             Self::Remote { .. } => "remote",
         }
     }
@@ -86,7 +114,8 @@ impl Error {
             Self::Config { .. }
             | Self::ServerNotFound { .. }
             | Self::ServerExists { .. }
-            | Self::UnknownTarget { .. } => -32602,
+            | Self::UnknownTarget { .. }
+            | Self::StorageExhausted { .. } => -32602,
             Self::Remote { fault, .. } => fault.code,
             _ => -32603,
         }
@@ -95,11 +124,18 @@ impl Error {
     /// What a caller may do: `retry`, `failover`, `break` or `propagate`.
     pub fn recovery(&self) -> &'static str {
         match self {
-            Self::ServerStart { .. } | Self::ServerCrashed { .. } | Self::CircuitOpen { .. } => {
-                "failover"
-            }
-            Self::ServerTimeout { .. } | Self::ProtocolViolation { .. } => "break",
-            Self::PoolTimeout { .. } => "retry",
+            Self::ServerStart { .. }
+            | Self::ServerCrashed { .. }
+            | Self::CircuitOpen { .. }
+            | Self::ServerUnavailable { .. } => "failover",
+            Self::ServerTimeout { .. }
+            | Self::ProtocolViolation { .. }
+            | Self::CrashLoop { .. } => "break",
+            Self::PoolTimeout { .. }
+            | Self::RateLimited { .. }
+            | Self::BulkheadFull { .. }
+            | Self::LoadShed { .. }
+            | Self::DeploymentBusy { .. } => "retry",
             _ => "propagate",
         }
     }
@@ -120,6 +156,13 @@ impl Error {
             | Self::ProtocolViolation { server, .. }
             | Self::PoolTimeout { server, .. }
             | Self::CircuitOpen { server, .. }
+            | Self::RateLimited { server, .. }
+            | Self::BulkheadFull { server, .. }
+            | Self::ServerUnavailable { server, .. }
+            | Self::CrashLoop { server, .. }
+            | Self::StorageExhausted { server, .. }
+            | Self::DeploymentFailed { server, .. }
+            | Self::DeploymentBusy { server, .. }
             | Self::Remote { server, .. } => Some(server),
             Self::UnknownTarget { server, .. } => server.as_deref(),
             _ => None,
@@ -139,6 +182,7 @@ impl Error {
         matches!(
             self,
             Self::ServerStart { .. }
+                | Self::CrashLoop { .. }
                 | Self::ServerCrashed { .. }
                 | Self::ServerTimeout { .. }
                 | Self::ProtocolViolation { .. }

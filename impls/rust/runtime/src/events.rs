@@ -19,6 +19,10 @@ pub enum EventKind {
     State,
     Circuit,
     ListChanged,
+    Deployment,
+    Restart,
+    Quota,
+    Config,
     Gap,
 }
 

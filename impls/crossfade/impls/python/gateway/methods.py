@@ -18,9 +18,9 @@ from crossfade.impls.python.jsonrpc import LISTS
 from crossfade.impls.python.translate import result_to_modern
 
 if TYPE_CHECKING:
-    from crossfade.impls.api import Item
     from crossfade.impls.python.gateway.sessions import Session
     from crossfade.impls.python.manager import PythonManager
+    from crossfade.impls.results import Item
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode

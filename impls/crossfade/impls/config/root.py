@@ -1,0 +1,83 @@
+"""Everything around the servers: the face towards clients, the manager's own limits, storage pools, telemetry."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from crossfade.impls.config.base import Bytes, Count, CountOrOff, Millis, SomeMillis, Spec
+from crossfade.impls.config.server import ServerSpec
+from crossfade.impls.states import StorageClass
+
+
+class GatewaySpec(Spec, frozen=True):
+    """The face towards clients. ``prefix`` false is for a single server: its names pass through unchanged.
+
+    The value of ``principal_header`` says who calls: it keys rate limits, affinity and cached answers, and is kept
+    only as a hash. Callers without it share the principal ``anonymous``.
+    """
+
+    prefix: bool = True
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
+    max_connections: Count = 100_000
+    session_idle_ms: Millis = 1_800_000
+    header_timeout_ms: Millis = 30_000
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    principal_header: str = "authorization"
+
+
+class ShedSpec(Spec, frozen=True):
+    """When the manager refuses work at once: more than ``max_in_flight`` requests (0: no bound), or requests have
+    waited longer than ``target_ms`` (0: not looked at) for a whole ``interval_ms`` (CoDel, RFC 8289)."""
+
+    max_in_flight: CountOrOff = 0
+    target_ms: Millis = 0
+    interval_ms: SomeMillis = 100
+
+
+class StoragePoolSpec(Spec, frozen=True):
+    """A directory of ``capacity_bytes`` that claims of one class are served from. Sizes are looked at every
+    ``check_interval_ms``."""
+
+    path: Annotated[str, msgspec.Meta(min_length=1)]
+    capacity_bytes: Bytes
+    storage_class: StorageClass = StorageClass.STANDARD
+    check_interval_ms: SomeMillis = 10_000
+
+
+class TelemetrySpec(Spec, frozen=True):
+    """What is written about requests besides metrics. ``otel`` needs the extra ``crossfade[otel]``."""
+
+    log_level: Literal["debug", "info", "warning", "error", "off"] = "warning"
+    log_format: Literal["text", "json"] = "text"
+    otel: bool = False
+
+
+class Config(Spec, frozen=True):
+    """Everything a manager needs to start: its servers, its gateway face, and what they share."""
+
+    servers: tuple[ServerSpec, ...] = ()
+    gateway: GatewaySpec = GatewaySpec()
+    shed: ShedSpec = ShedSpec()
+    storage: tuple[StoragePoolSpec, ...] = ()
+    telemetry: TelemetrySpec = TelemetrySpec()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = [s.name for s in self.servers]
+        if twice := {n for n in names if names.count(n) > 1}:
+            raise ValueError(f"server {min(twice)!r} is configured twice; rename one of them")
+        if not self.gateway.prefix and len(self.servers) > 1:
+            raise ValueError(
+                f"gateway.prefix is false but {len(names)} servers are configured; names would collide, "
+                "so keep one server or set prefix to true"
+            )
+        classes = [pool.storage_class for pool in self.storage]
+        if again := {c for c in classes if classes.count(c) > 1}:
+            raise ValueError(f"storage class {min(again)!r} has two pools; keep one of them")
+
+    def to_json(self) -> bytes:
+        """The canonical form that the native manager takes (camelCase, every default written out)."""
+        return msgspec.json.encode(self)
