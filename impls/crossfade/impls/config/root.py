@@ -48,8 +48,9 @@ class StoragePoolSpec(Spec, frozen=True):
 
 
 class TelemetrySpec(Spec, frozen=True):
-    """What is written about requests besides metrics. ``otel`` needs the extra ``crossfade[otel]``."""
+    """What is recorded and written about requests. ``otel`` needs the extra ``crossfade[otel]``."""
 
+    metrics: bool = True
     log_level: Literal["debug", "info", "warning", "error", "off"] = "warning"
     log_format: Literal["text", "json"] = "text"
     otel: bool = False

@@ -100,10 +100,11 @@ impl Default for StoragePoolSpec {
     }
 }
 
-/// What is written about requests besides metrics.
+/// What is recorded and written about requests.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct TelemetrySpec {
+    pub metrics: bool,
     pub log_level: String,
     pub log_format: String,
     pub otel: bool,
@@ -112,6 +113,7 @@ pub struct TelemetrySpec {
 impl Default for TelemetrySpec {
     fn default() -> Self {
         Self {
+            metrics: true,
             log_level: "warning".to_owned(),
             log_format: "text".to_owned(),
             otel: false,
