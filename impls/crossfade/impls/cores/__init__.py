@@ -7,20 +7,26 @@ cores in Rust; both replay ``impls/vectors`` exactly, and ``impls/vectors/SCHEMA
 from crossfade.impls.cores.actions import Action, Close, Connect, Grant, PoolConfig, Reject
 from crossfade.impls.cores.balancer import P2C, Balancer, RoundRobin
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
+from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
 from crossfade.impls.cores.pool import Pool
+from crossfade.impls.cores.protocols import BreakerCore, PoolCore
 from crossfade.impls.cores.rng import SplitMix64
 
 __all__ = [
     "P2C",
+    "PYTHON_CORES",
     "Action",
     "Balancer",
     "Breaker",
     "BreakerConfig",
+    "BreakerCore",
     "Close",
     "Connect",
+    "Cores",
     "Grant",
     "Pool",
     "PoolConfig",
+    "PoolCore",
     "Reject",
     "RoundRobin",
     "SplitMix64",

@@ -16,7 +16,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from crossfade.impls.config import ServerSpec
-from crossfade.impls.cores import Action, Balancer, Breaker, BreakerConfig, Close, Connect, Grant, Pool, PoolConfig
+from crossfade.impls.cores import Action, Balancer, BreakerConfig, Close, Connect, Grant, PoolConfig
 from crossfade.impls.errors import CrossfadeError, ManagerClosed, PoolTimeout, RemoteError, ServerStartError
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.translate import DISCOVER
@@ -62,8 +62,8 @@ class Instance(abc.ABC):
         self.spec: ServerSpec = spec
         self.index = index
         self.balancer = balancer
-        self.breaker = Breaker(BreakerConfig.from_spec(spec.breaker))
-        self.pool = Pool(PoolConfig.from_spec(spec.pool, stdio=spec.transport == "stdio"))
+        self.breaker = server.cores.breaker(BreakerConfig.from_spec(spec.breaker))
+        self.pool = server.cores.pool(PoolConfig.from_spec(spec.pool, stdio=spec.transport == "stdio"))
         self.conns: dict[int, Any] = {}
         self.peer: Peer | None = None
         self.state = ServerState.INITIALIZING

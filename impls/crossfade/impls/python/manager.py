@@ -15,6 +15,7 @@ import msgspec
 
 from crossfade.impls.api import Gateway, Manager
 from crossfade.impls.config import Config, ServerSpec
+from crossfade.impls.cores import PYTHON_CORES, Cores
 from crossfade.impls.errors import CrossfadeError, ManagerClosed, RemoteError, ServerExists
 from crossfade.impls.python.catalog import Catalog
 from crossfade.impls.python.events import Events
@@ -35,9 +36,13 @@ _IDLE_TICK_S: Final = 1.0
 
 
 class PythonManager(Manager):
-    """asyncio shell, Python cores. Not thread-safe: use it from the loop that entered it."""
+    """asyncio shell, Python cores. Not thread-safe: use it from the loop that entered it.
+
+    A subclass with other ``cores`` is another variant.
+    """
 
     variant: ClassVar[str] = "python"
+    cores: ClassVar[Cores] = PYTHON_CORES
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -133,7 +138,7 @@ class PythonManager(Manager):
                 server=spec.name,
             )
         self._seeds += 1
-        server = Server(spec, self._seeds, self.stats.latency, self._events.publish, self.wake)
+        server = Server(spec, self._seeds, self.stats.latency, self._events.publish, self.wake, cores=self.cores)
         instances: list[Instance] = [
             HttpInstance(server, i, server.balancer, url) for i, url in enumerate(spec.urls)
         ] or [StdioInstance(server, i, server.balancer) for i in range(spec.instances)]

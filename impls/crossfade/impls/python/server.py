@@ -13,7 +13,7 @@ from time import monotonic_ns
 from typing import Any
 
 from crossfade.impls.config import ServerSpec
-from crossfade.impls.cores import P2C, Balancer, RoundRobin
+from crossfade.impls.cores import Balancer, Cores
 from crossfade.impls.errors import CircuitOpen, CrossfadeError, ManagerClosed, ServerStartError
 from crossfade.impls.python.instance import Headers, Instance, Sessions
 from crossfade.impls.python.jsonrpc import Answer, encode
@@ -42,6 +42,7 @@ class Server:
         "_all",
         "acquire_timeout_ns",
         "balancer",
+        "cores",
         "draining",
         "instances",
         "latency",
@@ -60,8 +61,11 @@ class Server:
         latency: Histogram,
         publish: Callable[[Event], None],
         wake: Callable[[], None],
+        *,
+        cores: Cores,
     ) -> None:
         self.spec = spec
+        self.cores = cores
         self.latency = latency
         self.publish = publish
         self.wake = wake
@@ -71,7 +75,7 @@ class Server:
         self.timeout_ns = spec.timeout_ms * 1_000_000
         self.acquire_timeout_ns = spec.pool.acquire_timeout_ms * 1_000_000
         count = len(spec.urls) if spec.transport == "http" else spec.instances
-        self.balancer: Balancer = P2C(count, seed) if spec.balancer == "p2c" else RoundRobin(count)
+        self.balancer: Balancer = cores.balancer(spec.balancer, count, spec.weights, seed)
         self._all = (1 << count) - 1
         self.instances: list[Instance] = []
 

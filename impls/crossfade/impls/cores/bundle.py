@@ -1,0 +1,39 @@
+"""Owns the choice of cores: one object with a factory for each, so that one asyncio shell runs on any of them.
+
+Rule: the shell makes every core through ``Manager.cores`` and nowhere else; a variant differs from ``python`` by this
+object alone. Configurations are the dataclasses of this package, in nanoseconds, whatever language the core is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from crossfade.impls.cores.actions import PoolConfig
+from crossfade.impls.cores.balancer import P2C, Balancer, RoundRobin
+from crossfade.impls.cores.breaker import Breaker, BreakerConfig
+from crossfade.impls.cores.pool import Pool
+from crossfade.impls.cores.protocols import BreakerCore, PoolCore
+
+BalancerFactory = Callable[[str, int, Sequence[int], int], Balancer]
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Factories. ``balancer`` takes the kind of ``ServerSpec.balancer``, the number of instances, their weights
+    (empty: equal) and a seed.
+    """
+
+    name: str
+    breaker: Callable[[BreakerConfig], BreakerCore]
+    pool: Callable[[PoolConfig], PoolCore]
+    balancer: BalancerFactory
+
+
+def python_balancer(kind: str, n: int, weights: Sequence[int], seed: int) -> Balancer:
+    """The Python balancer of that kind."""
+    del weights
+    return P2C(n, seed) if kind == "p2c" else RoundRobin(n)
+
+
+PYTHON_CORES = Cores(name="python", breaker=Breaker, pool=Pool, balancer=python_balancer)
