@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossfade.impls.python import translate
+from crossfade.impls.python.calls import encode_params
 from crossfade.impls.python.envelope import CAPABILITIES_KEY, VERSION_KEY
-from crossfade.impls.python.server import encode_params
 from crossfade.impls.python.sse import EventReader, EventTooLong, event
 
 VENDOR = {"x-vendor/trace": {"deep": [1, None]}, "progressToken": "p"}

@@ -90,7 +90,7 @@ class Catalog:
         cursor: object = None
         for _ in range(MAX_PAGES):
             try:
-                raw = await server.request(method, {} if cursor is None else {"cursor": cursor})
+                raw = await server.calls.request(method, {} if cursor is None else {"cursor": cursor})
             except RemoteError as error:
                 if error.remote_code == METHOD_NOT_FOUND:
                     return []

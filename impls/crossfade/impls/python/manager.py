@@ -300,16 +300,16 @@ class PythonManager(Manager):
         headed = method == "tools/call" and server.spec.transport == "http" and name is not None
         try:
             if not headed:
-                return await server.request(method, fields, **options)
+                return await server.calls.request(method, fields, **options)
             extra = self.catalog.param_headers(server.spec.name, name or "", fields.get("arguments"))
             try:
-                return await server.request(method, fields, **options, extra=extra)
+                return await server.calls.request(method, fields, **options, extra=extra)
             except RemoteError as error:
                 if error.remote_code != HEADER_MISMATCH:
                     raise
             await self.catalog.items("tools/list", server.spec.name)
             extra = self.catalog.param_headers(server.spec.name, name or "", fields.get("arguments"))
-            return await server.request(method, fields, **options, extra=extra)
+            return await server.calls.request(method, fields, **options, extra=extra)
         except CrossfadeError as error:
             self.stats.errors_by_code[error.code] += 1
             raise

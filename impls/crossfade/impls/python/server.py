@@ -1,38 +1,27 @@
 """Owns one registered server: its instances, the choice among them, its state as the sum of theirs, and its counters.
 
-Rule: a request goes to one instance that the breaker admits; it goes to a second one only if the first could not be
-connected to, because then nothing was sent.
+Rule: whoever is chosen was admitted by its breaker; how a request makes use of that is in ``calls``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from time import monotonic_ns
-from typing import Any
 
 from crossfade.impls.config import ServerSpec
 from crossfade.impls.cores import Balancer, Cores
 from crossfade.impls.errors import CircuitOpen, CrossfadeError, ManagerClosed, ServerStartError
-from crossfade.impls.python.instance import Headers, Instance, Sessions
-from crossfade.impls.python.jsonrpc import Answer, encode
+from crossfade.impls.python.calls import Calls
+from crossfade.impls.python.instance import Instance
+from crossfade.impls.python.jsonrpc import Answer
 from crossfade.impls.python.metrics import Histogram, ServerStats
 from crossfade.impls.python.peer import Peer
-from crossfade.impls.python.translate import HOP_KEYS, modern_meta
-from crossfade.impls.snapshots import Era, Event, ServerInfo
+from crossfade.impls.snapshots import Event, ServerInfo
 from crossfade.impls.states import ServerState
 
 _ids = itertools.count(1)
-
-
-def encode_params(era: Era, fields: Mapping[str, object], meta: Mapping[str, Any] | None) -> bytes:
-    """Params with the ``_meta`` that the era of the server asks for; ``meta`` is the caller's, whatever its own era."""
-    if era == "modern":
-        return encode({**fields, "_meta": modern_meta(meta)})
-    if meta:
-        meta = {key: value for key, value in meta.items() if key not in HOP_KEYS}
-    return encode({**fields, "_meta": meta} if meta else fields)
 
 
 class Server:
@@ -42,6 +31,7 @@ class Server:
         "_all",
         "acquire_timeout_ns",
         "balancer",
+        "calls",
         "cores",
         "draining",
         "instances",
@@ -78,6 +68,7 @@ class Server:
         self.balancer: Balancer = cores.balancer(spec.balancer, count, spec.weights, seed)
         self._all = (1 << count) - 1
         self.instances: list[Instance] = []
+        self.calls = Calls(self)
 
     @property
     def peer(self) -> Peer | None:
@@ -142,8 +133,11 @@ class Server:
 
     # -- requests
 
-    def choose(self, now_ns: int, excluded: int = 0) -> Instance:
-        """An instance that its breaker admits. Raises CircuitOpen, ManagerClosed. The caller owes begin and done."""
+    def choose(self, now_ns: int, tried: Sequence[Instance] = ()) -> Instance:
+        """An instance that its breaker admits, none of those ``tried``. Raises CircuitOpen, ManagerClosed.
+
+        The caller owes begin and done.
+        """
         if self.draining:
             raise ManagerClosed(f"server {self.spec.name!r} is being removed; call another one", server=self.spec.name)
         if self._all == 1:
@@ -151,7 +145,9 @@ class Server:
             if instance.breaker.admit(now_ns):
                 return instance
         else:
-            usable = self._all & ~excluded
+            usable = self._all
+            for instance in tried:
+                usable &= ~(1 << instance.index)
             while usable and (i := self.balancer.pick(now_ns, usable)) >= 0:
                 instance = self.instances[i]
                 if instance.breaker.admit(now_ns):
@@ -165,50 +161,6 @@ class Server:
             f"{f' (last error: {last})' if last else ''}; call again later, or look at the server",
             server=self.spec.name,
         )
-
-    def _own(self, now_ns: int, sessions: Sessions | None) -> Instance | None:
-        """The instance that the caller has a session with already."""
-        for instance in sessions or ():
-            if instance.server is self and instance.breaker.admit(now_ns):
-                return instance
-        return None
-
-    async def request(
-        self,
-        method: str,
-        fields: Mapping[str, object],
-        *,
-        timeout_s: float | None = None,
-        meta: Mapping[str, Any] | None = None,
-        name: str | None = None,
-        sessions: Sessions | None = None,
-        extra: Headers = (),
-    ) -> bytes:
-        """One request, answered with the JSON of ``result``.
-
-        ``name`` is the upstream's name or URI for Mcp-Name, ``extra`` further headers. ``sessions`` holds the caller's
-        own sessions with legacy servers, by instance; None is the manager's own.
-        """
-        now = monotonic_ns()
-        deadline_ns = now + (self.timeout_ns if timeout_s is None else int(timeout_s * 1e9))
-        excluded = 0
-        while True:
-            instance = self._own(now, sessions) or self.choose(now, excluded)
-            try:
-                peer = instance.peer
-                if peer is None:
-                    try:
-                        peer = await instance.ready()
-                    except BaseException:
-                        instance.breaker.forget(monotonic_ns(), monotonic_ns() - now)
-                        raise
-                params = encode_params(peer.era, fields, meta)
-                return await instance.request(method, params, deadline_ns, name=name, sessions=sessions, extra=extra)
-            except ServerStartError:
-                excluded |= 1 << instance.index
-                if excluded == self._all:
-                    raise
-                now = monotonic_ns()
 
     # -- snapshots
 

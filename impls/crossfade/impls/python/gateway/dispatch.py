@@ -14,6 +14,7 @@ import msgspec
 
 from crossfade.impls.errors import CrossfadeError
 from crossfade.impls.python import jsonrpc
+from crossfade.impls.python.calls import encode_params
 from crossfade.impls.python.envelope import Envelope, EnvelopeError, Message, find_once, scan
 from crossfade.impls.python.gateway import admin, legacy, methods, modern
 from crossfade.impls.python.gateway.access import Endpoint
@@ -23,7 +24,6 @@ from crossfade.impls.python.gateway.relay_stdio import StdioRelay
 from crossfade.impls.python.gateway.routes import Route
 from crossfade.impls.python.http_head import RequestHead
 from crossfade.impls.python.jsonrpc import LEGACY, MODERN
-from crossfade.impls.python.server import encode_params
 from crossfade.impls.python.translate import header_text
 from crossfade.impls.python.upstream_http import HttpInstance
 from crossfade.impls.python.upstream_stdio import StdioInstance
