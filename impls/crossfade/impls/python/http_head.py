@@ -59,7 +59,9 @@ def _only(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:
 
 
 class RequestHead:
-    """One request head. ``length`` is the body's, -1 for chunked; ``verdict``, ``forward*`` are the gateway's notes."""
+    """One request head. ``length`` is the body's, -1 for chunked; ``verdict``, ``forward*`` and ``principal`` are
+    the gateway's notes.
+    """
 
     __slots__ = (
         "expect",
@@ -72,6 +74,7 @@ class RequestHead:
         "mcp_name",
         "method",
         "path",
+        "principal",
         "session",
         "verdict",
         "version",
@@ -102,6 +105,7 @@ class RequestHead:
         self.verdict: Any = None
         self.forward = b""
         self.forward_for: object = None
+        self.principal: str | None = None
 
     def header(self, name: bytes) -> str | None:
         """The value of a header that may stand once; ``name`` in lower case."""

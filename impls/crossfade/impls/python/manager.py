@@ -227,14 +227,19 @@ class PythonManager(Manager):
         self._check_open()
         server, own = await self.catalog.resolve(name, "tools/list")
         fields = {"name": own, "arguments": {} if arguments is None else arguments}
-        return CallResult(await self.send(server, "tools/call", fields, timeout_s=timeout_s, meta=meta, name=own))
+        return CallResult(
+            await self.send(server, "tools/call", fields, timeout_s=timeout_s, meta=meta, name=own, principal=principal)
+        )
 
     async def read_resource(
         self, uri: str, *, server: str | None = None, timeout_s: float | None = None, principal: str | None = None
     ) -> Result:
         self._check_open()
         owner = self.catalog.server(server) if server is not None else await self.catalog.owner(uri)
-        return Result(await self.send(owner, "resources/read", {"uri": uri}, timeout_s=timeout_s, name=uri))
+        fields = {"uri": uri}
+        return Result(
+            await self.send(owner, "resources/read", fields, timeout_s=timeout_s, name=uri, principal=principal)
+        )
 
     async def get_prompt(
         self,
@@ -249,7 +254,9 @@ class PythonManager(Manager):
         fields: dict[str, Any] = {"name": own}
         if arguments is not None:
             fields["arguments"] = arguments
-        return Result(await self.send(server, "prompts/get", fields, timeout_s=timeout_s, name=own))
+        return Result(
+            await self.send(server, "prompts/get", fields, timeout_s=timeout_s, name=own, principal=principal)
+        )
 
     async def complete(
         self,
@@ -266,7 +273,7 @@ class PythonManager(Manager):
         fields: dict[str, Any] = {"ref": own_ref, "argument": argument}
         if context is not None:
             fields["context"] = context
-        return Result(await self.send(owner, "completion/complete", fields, timeout_s=timeout_s))
+        return Result(await self.send(owner, "completion/complete", fields, timeout_s=timeout_s, principal=principal))
 
     async def completion_target(self, ref: Mapping[str, Any], server: str | None) -> tuple[Server, dict[str, Any]]:
         """Who completes ``ref``, and the ref in the server's own words."""
@@ -289,8 +296,9 @@ class PythonManager(Manager):
         meta: Mapping[str, Any] | None = None,
         name: str | None = None,
         sessions: Sessions | None = None,
+        principal: str | None = None,
     ) -> bytes:
-        """One request to a server, with what fails counted by code.
+        """One request to a server on behalf of ``principal``, with what fails counted by code.
 
         A modern HTTP server may want arguments in headers, and says so in the tool's definition. One that was never
         listed refuses the call with HeaderMismatch; then the list is read and the call sent again (streamable-http,

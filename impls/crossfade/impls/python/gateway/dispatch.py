@@ -19,6 +19,7 @@ from crossfade.impls.python.envelope import Envelope, EnvelopeError, Message, fi
 from crossfade.impls.python.gateway import admin, legacy, methods, modern
 from crossfade.impls.python.gateway.access import Endpoint
 from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
+from crossfade.impls.python.gateway.principal import principal_of
 from crossfade.impls.python.gateway.relay import HttpRelay
 from crossfade.impls.python.gateway.relay_stdio import StdioRelay
 from crossfade.impls.python.gateway.routes import Route
@@ -49,7 +50,7 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
         if refusal is not None:
             client.respond(refusal)
             return
-        caller, session = methods.Caller(True), None
+        session: Session | None = None
     else:
         if method is _UNSET or raw_id is None:
             client.respond(legacy.accepted(client.gateway, head, message, body))
@@ -61,7 +62,7 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
         if isinstance(found, HttpAnswer):
             client.respond(found)
             return
-        caller, session = methods.Caller(False, found), found
+        session = found
         client.call = (found, raw_id)
     if method == "tools/call" and message.params is not _UNSET and message.params.name is not _UNSET:
         call = _Call(client, head, session)
@@ -79,7 +80,13 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
             client.run(_prepare(call))
             return
     assert method is not _UNSET  # noqa: S101  a request has one
+    caller = _caller(client, head, session)
     client.run(methods.answer(client.gateway.manager, caller, method, raw_id, methods.params_of(body)))
+
+
+def _caller(client: ClientConnection, head: RequestHead, session: Session | None) -> methods.Caller:
+    principal = principal_of(head, client.gateway.principal_header)
+    return methods.Caller(session is None, session, principal)
 
 
 class _Call:
@@ -111,7 +118,7 @@ async def _prepare(call: _Call) -> HttpAnswer | None:
     except CrossfadeError as error:
         gateway.manager.stats.errors_by_code[error.code] += 1
         return HttpAnswer(200, jsonrpc.error_of(call.raw_id, error))
-    caller = methods.Caller(session is None, session)
+    caller = _caller(call.client, call.head, session)
     return await methods.answer(gateway.manager, caller, "tools/call", call.raw_id, methods.params_of(call.body))
 
 

@@ -14,6 +14,7 @@ from crossfade.impls.errors import CrossfadeError, UnknownTarget
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.gateway import modern
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
+from crossfade.impls.python.gateway.principal import ANONYMOUS
 from crossfade.impls.python.jsonrpc import LISTS
 from crossfade.impls.python.translate import result_to_modern
 
@@ -28,10 +29,14 @@ _object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Caller(NamedTuple):
-    """Who asks: a modern client, or a legacy one with its session (None on stdio before initialize)."""
+    """Who asks: a modern client, or a legacy one with its session (None on stdio before initialize).
+
+    ``principal`` is on whose behalf, as ``gateway.principal`` names it.
+    """
 
     modern: bool
     session: Session | None = None
+    principal: str = ANONYMOUS
 
 
 class _Request(msgspec.Struct):
@@ -100,7 +105,9 @@ async def _result(manager: PythonManager, caller: Caller, method: str, params: b
         return None
     meta = _meta(fields)
     upstream = caller.session.upstream if caller.session is not None and not server.spec.stateless else None
-    return await manager.send(server, method, fields, meta=meta, name=own, sessions=upstream)
+    return await manager.send(
+        server, method, fields, meta=meta, name=own, sessions=upstream, principal=caller.principal
+    )
 
 
 def _meta(fields: dict[str, msgspec.Raw]) -> dict[str, Any] | None:

@@ -28,6 +28,7 @@ class GatewayServer(Gateway):
     def __init__(self, manager: PythonManager) -> None:
         self.manager = manager
         self.spec = manager.config.gateway
+        self.principal_header = self.spec.principal_header.lower().encode("latin-1", "replace")
         self.host = ""
         self.port = 0
         self.clients: set[ClientConnection] = set()
