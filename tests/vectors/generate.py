@@ -166,7 +166,62 @@ def pool(number: int, rng: SplitMix64) -> dict[str, Any]:
     return walk.vector
 
 
-KINDS = {"breaker": (breaker, 20), "round_robin": (round_robin, 8), "p2c": (p2c, 16), "pool": (pool, 48)}
+def rollout(number: int, rng: SplitMix64) -> dict[str, Any]:
+    strategy = ("recreate", "rolling", "blue_green", "canary", "shadow")[number % 5]
+    config = {
+        "strategy": strategy,
+        "old": rng.below(5),
+        "new": 1 + rng.below(4),
+        "max_surge": 1 + rng.below(2),
+        "steps_percent": [[5, 50], [30], [1, 25, 100]][rng.below(3)],
+        "min_samples": 1 + rng.below(6),
+        "step_timeout_ns": 20 + rng.below(100),
+        "max_failure_per_mille": rng.below(3) * 150,
+        "gate_timeout_ns": 30 + rng.below(120),
+        "drain_ns": rng.below(20),
+    }
+    walk = Walk("rollout", number, config, rng)
+    starting = stopping = reviving = 0
+
+    def perform(actions: list[list[Any]]) -> None:
+        nonlocal starting, stopping, reviving
+        for verb, *rest in actions:
+            starting += rest[0] if verb == "start" else 0
+            stopping += rest[0] if verb == "retire_old" else 0
+            reviving += rest[0] if verb == "start_old" else 0
+
+    perform(walk.step("begin"))
+    troubled = walk.chance(500)
+    for _ in range(STEPS):
+        if walk.step("phase") in ("done", "rolled_back"):
+            break
+        walk.now_ns += rng.below(9)
+        report = walk.one_of("start", "start", "stop", "revive", "judge", "judge", "tick")
+        if report == "start" and starting:
+            starting -= 1
+            perform(walk.step("start_failed" if troubled and walk.chance(80) else "ready"))
+        elif report == "stop" and stopping:
+            stopping -= 1
+            perform(walk.step("stopped"))
+        elif report == "revive" and reviving:
+            reviving -= 1
+            perform(walk.step("revived"))
+        elif report == "judge":
+            ok = not walk.chance(300 if troubled else 20)
+            perform(walk.step("compared" if strategy == "shadow" else "sample", ok))
+        else:
+            perform(walk.step("abort" if troubled and walk.chance(40) else "tick"))
+        walk.step(walk.one_of("counts", "counts", "next_deadline_ns"))
+    return walk.vector
+
+
+KINDS = {
+    "breaker": (breaker, 20),
+    "round_robin": (round_robin, 8),
+    "p2c": (p2c, 16),
+    "pool": (pool, 48),
+    "rollout": (rollout, 60),
+}
 
 
 def generated() -> Iterator[tuple[str, str]]:

@@ -28,6 +28,8 @@ pytestmark = pytest.mark.skipif(
 
 WALKS = runpy.run_path(str(Path(__file__).with_name("generate.py")))["KINDS"]
 
+PYTHON_ONLY = {"rollout"}  # kinds whose Rust core is still to come; vectors.rs has the same list
+
 Step = tuple[int, str, list[Any]]  # nanoseconds since the step before, operation, arguments
 
 SEEDS = st.integers(0, 2**64 - 1)
@@ -65,7 +67,7 @@ def agree(kind: str, config: dict[str, Any], seed: int, walk: list[Step]) -> Non
         assert found == expect, f"step {number} at {at_ns}: {name}{args}: Rust says {found}, Python {expect}"
 
 
-@pytest.mark.parametrize("kind", sorted(WALKS))
+@pytest.mark.parametrize("kind", sorted(WALKS.keys() - PYTHON_ONLY))
 @settings(deadline=None, max_examples=250)
 @given(seed=SEEDS)
 def test_walks_agree(kind: str, seed: int) -> None:

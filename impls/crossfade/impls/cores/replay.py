@@ -13,6 +13,8 @@ from crossfade.impls.cores.balancer import P2C, Balancer, RoundRobin
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
 from crossfade.impls.cores.pool import Pool
 from crossfade.impls.cores.rng import SplitMix64
+from crossfade.impls.cores.rollout import Rollout
+from crossfade.impls.cores.rollout_plan import RolloutConfig
 
 Step = Callable[..., Any]
 
@@ -73,10 +75,31 @@ def _pool(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     }
 
 
+def _rollout(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    rollout = Rollout(RolloutConfig(**{**config, "steps_percent": tuple(config["steps_percent"])}))
+    reports = (rollout.begin, rollout.ready, rollout.start_failed, rollout.stopped, rollout.revived)
+    judged = (rollout.sample, rollout.compared, rollout.abort, rollout.tick)
+    return {
+        **{method.__name__: method for method in (*reports, *judged)},
+        "next_deadline_ns": lambda _now: rollout.next_deadline_ns(),
+        "phase": lambda _now: rollout.phase,
+        "counts": lambda _now: [
+            rollout.share,
+            rollout.starting,
+            rollout.ready_new,
+            rollout.old_live,
+            rollout.retiring,
+            rollout.samples,
+            rollout.failures,
+        ],
+    }
+
+
 _KINDS: dict[str, Callable[[Mapping[str, Any], int], dict[str, Step]]] = {
     "rng": _rng,
     "breaker": _breaker,
     "round_robin": lambda config, _seed: _balancer(RoundRobin(config["instances"])),
     "p2c": lambda config, seed: _balancer(P2C(config["instances"], seed)),
     "pool": _pool,
+    "rollout": _rollout,
 }
