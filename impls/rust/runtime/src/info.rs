@@ -83,6 +83,7 @@ pub struct InstanceInfo {
     pub connections: usize,
     pub in_flight: usize,
     pub ewma_ns: u64,
+    pub revision: u32,
 }
 
 /// One registered server.

@@ -92,7 +92,7 @@ pub(crate) async fn read(
 ) -> Result<Vec<Item>> {
     let agreed = match server.agreed() {
         Some(agreed) => agreed,
-        None => server.links[0].ready(deadline).await?,
+        None => server.ready(deadline).await?,
     };
     if !offers(agreed.capabilities.as_deref(), kind) {
         return Ok(Vec::new());
@@ -232,7 +232,7 @@ fn annotations_of(definition: &[u8]) -> Option<Vec<Annotation>> {
 
 /// Whether a tool cannot be offered, because nobody could send the headers that it asks for.
 fn drops(server: &Server, definition: &[u8]) -> bool {
-    server.spec.transport() == TransportKind::Http
+    server.spec().transport() == TransportKind::Http
         && annotations::suspected(definition)
         && annotations_of(definition).is_none()
 }

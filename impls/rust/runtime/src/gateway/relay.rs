@@ -16,7 +16,7 @@ use crate::info::Era;
 use crate::translate::{self, Edit, MODERN};
 use crate::upstream::http::{Head, HttpLink};
 use crate::upstream::session::UpstreamSession;
-use crate::upstream::{Link, Server};
+use crate::upstream::{Link, Wish};
 use crate::wire::buffers;
 
 /// Asks the server for its era, then goes the way that follows.
@@ -28,9 +28,10 @@ pub(crate) async fn learn(
 ) -> Turn {
     if let Some(routed) = &forward.routed {
         let server = Arc::clone(&routed.server);
-        let outcome = match server.begin(None) {
+        let deadline = server.deadline(None);
+        let outcome = match server.admit(Wish::default(), deadline).await {
             Ok(ticket) => {
-                let ready = ticket.link().ready(server.deadline(None)).await.map(|_| ());
+                let ready = ticket.link().ready(deadline).await.map(|_| ());
                 if ready.is_err() {
                     ticket.settle_with(&ready);
                 }
@@ -58,20 +59,6 @@ async fn fail(client: &mut Client, inbound: &Inbound, id: &[u8], error: &Error) 
         .await
 }
 
-/// The instance where this client has its session, if it has one.
-fn pinned(server: &Server, who: &Who) -> Option<usize> {
-    let Who::Legacy(session) = who else {
-        return None;
-    };
-    if server.links.len() == 1 || server.spec.stateless {
-        return None;
-    }
-    server
-        .links
-        .iter()
-        .position(|link| matches!(link, Link::Http(link) if session.upstream(link).is_some()))
-}
-
 pub(crate) async fn run(
     client: &mut Client,
     forward: Forward,
@@ -93,7 +80,16 @@ pub(crate) async fn run(
         Who::Modern(_) => None,
     };
     let server = &routed.server;
-    let ticket = match server.begin(pinned(server, &who)) {
+    let deadline = server.deadline(None);
+    // A legacy client goes where it has its session.
+    let pinned = |link: &Link| match (&who, link) {
+        (Who::Legacy(session), Link::Http(link)) => session.upstream(link).is_some(),
+        _ => false,
+    };
+    let wish = Wish {
+        pinned: (entered.is_some() && !server.fleet().current.spec.stateless).then_some(&pinned),
+    };
+    let ticket = match server.admit(wish, deadline).await {
         Ok(ticket) => ticket,
         Err(error) => return fail(client, inbound, &id, &error).await,
     };
@@ -101,7 +97,6 @@ pub(crate) async fn run(
         return Turn::Close;
     };
     let link = Arc::clone(link);
-    let deadline = server.deadline(None);
     let prepared = match (link.era(), &who) {
         // The hot route: nothing to wait for.
         (Some(Era::Modern), _) => Ok(None),
@@ -109,7 +104,7 @@ pub(crate) async fn run(
             Box::pin(prepare(
                 &link,
                 &who,
-                server.spec.stateless,
+                ticket.seat.revision.spec.stateless,
                 edits_meta,
                 deadline,
             ))

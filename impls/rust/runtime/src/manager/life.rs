@@ -13,7 +13,7 @@ use crate::config::ServerSpec;
 use crate::error::{Error, Result};
 use crate::events::EventKind;
 use crate::info::ServerInfo;
-use crate::upstream::{Link, Server};
+use crate::upstream::Server;
 
 impl Manager {
     /// Connects to every server that is not lazy, concurrently; a server that fails is `unhealthy`, not an error.
@@ -163,7 +163,7 @@ impl Inner {
 
     fn tick(&self) {
         for server in &self.registry.load().servers {
-            server.links.iter().for_each(Link::tick);
+            server.tick();
         }
         for gateway in lock(&self.gateways).iter() {
             gateway.tick();

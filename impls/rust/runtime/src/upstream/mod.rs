@@ -14,19 +14,20 @@ pub(crate) mod session;
 mod slots;
 mod stdio;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
+use crate::config::ServerSpec;
 use crate::error::Result;
 use crate::events::Hub;
 use crate::metrics::Metrics;
 use discovery::Agreed;
 use http::HttpLink;
-pub(crate) use server::{Server, Ticket};
+pub(crate) use server::{Server, Ticket, Wish};
 use stdio::StdioLink;
 
 /// What everything under a manager shares.
@@ -38,7 +39,7 @@ pub(crate) struct Shared {
 }
 
 /// The way to one instance.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Link {
     Http(Arc<HttpLink>),
     Stdio(Arc<StdioLink>),
@@ -76,6 +77,14 @@ pub(crate) struct Outgoing<'a> {
 }
 
 impl Link {
+    /// The way to instance `index` of `spec`; nothing is started yet.
+    fn new(spec: &ServerSpec, index: usize, shared: &Arc<Shared>, server: Weak<Server>) -> Self {
+        match spec.urls.get(index) {
+            Some(url) => Self::Http(HttpLink::new(spec, url, shared, server)),
+            None => Self::Stdio(StdioLink::new(spec, index, shared, server)),
+        }
+    }
+
     /// Agrees on an era (once) and returns what was agreed.
     pub(crate) async fn ready(&self, deadline: Instant) -> Result<Arc<Agreed>> {
         match self {

@@ -63,7 +63,8 @@ impl Forward {
         let Some(routed) = &self.routed else {
             return Way::Call;
         };
-        let Some(Link::Http(link)) = routed.server.links.first() else {
+        let fleet = routed.server.fleet();
+        let Link::Http(link) = &fleet.current.front else {
             return Way::Call;
         };
         let Some(era) = link.era() else {
@@ -72,7 +73,7 @@ impl Forward {
         match (self.who.is_modern(), era) {
             (true, Era::Legacy) => Way::Call,
             (false, Era::Modern) => Way::Relay { edits_meta: true },
-            (false, Era::Legacy) if routed.server.spec.stateless => {
+            (false, Era::Legacy) if fleet.current.spec.stateless => {
                 // In a session that clients share, their ids would collide.
                 match link.shared_session() {
                     Some(session) if session.id.is_some() => Way::Call,

@@ -7,21 +7,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use super::Server;
+use super::{Server, Wish};
 use crate::error::{Error, Result};
 use crate::info::{Era, ServerState};
-use crate::upstream::{Caller, Outgoing};
+use crate::upstream::discovery::Agreed;
+use crate::upstream::{Caller, Link, Outgoing};
 
 impl Server {
     /// Connects every instance, concurrently; the first error if none could be reached.
     pub(crate) async fn connect(self: &Arc<Self>) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_millis(self.spec.start_timeout_ms);
-        let tasks: Vec<_> = (0..self.links.len())
-            .map(|index| {
-                let server = Arc::clone(self);
+        let revision = Arc::clone(&self.fleet.load().current);
+        let deadline = Instant::now() + Duration::from_millis(revision.spec.start_timeout_ms);
+        let tasks: Vec<_> = revision
+            .links()
+            .into_iter()
+            .map(|link| {
                 self.shared
                     .handle
-                    .spawn(async move { server.links[index].ready(deadline).await.map(|_| ()) })
+                    .spawn(async move { link.ready(deadline).await.map(|_| ()) })
             })
             .collect();
         let mut failure = None;
@@ -56,7 +59,8 @@ impl Server {
         let deadline = Instant::now() + timeout;
         let mut alive = 0;
         let mut why = None;
-        for link in &self.links {
+        let links = self.fleet.load().current.links();
+        for link in &links {
             let outcome = async {
                 let agreed = link.ready(deadline).await?;
                 let modern = agreed.era == Era::Modern;
@@ -79,7 +83,7 @@ impl Server {
         }
         let state = match alive {
             0 => ServerState::Unhealthy,
-            n if n < self.links.len() => ServerState::Degraded,
+            n if n < links.len() => ServerState::Degraded,
             _ => ServerState::Healthy,
         };
         self.set_state(state, why);
@@ -98,9 +102,31 @@ impl Server {
             }
         })
         .await;
-        for link in &self.links {
+        let links: Vec<_> = self
+            .fleet
+            .load()
+            .revisions()
+            .flat_map(|revision| revision.links())
+            .collect();
+        for link in &links {
             link.close().await;
         }
         self.set_state(ServerState::Stopped, None);
+    }
+
+    /// The agreement of some instance; asks for one if there is none yet.
+    pub(crate) async fn ready(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Agreed>> {
+        let ticket = self.admit(Wish::default(), deadline).await?;
+        let ready = ticket.link().ready(deadline).await;
+        if ready.is_err() {
+            ticket.settle_with(&ready);
+        }
+        ready
+    }
+
+    pub(crate) fn tick(&self) {
+        for revision in self.fleet.load().revisions() {
+            revision.links().iter().for_each(Link::tick);
+        }
     }
 }

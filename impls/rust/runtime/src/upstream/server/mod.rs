@@ -1,10 +1,12 @@
 //! A registered server: its instances, its state, and the calls made to it.
 //!
-//! The rule: nothing holds a lock across an await. Who gets a call is decided in `policy`, what its end means in
-//! `ticket`; `life` connects and closes, `snapshot` describes.
+//! The rule: nothing holds a lock across an await. Which revision gets a call is decided in `fleet`, which of its
+//! instances in `revision` and `policy`, what its end means in `ticket`; `life` connects and closes, `snapshot` describes.
 
+pub(crate) mod fleet;
 mod life;
 mod policy;
+pub(crate) mod revision;
 mod snapshot;
 mod ticket;
 
@@ -12,30 +14,32 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::catalog::Catalog;
 use super::discovery::Agreed;
-use super::http::HttpLink;
-use super::stdio::StdioLink;
 use super::{Link, Outgoing, Shared};
 use crate::clock::lock;
 use crate::config::ServerSpec;
 use crate::error::Result;
 use crate::events::EventKind;
 use crate::info::ServerState;
-use policy::Policy;
+pub(crate) use fleet::Wish;
+use fleet::{Fleet, Seat};
+use revision::Revision;
 pub(crate) use ticket::Ticket;
 
 /// One registered server.
 #[derive(Debug)]
 pub(crate) struct Server {
-    pub(crate) spec: ServerSpec,
+    name: String,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) links: Vec<Link>,
     pub(crate) catalog: Catalog,
-    policy: Mutex<Policy>,
+    fleet: ArcSwap<Fleet>,
+    /// The fleet changed: whoever found nobody serving looks again.
+    changed: Notify,
     state: AtomicU8,
     last_error: Mutex<Option<String>>,
     draining: AtomicBool,
@@ -50,29 +54,18 @@ const MILLI: u64 = 1_000_000;
 
 impl Server {
     pub(crate) fn new(spec: ServerSpec, shared: Arc<Shared>, seed: u64) -> Arc<Self> {
-        let instances = if spec.command.is_some() {
-            spec.instances as usize
-        } else {
-            spec.urls.len()
-        };
+        let spec = Arc::new(spec);
         Arc::new_cyclic(|server| {
-            let links = (0..instances)
-                .map(|index| {
-                    if spec.command.is_some() {
-                        Link::Stdio(StdioLink::new(&spec, index, &shared, server.clone()))
-                    } else {
-                        Link::Http(HttpLink::new(
-                            &spec,
-                            &spec.urls[index],
-                            &shared,
-                            server.clone(),
-                        ))
-                    }
-                })
+            let links = (0..spec.replicas())
+                .map(|index| Link::new(&spec, index, &shared, server.clone()))
                 .collect();
             Self {
-                policy: Mutex::new(Policy::new(&spec, instances, seed)),
-                links,
+                name: spec.name.clone(),
+                fleet: ArcSwap::from_pointee(Fleet {
+                    current: Revision::new(1, spec, links, seed),
+                    candidate: None,
+                }),
+                changed: Notify::new(),
                 catalog: Catalog::default(),
                 state: AtomicU8::new(ServerState::Initializing as u8),
                 last_error: Mutex::new(None),
@@ -83,25 +76,34 @@ impl Server {
                 rejected: AtomicU64::new(0),
                 in_flight: AtomicU64::new(0),
                 shared,
-                spec,
             }
         })
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.spec.name
+        &self.name
+    }
+
+    /// The revisions as they are now.
+    pub(crate) fn fleet(&self) -> Guard<Arc<Fleet>> {
+        self.fleet.load()
+    }
+
+    /// The specification of the current revision.
+    pub(crate) fn spec(&self) -> Arc<ServerSpec> {
+        Arc::clone(&self.fleet.load().current.spec)
     }
 
     /// When a request that starts now must be answered.
     pub(crate) fn deadline(&self, timeout: Option<Duration>) -> Instant {
-        let most = Duration::from_millis(self.spec.timeout_ms);
+        let most = Duration::from_millis(self.fleet.load().current.spec.timeout_ms);
         Instant::now() + timeout.map_or(most, |wanted| wanted.min(Duration::from_secs(86_400)))
     }
 
     /// Sends one request to some instance and settles its ticket.
     pub(crate) async fn call(self: &Arc<Self>, outgoing: Outgoing<'_>) -> Result<Bytes> {
-        let ticket = self.begin(None)?;
-        let outcome = self.links[ticket.index].call(outgoing).await;
+        let ticket = self.admit(Wish::default(), outgoing.deadline).await?;
+        let outcome = ticket.link().call(outgoing).await;
         ticket.settle_with(&outcome);
         outcome
     }
@@ -140,6 +142,11 @@ impl Server {
 
     /// The agreement of the first instance that has one.
     pub(crate) fn agreed(&self) -> Option<Arc<Agreed>> {
-        self.links.iter().find_map(Link::agreed)
+        let fleet = self.fleet.load();
+        fleet
+            .current
+            .front
+            .agreed()
+            .or_else(|| fleet.current.links().iter().find_map(Link::agreed))
     }
 }

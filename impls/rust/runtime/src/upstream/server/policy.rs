@@ -38,11 +38,18 @@ impl Policy {
         }
     }
 
-    /// Picks an instance (or takes the one wanted) that its breaker admits; else says in how many ns to try again.
-    pub(super) fn choose(&mut self, wanted: Option<usize>, now: u64) -> Result<usize, u64> {
+    /// Picks one of the first `serving` instances (or takes the one wanted) that its breaker admits; else says in how
+    /// many ns to try again.
+    pub(super) fn choose(
+        &mut self,
+        wanted: Option<usize>,
+        serving: usize,
+        now: u64,
+    ) -> Result<usize, u64> {
         let Self { balancer, breakers } = self;
-        let picked = if breakers.len() == 1 || wanted.is_some() {
-            let index = wanted.unwrap_or(0).min(breakers.len() - 1);
+        let breakers = &mut breakers[..serving];
+        let picked = if serving == 1 || wanted.is_some() {
+            let index = wanted.unwrap_or(0);
             breakers[index].admit(now).then_some(index)
         } else {
             pick(balancer, breakers, now)

@@ -6,9 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Server;
 use crate::clock::{lock, now_ns};
-use crate::info::{CircuitState, InstanceInfo, ServerInfo, ServerState};
+use crate::info::ServerInfo;
 use crate::metrics::ServerCounters;
-use crate::upstream::Link;
 
 impl Server {
     pub(crate) fn counters(&self) -> ServerCounters {
@@ -17,43 +16,28 @@ impl Server {
             errors: self.errors.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
-            connections: self.links.iter().map(Link::connections).sum::<usize>() as u64,
+            connections: self
+                .fleet
+                .load()
+                .revisions()
+                .flat_map(|revision| revision.links())
+                .map(|link| link.connections())
+                .sum::<usize>() as u64,
         }
     }
 
     pub(crate) fn info(&self) -> ServerInfo {
         let now = now_ns();
         let agreed = self.agreed();
-        let instances = {
-            let policy = lock(&self.policy);
-            let describe = |(index, link): (usize, &Link)| {
-                let circuit = circuit(policy.circuit(index, now));
-                let (pid, url) = match link {
-                    Link::Http(http) => (None, Some(http.url().to_owned())),
-                    Link::Stdio(stdio) => (stdio.pid(), None),
-                };
-                InstanceInfo {
-                    index,
-                    state: match circuit {
-                        CircuitState::Open => ServerState::Unhealthy,
-                        CircuitState::HalfOpen => ServerState::Degraded,
-                        CircuitState::Closed if link.agreed().is_some() => ServerState::Healthy,
-                        CircuitState::Closed => self.state(),
-                    },
-                    circuit,
-                    era: link.agreed().map(|agreed| agreed.era),
-                    pid,
-                    url,
-                    connections: link.connections(),
-                    in_flight: usize::try_from(policy.pending(index)).unwrap_or(usize::MAX),
-                    ewma_ns: policy.ewma_ns(index),
-                }
-            };
-            self.links.iter().enumerate().map(describe).collect()
-        };
+        let fleet = self.fleet.load();
+        let instances = fleet
+            .revisions()
+            .flat_map(|revision| revision.describe(now, self.state()))
+            .collect();
+        let spec = &fleet.current.spec;
         ServerInfo {
             name: self.name().to_owned(),
-            transport: self.spec.transport(),
+            transport: spec.transport(),
             state: self.state(),
             era: agreed.as_ref().map(|agreed| agreed.era),
             protocol_version: agreed.as_ref().map(|agreed| agreed.version.clone()),
@@ -66,17 +50,9 @@ impl Server {
             capabilities: agreed
                 .as_ref()
                 .and_then(|agreed| agreed.capabilities.clone()),
-            tags: self.spec.tags.clone(),
+            tags: spec.tags.clone(),
             instances,
             last_error: lock(&self.last_error).clone(),
         }
-    }
-}
-
-fn circuit(core: crossfade_core::CircuitState) -> CircuitState {
-    match core {
-        crossfade_core::CircuitState::Closed => CircuitState::Closed,
-        crossfade_core::CircuitState::Open => CircuitState::Open,
-        crossfade_core::CircuitState::HalfOpen => CircuitState::HalfOpen,
     }
 }

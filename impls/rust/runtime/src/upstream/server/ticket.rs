@@ -1,6 +1,6 @@
 //! One admitted call, from the choice of its instance to its verdict.
 //!
-//! The rule: every call that [`Server::begin`] admits ends in exactly one verdict of its [`Ticket`], also when the
+//! The rule: every call that [`Server::admit`] admits ends in exactly one verdict of its [`Ticket`], also when the
 //! caller is dropped.
 
 use std::sync::Arc;
@@ -9,8 +9,10 @@ use std::time::Instant;
 
 use crossfade_core::CircuitState;
 
+use super::fleet::{Seat, Wish};
+use super::revision::Refusal;
 use super::{MILLI, Server};
-use crate::clock::{at_ns, lock, now_ns};
+use crate::clock::{at_ns, now_ns};
 use crate::error::{Error, Result};
 use crate::events::EventKind;
 use crate::info::ServerState;
@@ -20,35 +22,85 @@ use crate::upstream::Link;
 #[derive(Debug)]
 pub(crate) struct Ticket {
     pub(crate) server: Arc<Server>,
-    pub(crate) index: usize,
+    pub(crate) seat: Seat,
     started: Instant,
     settled: bool,
 }
 
+/// Why a call was not admitted.
+#[derive(Debug)]
+enum Denied {
+    /// No revision serves just now.
+    Paused,
+    Failed(Error),
+}
+
 impl Server {
-    /// Picks an instance (or takes the one wanted) that its breaker admits.
-    pub(crate) fn begin(self: &Arc<Self>, wanted: Option<usize>) -> Result<Ticket> {
-        let started = Instant::now();
-        let now = at_ns(started);
-        if self.draining.load(Relaxed) {
-            return Err(self.gone());
+    /// Picks an instance that its breaker admits; waits until `deadline` while none serves.
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        wish: Wish<'_>,
+        deadline: Instant,
+    ) -> Result<Ticket> {
+        match self.begin(wish) {
+            Ok(ticket) => Ok(ticket),
+            Err(Denied::Failed(error)) => Err(error),
+            Err(Denied::Paused) => Box::pin(self.wait(wish, deadline)).await,
         }
-        let chosen = lock(&self.policy).choose(wanted, now);
-        let index = match chosen {
-            Ok(index) => index,
-            Err(wait_ns) => {
+    }
+
+    async fn wait(self: &Arc<Self>, wish: Wish<'_>, deadline: Instant) -> Result<Ticket> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Armed before the look, so that no change is missed in between.
+            changed.as_mut().enable();
+            match self.begin(wish) {
+                Ok(ticket) => return Ok(ticket),
+                Err(Denied::Failed(error)) => return Err(error),
+                Err(Denied::Paused) => {}
+            }
+            if tokio::time::timeout_at(deadline.into(), changed)
+                .await
+                .is_err()
+            {
+                return Err(self.paused());
+            }
+        }
+    }
+
+    fn begin(self: &Arc<Self>, wish: Wish<'_>) -> Result<Ticket, Denied> {
+        let started = Instant::now();
+        if self.draining.load(Relaxed) {
+            return Err(Denied::Failed(self.gone()));
+        }
+        match self.fleet.load().choose(&wish, at_ns(started)) {
+            Ok(seat) => {
+                self.in_flight.fetch_add(1, Relaxed);
+                Ok(Ticket {
+                    server: Arc::clone(self),
+                    seat,
+                    started,
+                    settled: false,
+                })
+            }
+            Err(Refusal::Paused) => Err(Denied::Paused),
+            Err(Refusal::Open(wait_ns)) => {
                 self.rejected.fetch_add(1, Relaxed);
                 self.shared.metrics.rejected.fetch_add(1, Relaxed);
-                return Err(self.open_circuit(wait_ns));
+                Err(Denied::Failed(self.open_circuit(wait_ns)))
             }
-        };
-        self.in_flight.fetch_add(1, Relaxed);
-        Ok(Ticket {
-            server: Arc::clone(self),
-            index,
-            started,
-            settled: false,
-        })
+        }
+    }
+
+    fn paused(&self) -> Error {
+        Error::ServerTimeout {
+            message: format!(
+                "server '{}' is being updated and no instance took calls in time; call again, or raise timeoutMs",
+                self.name()
+            ),
+            server: self.name().to_owned(),
+        }
     }
 
     fn gone(&self) -> Error {
@@ -82,7 +134,7 @@ impl Server {
 
 impl Ticket {
     pub(crate) fn link(&self) -> &Link {
-        &self.server.links[self.index]
+        &self.seat.link
     }
 
     pub(crate) fn settle_with<T>(self, outcome: &Result<T>) {
@@ -108,7 +160,8 @@ impl Ticket {
         let now = at_ns(now);
         let ok = failure.is_none();
         let server = &*self.server;
-        let (before, after) = lock(&server.policy).finished(self.index, now, took, ok);
+        let seat = &self.seat;
+        let (before, after) = seat.revision.finished(seat.index, now, took, ok);
         server.requests.fetch_add(1, Relaxed);
         server.shared.metrics.latency.record(took);
         if !ok {
@@ -140,9 +193,8 @@ impl Ticket {
         if server.state() == ServerState::Stopped {
             return;
         }
-        let now = now_ns();
-        let open = lock(&server.policy).open(now);
-        if open == server.links.len() {
+        let (open, all) = server.fleet.load().current.open(now_ns());
+        if open == all {
             server.set_state(ServerState::Unhealthy, failure.map(Error::message));
         } else if open > 0 {
             server.set_state(ServerState::Degraded, failure.map(Error::message));
@@ -160,7 +212,8 @@ impl Drop for Ticket {
         let now = Instant::now();
         let took = u64::try_from(now.saturating_duration_since(self.started).as_nanos())
             .unwrap_or(u64::MAX);
-        lock(&self.server.policy).cancelled(self.index, at_ns(now), took);
+        let seat = &self.seat;
+        seat.revision.cancelled(seat.index, at_ns(now), took);
         self.server.left();
     }
 }

@@ -1,0 +1,97 @@
+//! Which revisions of a server take calls, and in which shares.
+//!
+//! The rule: a fleet never changes; a new one takes its place at once, and whoever chose from the old one either holds
+//! a seat that is drained before it goes, or is refused and looks again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::revision::{Refusal, Revision};
+use crate::upstream::Link;
+
+/// What a caller wants of the choice.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wish<'a> {
+    /// Tells the instance that keeps something of the caller's own; it is taken if it serves.
+    pub(crate) pinned: Option<&'a (dyn Fn(&Link) -> bool + Sync)>,
+}
+
+/// An instance that was chosen, and where it stands.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) revision: Arc<Revision>,
+    pub(crate) link: Link,
+    pub(crate) index: usize,
+}
+
+/// A new revision and its part of the calls.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) revision: Arc<Revision>,
+    pub(crate) share_percent: u64,
+    turns: AtomicU64,
+}
+
+/// The revisions at one moment.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(crate) current: Arc<Revision>,
+    pub(crate) candidate: Option<Candidate>,
+}
+
+impl Candidate {
+    pub(crate) fn new(revision: Arc<Revision>, share_percent: u64) -> Self {
+        Self {
+            revision,
+            share_percent,
+            turns: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the next call is its own: `share_percent` of 100, evenly spread.
+    fn is_next(&self) -> bool {
+        let turn = self.turns.fetch_add(1, Relaxed) % 100;
+        (turn + 1) * self.share_percent / 100 > turn * self.share_percent / 100
+    }
+}
+
+impl Fleet {
+    pub(super) fn choose(&self, wish: &Wish<'_>, now: u64) -> Result<Seat, Refusal> {
+        match &self.candidate {
+            None => self.current.choose(wish, now),
+            Some(candidate) => self.choose_of_two(candidate, wish, now),
+        }
+    }
+
+    fn choose_of_two(
+        &self,
+        candidate: &Candidate,
+        wish: &Wish<'_>,
+        now: u64,
+    ) -> Result<Seat, Refusal> {
+        let pinned = |revision: &Revision| wish.pinned.is_some_and(|of| revision.holds(of));
+        let new = if pinned(&self.current) {
+            false
+        } else {
+            pinned(&candidate.revision) || candidate.is_next()
+        };
+        let (first, second) = if new {
+            (&candidate.revision, &self.current)
+        } else {
+            (&self.current, &candidate.revision)
+        };
+        match (first.choose(wish, now), new || candidate.share_percent > 0) {
+            (Err(refusal), true) => second.choose(wish, now).map_err(|other| match refusal {
+                Refusal::Paused => other,
+                Refusal::Open(_) => refusal,
+            }),
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// Every revision that takes or may take calls.
+    pub(crate) fn revisions(&self) -> impl Iterator<Item = &Arc<Revision>> {
+        std::iter::once(&self.current)
+            .chain(self.candidate.iter().map(|candidate| &candidate.revision))
+    }
+}
