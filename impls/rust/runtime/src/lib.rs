@@ -9,6 +9,7 @@ mod config;
 mod envelope;
 mod error;
 mod events;
+mod filters;
 mod gateway;
 mod info;
 mod listing;

@@ -1,11 +1,13 @@
-//! Replays `impls/vectors/envelope.jsonl` and `names.jsonl`, which the Python gateway replays as well.
+//! Replays `impls/vectors/envelope.jsonl`, `names.jsonl` and `filters.jsonl`, which the Python gateway replays as well.
 
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::config::NameFilter;
 use crate::envelope::{self, Fault, Span};
+use crate::filters::{Filter, Glob};
 use crate::{names, translate};
 
 /// Where this scanner differs, knowingly: it checks what it skips, as the Python gateway's full parse does.
@@ -135,5 +137,35 @@ fn names_are_exposed_as_the_vectors_say() {
                 vector["id"]
             );
         }
+    }
+}
+
+#[test]
+fn filters_show_what_the_vectors_say() {
+    for vector in lines("filters.jsonl") {
+        let id = &vector["id"];
+        if let Some(pattern) = vector["glob"].as_str() {
+            let name = vector["name"].as_str().expect("a name");
+            assert_eq!(
+                Glob::new(pattern).matches(name),
+                vector["expect"] == true,
+                "{id}"
+            );
+            continue;
+        }
+        let spec = NameFilter::deserialize(&vector["filter"]).expect("a filter");
+        let filter = Filter::new(&spec);
+        let asked = |what: &str, answer: &dyn Fn(&str) -> Option<String>| {
+            for (name, expect) in vector[what].as_object().expect("names and answers") {
+                assert_eq!(
+                    answer(name).as_deref(),
+                    expect.as_str(),
+                    "{id}: {what} {name}"
+                );
+            }
+        };
+        asked("shown", &|own| filter.shown(own).map(str::to_owned));
+        asked("own", &|shown| filter.own(shown).map(str::to_owned));
+        asked("clash", &|own| filter.clash(own).map(str::to_owned));
     }
 }
