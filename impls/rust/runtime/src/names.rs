@@ -43,7 +43,7 @@ pub(crate) fn is_shortened(name: &str) -> bool {
 }
 
 /// FNV-1a 64 (<http://www.isthe.com/chongo/tech/comp/fnv/>). Stable and short; not for secrets.
-fn fnv1a(data: &[u8]) -> u64 {
+pub(crate) fn fnv1a(data: &[u8]) -> u64 {
     data.iter().fold(0xCBF2_9CE4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
     })
