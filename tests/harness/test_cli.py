@@ -35,6 +35,7 @@ COMMANDS = [
     "tools",
     "servers",
     "status",
+    "config",
     "list",
 ]
 
@@ -120,6 +121,22 @@ def test_a_broken_configuration_is_one_sentence(
     assert str(path) in said
     assert says in said
     assert len(said.strip().splitlines()) == 1
+
+
+def test_config_check_says_what_is_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mcp.json"
+    path.write_text('{"mcpServers": {"time": {"command": "uvx", "args": ["mcp-server-time"]}}}')
+    assert main(["config", "check", str(path)]) == 0
+    assert capsys.readouterr().out == f"time  stdio x 1  uvx mcp-server-time\n{path}: fine, 1 server\n"
+    assert main(["config", "check", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["servers"][0]["retry"]["attempts"] == 2
+    path.write_text('{"mcpServers": {"time": {}}}')
+    assert main(["config", "check", str(path)]) == 65
+
+
+def test_config_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "schema"]) == 0
+    assert "mcpServers" in json.loads(capsys.readouterr().out)["properties"]
 
 
 def test_gate_prints_a_table_and_exits_with_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

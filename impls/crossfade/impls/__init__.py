@@ -25,9 +25,11 @@ from crossfade.impls.config import (
     server_from_entry,
 )
 from crossfade.impls.errors import CrossfadeError
+from crossfade.impls.reload import Changes
 from crossfade.impls.results import CallResult, Item, Result
 from crossfade.impls.snapshots import DeploymentInfo, Event, InstanceInfo, Metrics, ServerInfo, StorageInfo
 from crossfade.impls.states import CircuitState, DeploymentState, ServerState, StorageClass, Strategy
+from crossfade.impls.sync import SyncManager, open_sync
 from crossfade.impls.variants import VARIANTS, Variant, missing, open_manager
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "BulkheadSpec",
     "CacheSpec",
     "CallResult",
+    "Changes",
     "CircuitState",
     "Config",
     "CrossfadeError",
@@ -66,11 +69,13 @@ __all__ = [
     "StorageInfo",
     "StoragePoolSpec",
     "Strategy",
+    "SyncManager",
     "TelemetrySpec",
     "Variant",
     "load_config",
     "missing",
     "open_manager",
+    "open_sync",
     "parse_config",
     "server_from_entry",
 ]

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from crossfade.impls.config import Config, ServerSpec
+from crossfade.impls.reload import Changes, apply
 from crossfade.impls.results import CallResult, Item, Result
 from crossfade.impls.snapshots import DeploymentInfo, Event, Metrics, ServerInfo, StorageInfo
 from crossfade.impls.states import ServerState, Strategy
@@ -119,6 +120,10 @@ class Manager(abc.ABC):
     def storage(self) -> list[StorageInfo]:
         """The configured storage pools."""
         raise NotImplementedError
+
+    async def apply(self, config: Config, *, drain_s: float = 5.0) -> Changes:
+        """Bring the running manager to ``config``, touching only servers that differ (``crossfade.impls.reload``)."""
+        return await apply(self, config, drain_s=drain_s)
 
     # -- MCP
     @abc.abstractmethod

@@ -19,7 +19,6 @@ EventKind = Literal[
     "deployment",
     "restart",
     "quota",
-    "config",
     "gap",
 ]
 

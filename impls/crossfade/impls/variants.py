@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,11 +80,17 @@ def missing(name: str) -> str | None:
     return None
 
 
-def open_manager(config: Config, variant: str = "python") -> Manager:
+ENVIRONMENT = "CROSSFADE_VARIANT"
+"""Names the variant where the code does not: the same program runs on another one without an edit."""
+
+
+def open_manager(config: Config, variant: str | None = None) -> Manager:
     """A manager of the named variant, not yet entered: ``async with open_manager(config, "rust") as manager``.
 
+    None takes what the environment variable ``CROSSFADE_VARIANT`` says, or else ``python``.
     Raises :class:`VariantUnavailable` if the name is unknown or its parts are not installed.
     """
+    variant = variant or os.environ.get(ENVIRONMENT) or "python"
     if (why := missing(variant)) is not None:
         raise VariantUnavailable(why)
     module, _, attribute = _lookup(variant).factory.partition(":")

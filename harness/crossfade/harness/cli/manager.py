@@ -14,35 +14,38 @@ from typing import Any
 import msgspec
 
 from crossfade.harness.cli import output
+from crossfade.harness.cli.reloading import following
 from crossfade.harness.problems import EX_OK, UsageError
 from crossfade.impls import Config, Manager, ServerInfo, ServerState, load_config, open_manager
+from crossfade.impls.config.files import Loaded, load_files
 
 WELL = (ServerState.HEALTHY, ServerState.DEGRADED)
 
 
 def serve(options: argparse.Namespace) -> int:
     """``crossfade serve``: until SIGINT or SIGTERM (or, on stdio, until the client closes stdin)."""
-    config = load_config(options.config)
-    return _run(_serve(options, config))
+    loaded = load_files(options.config)
+    return _run(_serve(options, loaded))
 
 
-async def _serve(options: argparse.Namespace, config: Config) -> int:
+async def _serve(options: argparse.Namespace, loaded: Loaded) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with _open(config, options.impl, stop) as manager:
+    async with _open(loaded.config, options.impl, stop) as manager:
         if manager is None:
             return EX_OK
         complain_about(manager.servers())
-        if options.stdio:
-            await _first(manager.serve_stdio(), stop.wait())
-        else:
-            gateway = await manager.serve(options.host, options.port)
-            output.note(f"{options.impl} gateway on {gateway.url}")
-            await stop.wait()
-            output.note("stopping: requests in flight get five seconds")
-            await gateway.close(drain_s=5.0)
+        async with following(manager, loaded, options):
+            if options.stdio:
+                await _first(manager.serve_stdio(), stop.wait())
+            else:
+                gateway = await manager.serve(options.host, options.port)
+                output.note(f"{options.impl} gateway on {gateway.url}")
+                await stop.wait()
+                output.note("stopping: requests in flight get five seconds")
+                await gateway.close(drain_s=5.0)
     return EX_OK
 
 

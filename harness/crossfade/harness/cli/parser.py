@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -187,6 +188,9 @@ def _managing(commands: argparse._SubParsersAction[Parser]) -> None:
     command.add_argument("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
     command.add_argument("--port", type=port, default=8080, help="TCP port, 0 for any (default: %(default)s)")
     command.add_argument("--stdio", action="store_true", help="serve one client on stdin and stdout instead")
+    command.add_argument(
+        "--watch", action="store_true", help="reload when the configuration's files change (SIGHUP reloads always)"
+    )
     command.set_defaults(handler=_later("manager", "serve"))
 
     command = commands.add_parser("call", help="call one tool and print its answer")
@@ -209,10 +213,23 @@ def _managing(commands: argparse._SubParsersAction[Parser]) -> None:
         _json(command)
         command.set_defaults(handler=_later("manager", name))
 
+    command = commands.add_parser("config", help="look at a configuration without starting anything")
+    parts = command.add_subparsers(required=True, metavar="check|schema", parser_class=Parser)
+    command = parts.add_parser("check", help="validate a file and say what is in it; 65 if it is broken")
+    command.add_argument("config", type=Path, help="mcpServers JSON file, or TOML")
+    command.add_argument("--json", action="store_true", help="print it with every default written out")
+    command.set_defaults(handler=_later("configuration", "check"))
+    command = parts.add_parser("schema", help="print the JSON Schema, for editors")
+    command.set_defaults(handler=_later("configuration", "schema"))
+
 
 def _config(command: Parser) -> None:
-    command.add_argument("--config", type=Path, required=True, help="mcpServers JSON file")
-    command.add_argument("--impl", default="python", help="variant (default: %(default)s)")
+    command.add_argument("--config", type=Path, required=True, help="mcpServers JSON file, or TOML")
+    command.add_argument(
+        "--impl",
+        default=os.environ.get("CROSSFADE_VARIANT", "python"),
+        help="variant (default: $CROSSFADE_VARIANT, else python)",
+    )
 
 
 def _impls(command: Parser, text: str) -> None:

@@ -1,75 +1,125 @@
 """From a file to a :class:`Config`: read once, validated here for every variant, with errors that name file and key.
 
-An ordinary ``mcpServers`` JSON file works unchanged; everything else is optional keys, camelCase as that file is. The
-native side receives :func:`Config.to_json`, so the Rust structs mirror these classes and never validate again.
+An ordinary ``mcpServers`` JSON file works unchanged; everything else is optional keys, camelCase as that file is, in
+the same JSON file or in a TOML file beside it (``entries`` says how the two meet). The native side receives
+:func:`Config.to_json`, so the Rust structs mirror these classes and never validate again.
 """
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from crossfade.impls.config.entries import IGNORED, expand, merge
 from crossfade.impls.config.root import Config
 from crossfade.impls.config.server import ServerSpec
 from crossfade.impls.errors import ConfigError
 
 _T = TypeVar("_T")
 
-_IGNORED = {"type", "transport", "disabled", "autoApprove", "alwaysAllow", "description"}
-"""Keys that other hosts write into ``mcpServers`` entries and that mean nothing to a manager."""
+_SHARED = tuple(field.encode_name for field in msgspec.structs.fields(Config) if field.name != "servers")
+KEYS = ("mcpServers", "servers", "defaults", *_SHARED)
+"""The keys of a configuration file."""
 
 
-def server_from_entry(name: str, entry: object) -> ServerSpec:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration and the files that it came from, which are the ones to watch."""
+
+    config: Config
+    files: tuple[Path, ...]
+
+
+def server_from_entry(
+    name: str, entry: object, *, defaults: Mapping[str, Any] | None = None, where: str | None = None
+) -> ServerSpec:
     """One entry of an ``mcpServers`` object as a :class:`ServerSpec`. Raises :class:`ConfigError` naming the key."""
-    where = f"mcpServers.{name}"
+    where = where or f"mcpServers.{name}"
     if not isinstance(entry, dict):
         raise ConfigError(
             f"{where}: expected an object with command or url, not {type(entry).__name__}; see docs/configuration.md"
         )
-    body = {k: v for k, v in entry.items() if k not in _IGNORED}
+    body = expand({k: v for k, v in entry.items() if k not in IGNORED}, where)
     if "url" in body:
         body["urls"] = [body.pop("url"), *body.get("urls", ())]
-    return _convert({**body, "name": name}, ServerSpec, where)
+    return _convert({**merge(defaults or {}, body), "name": name}, ServerSpec, where)
 
 
 def parse_config(data: object, *, source: str = "configuration") -> Config:
     """A decoded configuration object as :class:`Config`. Raises :class:`ConfigError` naming ``source`` and key."""
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: expected a JSON object with `mcpServers`; see docs/configuration.md")
-    known = {"mcpServers", *(name for name in _encoded_fields(Config) if name != "servers")}
-    if extra := sorted(set(data) - known):
-        raise ConfigError(f"{source}: unknown key {extra[0]!r}; known keys are {', '.join(sorted(known))}")
-    entries = data.get("mcpServers", {})
-    if not isinstance(entries, dict):
-        raise ConfigError(f"{source}: mcpServers: expected an object of name -> server; see docs/configuration.md")
+    if extra := sorted(set(data) - set(KEYS)):
+        raise ConfigError(f"{source}: unknown key {extra[0]!r}; known keys are {', '.join(sorted(KEYS))}")
     try:
-        servers = tuple(
-            server_from_entry(n, e) for n, e in entries.items() if not (isinstance(e, dict) and e.get("disabled"))
-        )
-        rest = _convert({k: v for k, v in data.items() if k != "mcpServers"}, Config, "")
+        for key in ("mcpServers", "servers", "defaults"):
+            if not isinstance(data.get(key, {}), dict):
+                raise ConfigError(f"{key}: expected an object of name -> server; see docs/configuration.md")  # noqa: TRY301
+        servers = _servers(data.get("mcpServers", {}), data.get("servers", {}), data.get("defaults", {}))
+        rest = _convert({key: data[key] for key in _SHARED if key in data}, Config, "")
         return _build(servers, rest)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error.message}") from None
 
 
-def _encoded_fields(kind: type[msgspec.Struct]) -> list[str]:
-    return [field.encode_name for field in msgspec.structs.fields(kind)]
-
-
 def load_config(path: str | Path) -> Config:
-    """Read a JSON configuration file. Raises :class:`ConfigError` naming the file and what is wrong in it."""
+    """Read a configuration file, JSON or TOML. Raises :class:`ConfigError` naming the file and what is wrong in it."""
+    return load_files(path).config
+
+
+def load_files(path: str | Path) -> Loaded:
+    """As :func:`load_config`, together with every file that was read."""
     path = Path(path)
+    data = _read(path)
+    files = [path]
+    listed = data.get("mcpServers")
+    if isinstance(listed, str):
+        other = path.parent / listed
+        inner = _read(other)
+        files.append(other)
+        entries = inner.get("mcpServers")
+        if not isinstance(entries, dict) or set(inner) != {"mcpServers"}:
+            raise ConfigError(
+                f"{other}: {path.name} takes it for an mcpServers file, so that must be its only key; fix it"
+            )
+        data = {**data, "mcpServers": entries}
+    return Loaded(parse_config(data, source=str(path)), tuple(files))
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --config") from None
+    is_toml = path.suffix.lower() == ".toml"
     try:
-        data = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid JSON ({error}); fix the file") from None
-    return parse_config(data, source=str(path))
+        data = tomllib.loads(raw.decode()) if is_toml else msgspec.json.decode(raw)
+    except (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid {'TOML' if is_toml else 'JSON'} ({error}); fix the file") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a JSON object with `mcpServers`; see docs/configuration.md")
+    return data
+
+
+def _servers(entries: dict[str, Any], more: dict[str, Any], defaults: dict[str, Any]) -> tuple[ServerSpec, ...]:
+    """``entries`` with what ``more`` adds to them, then those that only ``more`` has."""
+    found = []
+    for name in [*entries, *(name for name in more if name not in entries)]:
+        entry, extra = entries.get(name, {}), more.get(name, {})
+        where = f"mcpServers.{name}" if name in entries else f"servers.{name}"
+        if isinstance(entry, dict) and isinstance(extra, dict):
+            entry = merge(entry, extra)
+            if entry.get("disabled"):
+                continue
+        elif isinstance(entry, dict):
+            entry, where = extra, f"servers.{name}"
+        found.append(server_from_entry(name, entry, defaults=defaults, where=where))
+    return tuple(found)
 
 
 def _build(servers: tuple[ServerSpec, ...], rest: Config) -> Config:
@@ -88,4 +138,6 @@ def _convert(data: Any, kind: type[_T], where: str) -> _T:
         at = f"{where}." if where else ""
         text = str(error).replace(" - at `$.", f" - at `{at}").replace(" - at `$`", f" - at `{where or 'top level'}`")
         text = text if not where or where in text else f"{where}: {text}"
-        raise ConfigError(f"{text}; change it (docs/configuration.md lists every key)") from None
+        # Checks of our own say what to do; msgspec's say only what they expected.
+        todo = "" if ";" in text else "; change it"
+        raise ConfigError(f"{text}{todo} (docs/configuration.md lists every key)") from None

@@ -77,7 +77,7 @@ class Config(Spec, frozen=True):
             )
         classes = [pool.storage_class for pool in self.storage]
         if again := {c for c in classes if classes.count(c) > 1}:
-            raise ValueError(f"storage class {min(again)!r} has two pools; keep one of them")
+            raise ValueError(f"storage class {str(min(again))!r} has two pools; keep one of them")
 
     def to_json(self) -> bytes:
         """The canonical form that the native manager takes (camelCase, every default written out)."""

@@ -22,7 +22,6 @@ pub enum EventKind {
     Deployment,
     Restart,
     Quota,
-    Config,
     Gap,
 }
 
