@@ -9,7 +9,8 @@ SplitMix64, so the output is the same on every machine, and ``test_vectors.py`` 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,14 @@ def breaker(number: int, rng: SplitMix64) -> dict[str, Any]:
 
 def _balancer(kind: str, number: int, rng: SplitMix64) -> dict[str, Any]:
     n = walk_n = 1 + rng.below(6) if number % 8 else 65 + rng.below(10)
-    walk = Walk(kind, number, {"instances": n}, rng)
+    config = {"weights": [rng.below(6) for _ in range(n)]} if kind == "weighted" else {"instances": n}
+    walk = Walk(kind, number, config, rng)
     for _ in range(STEPS):
         walk.now_ns += rng.below(1 << 31)
         usable = "".join("01"[walk.chance(700)] for _ in range(n))
         i = rng.below(n)
         if walk.chance(500):
-            i = walk.step("pick", usable)
+            i = walk.step("pick", usable, *([rng.next_u64()] if kind == "rendezvous" else []))
             if i >= 0:
                 walk.step("started", i)
         elif walk.chance(800):
@@ -93,14 +95,6 @@ def _balancer(kind: str, number: int, rng: SplitMix64) -> dict[str, Any]:
             walk.step("resize", n)
         walk.step(walk.one_of("pending", "ewma_ns"), i if i >= 0 else 0)
     return walk.vector
-
-
-def round_robin(number: int, rng: SplitMix64) -> dict[str, Any]:
-    return _balancer("round_robin", number, rng)
-
-
-def p2c(number: int, rng: SplitMix64) -> dict[str, Any]:
-    return _balancer("p2c", number, rng)
 
 
 def pool(number: int, rng: SplitMix64) -> dict[str, Any]:
@@ -215,10 +209,13 @@ def rollout(number: int, rng: SplitMix64) -> dict[str, Any]:
     return walk.vector
 
 
-KINDS = {
+KINDS: dict[str, tuple[Callable[[int, SplitMix64], dict[str, Any]], int]] = {
     "breaker": (breaker, 20),
-    "round_robin": (round_robin, 8),
-    "p2c": (p2c, 16),
+    "round_robin": (partial(_balancer, "round_robin"), 8),
+    "weighted": (partial(_balancer, "weighted"), 16),
+    "least_pending": (partial(_balancer, "least_pending"), 8),
+    "p2c": (partial(_balancer, "p2c"), 16),
+    "rendezvous": (partial(_balancer, "rendezvous"), 8),
     "pool": (pool, 48),
     "rollout": (rollout, 60),
 }

@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossfade.impls.cores import P2C, Balancer, RoundRobin, SplitMix64
-from crossfade.impls.cores.balancer import DECAY_NS
+from crossfade.impls.cores import P2C, Balancer, LeastPending, Rendezvous, RoundRobin, SplitMix64, Weighted
+from crossfade.impls.cores.loads import DECAY_NS
 
 MS = 1_000_000
 SIZES = st.integers(1, 130)
@@ -20,10 +20,16 @@ def mask(n: int) -> int:
 
 @given(n=SIZES, usable=st.integers(0, (1 << 130) - 1), seed=st.integers(0, 2**64 - 1))
 def test_only_a_usable_instance_is_ever_picked(n: int, usable: int, seed: int) -> None:
-    balancers: tuple[Balancer, ...] = (RoundRobin(n), P2C(n, seed))
+    balancers: tuple[Balancer, ...] = (
+        RoundRobin(n),
+        Weighted([1 + i % 4 for i in range(n)]),
+        LeastPending(n),
+        P2C(n, seed),
+        Rendezvous(n),
+    )
     for balancer in balancers:
         for _ in range(5):
-            i = balancer.pick(0, usable)
+            i = balancer.pick(0, usable, seed)
             assert (i == -1) == (usable & mask(n) == 0)
             assert i == -1 or (i < n and usable >> i & 1)
 
@@ -34,6 +40,58 @@ def test_round_robin_serves_every_usable_instance_once_a_turn(n: int, usable: in
     balancer = RoundRobin(n)
     picked = Counter(balancer.pick(0, usable) for _ in range(3 * usable.bit_count()))
     assert set(picked.values()) == {3}
+
+
+@given(weights=st.lists(st.integers(0, 9), min_size=1, max_size=12), cycles=st.integers(1, 3))
+def test_over_full_cycles_each_instance_gets_exactly_its_weight(weights: list[int], cycles: int) -> None:
+    balancer = Weighted(weights)
+    picked = Counter(balancer.pick(0, mask(len(weights))) for _ in range(cycles * sum(weights)))
+    assert picked == Counter({i: cycles * weight for i, weight in enumerate(weights) if weight})
+
+
+@given(weights=st.lists(st.integers(1, 9), min_size=2, max_size=8))
+def test_no_instance_runs_a_whole_call_ahead_of_its_share(weights: list[int]) -> None:
+    """Smoothness: of k picks an instance has had less than its share plus one, and less than n short of it."""
+    balancer, total = Weighted(weights), sum(weights)
+    picked: Counter[int] = Counter()
+    for k in range(1, 2 * total + 1):
+        picked[balancer.pick(0, mask(len(weights)))] += 1
+        for i, weight in enumerate(weights):
+            assert -len(weights) * total < picked[i] * total - k * weight < total
+
+
+@given(n=SIZES, calls=st.integers(0, 400))
+def test_least_pending_never_lets_two_instances_differ_by_more_than_one_call(n: int, calls: int) -> None:
+    balancer = LeastPending(n)
+    for _ in range(calls):
+        balancer.started(balancer.pick(0, mask(n)))
+    pending = [balancer.pending(i) for i in range(n)]
+    assert max(pending) - min(pending) <= 1
+
+
+@given(n=st.integers(2, 70), gone=st.integers(0, 69), keys=st.lists(st.integers(0, 2**64 - 1), max_size=60))
+def test_only_the_keys_of_an_instance_that_goes_move(n: int, gone: int, keys: list[int]) -> None:
+    gone %= n
+    balancer = Rendezvous(n)
+    for key in keys:
+        before = balancer.pick(0, mask(n), key)
+        after = balancer.pick(0, mask(n) & ~(1 << gone), key)
+        assert (after == before) == (before != gone)
+        assert balancer.pick(0, mask(n), key) == before, "it came back, and its keys with it"
+
+
+@given(n=st.integers(1, 70), keys=st.lists(st.integers(0, 2**64 - 1), max_size=60))
+def test_a_new_instance_takes_keys_from_others_but_moves_none_between_them(n: int, keys: list[int]) -> None:
+    old, new = Rendezvous(n), Rendezvous(n)
+    new.resize(n + 1)
+    assert all(new.pick(0, mask(n + 1), key) in (n, old.pick(0, mask(n), key)) for key in keys)
+
+
+def test_rendezvous_spreads_keys_evenly() -> None:
+    """Even consecutive keys. 8 instances, chi-square with 7 degrees of freedom, p < 1e-6."""
+    balancer, keys = Rendezvous(8), 16_000
+    picked = Counter(balancer.pick(0, mask(8), key) for key in range(keys))
+    assert sum((picked[i] - keys / 8) ** 2 / (keys / 8) for i in range(8)) < 41
 
 
 def test_p2c_draws_every_pair_equally_often() -> None:

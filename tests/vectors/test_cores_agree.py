@@ -49,6 +49,7 @@ def steps(*ops: st.SearchStrategy[Step]) -> st.SearchStrategy[list[Step]]:
 CONN = st.integers(0, 9)
 WAITER = st.integers(0, 6)
 INSTANCE = st.integers(0, 70)
+WEIGHT = st.one_of(st.integers(0, 3), st.integers(0, 10**6))
 BITS = st.one_of(st.text("01", max_size=8), st.text("01", min_size=60, max_size=70))
 
 
@@ -116,11 +117,12 @@ def test_breakers_agree(config: dict[str, Any], walk: list[Step]) -> None:
 
 @settings(deadline=None, max_examples=400)
 @given(
-    kind=st.sampled_from(["round_robin", "p2c"]),
-    instances=st.one_of(st.integers(0, 6), st.integers(60, 70)),
+    kind=st.sampled_from(["round_robin", "weighted", "least_pending", "p2c", "rendezvous"]),
+    weights=st.one_of(st.lists(WEIGHT, max_size=6), st.lists(WEIGHT, min_size=60, max_size=70)),
     seed=SEEDS,
     walk=steps(
         op("pick", BITS),
+        op("pick", BITS, SEEDS),
         op("started", INSTANCE),
         op("finished", INSTANCE, st.integers(0, 2**42), st.booleans()),
         op("cancelled", INSTANCE),
@@ -129,8 +131,8 @@ def test_breakers_agree(config: dict[str, Any], walk: list[Step]) -> None:
         op("ewma_ns", INSTANCE),
     ),
 )
-def test_balancers_agree(kind: str, instances: int, seed: int, walk: list[Step]) -> None:
-    agree(kind, {"instances": instances}, seed, walk)
+def test_balancers_agree(kind: str, weights: list[int], seed: int, walk: list[Step]) -> None:
+    agree(kind, {"weights": weights} if kind == "weighted" else {"instances": len(weights)}, seed, walk)
 
 
 @settings(deadline=None, max_examples=600)

@@ -5,12 +5,14 @@ cores in Rust; both replay ``impls/vectors`` exactly, and ``impls/vectors/SCHEMA
 """
 
 from crossfade.impls.cores.actions import Action, Close, Connect, Grant, PoolConfig, Reject
-from crossfade.impls.cores.balancer import P2C, Balancer, RoundRobin
+from crossfade.impls.cores.balancer import P2C, Balancer
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
 from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
 from crossfade.impls.cores.pool import Pool
 from crossfade.impls.cores.protocols import BreakerCore, PoolCore
+from crossfade.impls.cores.rendezvous import Rendezvous
 from crossfade.impls.cores.rng import SplitMix64
+from crossfade.impls.cores.turns import LeastPending, RoundRobin, Weighted
 
 __all__ = [
     "P2C",
@@ -24,10 +26,13 @@ __all__ = [
     "Connect",
     "Cores",
     "Grant",
+    "LeastPending",
     "Pool",
     "PoolConfig",
     "PoolCore",
     "Reject",
+    "Rendezvous",
     "RoundRobin",
     "SplitMix64",
+    "Weighted",
 ]

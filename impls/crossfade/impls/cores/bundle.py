@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from crossfade.impls.cores.actions import PoolConfig
-from crossfade.impls.cores.balancer import P2C, Balancer, RoundRobin
+from crossfade.impls.cores.balancer import P2C, Balancer
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
 from crossfade.impls.cores.pool import Pool
 from crossfade.impls.cores.protocols import BreakerCore, PoolCore
+from crossfade.impls.cores.rendezvous import Rendezvous
+from crossfade.impls.cores.turns import LeastPending, RoundRobin, Weighted
 
 BalancerFactory = Callable[[str, int, Sequence[int], int], Balancer]
 
@@ -31,9 +33,20 @@ class Cores:
 
 
 def python_balancer(kind: str, n: int, weights: Sequence[int], seed: int) -> Balancer:
-    """The Python balancer of that kind."""
-    del weights
-    return P2C(n, seed) if kind == "p2c" else RoundRobin(n)
+    """The Python balancer of that kind. Instances without a weight have weight 1."""
+    match kind:
+        case "round_robin":
+            return RoundRobin(n)
+        case "weighted":
+            return Weighted([*weights, *(1,) * n][:n])
+        case "least_pending":
+            return LeastPending(n)
+        case "p2c":
+            return P2C(n, seed)
+        case "rendezvous":
+            return Rendezvous(n)
+        case _:
+            raise ValueError(f"balancer {kind!r} is unknown; name one of those that ServerSpec.balancer lists")
 
 
 PYTHON_CORES = Cores(name="python", breaker=Breaker, pool=Pool, balancer=python_balancer)

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crossfade.impls.cores.actions import Action, PoolConfig
-from crossfade.impls.cores.balancer import P2C, Balancer, RoundRobin
+from crossfade.impls.cores.balancer import P2C, Balancer
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
 from crossfade.impls.cores.pool import Pool
+from crossfade.impls.cores.rendezvous import Rendezvous
 from crossfade.impls.cores.rng import SplitMix64
 from crossfade.impls.cores.rollout import Rollout
 from crossfade.impls.cores.rollout_plan import RolloutConfig
+from crossfade.impls.cores.turns import LeastPending, RoundRobin, Weighted
 
 Step = Callable[..., Any]
 
@@ -49,7 +51,7 @@ def _breaker(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
 def _balancer(balancer: Balancer) -> dict[str, Step]:
     # `usable` travels as a string of 0 and 1, instance 0 first: readable, and any number of instances fits.
     return {
-        "pick": lambda now, usable: balancer.pick(now, int(usable[::-1] or "0", 2)),
+        "pick": lambda now, usable, key=0: balancer.pick(now, int(usable[::-1] or "0", 2), key),
         "started": lambda _now, i: balancer.started(i),
         "finished": lambda now, i, latency_ns, ok: balancer.finished(i, now, latency_ns, ok),
         "cancelled": lambda _now, i: balancer.cancelled(i),
@@ -99,6 +101,9 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], int], dict[str, Step]]] = {
     "rng": _rng,
     "breaker": _breaker,
     "round_robin": lambda config, _seed: _balancer(RoundRobin(config["instances"])),
+    "weighted": lambda config, _seed: _balancer(Weighted(config["weights"])),
+    "least_pending": lambda config, _seed: _balancer(LeastPending(config["instances"])),
+    "rendezvous": lambda config, _seed: _balancer(Rendezvous(config["instances"])),
     "p2c": lambda config, seed: _balancer(P2C(config["instances"], seed)),
     "pool": _pool,
     "rollout": _rollout,

@@ -29,3 +29,11 @@ class SplitMix64:
     def below(self, n: int) -> int:
         """A number in 0 .. n-1: the high 64 bits of ``next_u64() * n`` (bias below n / 2**64). 0 for n = 0."""
         return (self.next_u64() * n) >> 64
+
+
+def first_of(seed: int) -> int:
+    """The first number of ``SplitMix64(seed)``, without the stream: a hash of 64 bits."""
+    z = (seed + _GAMMA) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)

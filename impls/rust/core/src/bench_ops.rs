@@ -83,7 +83,7 @@ fn route(iterations: u64, size: usize) -> Run {
     Box::new(move || {
         let mut total = 0;
         for now_ns in times(iterations) {
-            if let Some(i) = balancer.pick(now_ns, usable.words()) {
+            if let Some(i) = balancer.pick(now_ns, usable.words(), 0) {
                 balancer.started(i);
                 balancer.finished(i, now_ns, 1_000_000 + i as u64, true);
                 total += i as u64;

@@ -21,7 +21,7 @@ pub mod shared;
 mod waiters;
 
 pub use actions::{Action, CloseReason, PoolConfig, RejectReason};
-pub use balancer::{Balance, Balancer, P2c, RoundRobin};
+pub use balancer::{Balance, Balancer, LeastPending, P2c, Rendezvous, RoundRobin, Weighted};
 pub use breaker::{Breaker, BreakerConfig, CircuitState};
 pub use mask::Mask;
 pub use pool::Pool;

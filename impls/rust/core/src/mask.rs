@@ -90,3 +90,14 @@ pub(crate) fn nth(usable: &[u64], n: usize, mut rank: u64) -> usize {
     }
     unreachable!("rank is below the number of usable instances")
 }
+
+/// The usable instances in order.
+pub(crate) fn each(usable: &[u64], n: usize) -> impl Iterator<Item = usize> + '_ {
+    words(usable, n).flat_map(|(base, word)| {
+        std::iter::successors((word != 0).then_some(word), |word| {
+            let rest = word & (word - 1);
+            (rest != 0).then_some(rest)
+        })
+        .map(move |word| base + word.trailing_zeros() as usize)
+    })
+}

@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::balancer::{Balance, Balancer, Mask, P2c, RoundRobin};
+use crate::balancer::{
+    Balance, Balancer, LeastPending, Mask, P2c, Rendezvous, RoundRobin, Weighted,
+};
 use crate::breaker::{Breaker, BreakerConfig};
 use crate::pool::{Action, Pool, PoolConfig};
 use crate::rng::SplitMix64;
@@ -25,6 +27,16 @@ enum Core {
 struct Instances {
     instances: usize,
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Weights {
+    weights: Vec<u32>,
+}
+
+/// The arguments of `pick`; the key may be left out.
+#[derive(Deserialize)]
+struct Pick(String, #[serde(default)] u64);
 
 /// One core of a named kind, stepped with JSON. Errors are sentences for the author of a vector.
 #[derive(Debug)]
@@ -44,6 +56,18 @@ impl Replayer {
             "p2c" => {
                 let Instances { instances } = parse("config", config_json)?;
                 Core::Balancer(Balancer::P2c(P2c::new(instances, seed)))
+            }
+            "weighted" => {
+                let Weights { weights } = parse("config", config_json)?;
+                Core::Balancer(Balancer::Weighted(Weighted::new(&weights)))
+            }
+            "least_pending" => {
+                let Instances { instances } = parse("config", config_json)?;
+                Core::Balancer(Balancer::LeastPending(LeastPending::new(instances)))
+            }
+            "rendezvous" => {
+                let Instances { instances } = parse("config", config_json)?;
+                Core::Balancer(Balancer::Rendezvous(Rendezvous::new(instances)))
             }
             "pool" => Core::Pool(Box::new(Pool::new(parse::<PoolConfig>(
                 "config",
@@ -102,12 +126,13 @@ fn breaker_step(breaker: &mut Breaker, now_ns: u64, op: &str, args: &str) -> Ste
 fn balancer_step(balancer: &mut Balancer, now_ns: u64, op: &str, args: &str) -> Stepped {
     Ok(Some(match op {
         "pick" => {
+            let Pick(usable, key) = parse(op, args)?;
             let mut mask = Mask::default();
-            for (i, bit) in one::<String>(op, args)?.bytes().enumerate() {
+            for (i, bit) in usable.bytes().enumerate() {
                 mask.set(i, bit == b'1');
             }
             balancer
-                .pick(now_ns, mask.words())
+                .pick(now_ns, mask.words(), key)
                 .map_or(json!(-1), |i| json!(i))
         }
         "started" => {

@@ -1,11 +1,9 @@
-//! The laws at the top of `pool.rs`, `breaker.rs` and `balancer.rs`, held against random callers.
+//! The laws at the top of `pool.rs` and `breaker.rs`, held against random callers.
 
 use std::collections::BTreeMap;
 
-use crossfade_core::balancer::Balance;
 use crossfade_core::{
-    Action, Breaker, BreakerConfig, CircuitState, Mask, P2c, Pool, PoolConfig, RejectReason,
-    RoundRobin, SharedBreaker,
+    Action, Breaker, BreakerConfig, CircuitState, Pool, PoolConfig, RejectReason, SharedBreaker,
 };
 use proptest::prelude::*;
 
@@ -304,33 +302,6 @@ proptest! {
             }
         }
         prop_assert_eq!(breaker.state(now_ns), CircuitState::Closed);
-    }
-
-    #[test]
-    fn only_a_usable_instance_is_ever_picked(n in 0..150usize, words in prop::collection::vec(any::<u64>(), 0..4), seed: u64) {
-        let usable = |i: usize| words.get(i / 64).is_some_and(|word| word >> (i % 64) & 1 == 1);
-        let count = (0..n).filter(|&i| usable(i)).count();
-        let mut p2c = P2c::new(n, seed);
-        let mut turns = RoundRobin::new(n);
-        let mut seen = vec![];
-        for _ in 0..count.max(1) {
-            let picked = p2c.pick(0, &words);
-            prop_assert_eq!(picked.is_some(), count > 0);
-            prop_assert!(picked.is_none_or(|i| i < n && usable(i)));
-            seen.extend(turns.pick(0, &words));
-        }
-        let all: Vec<usize> = (0..n).filter(|&i| usable(i)).collect();
-        prop_assert_eq!(seen, all, "round robin serves everybody once a turn");
-    }
-
-    #[test]
-    fn a_mask_holds_what_it_was_told(n in 0..200usize, off in 0..200usize) {
-        let mut mask = Mask::all(n);
-        prop_assert!((0..256).all(|i| mask.get(i) == (i < n)));
-        mask.set(off, false);
-        prop_assert!((0..256).all(|i| mask.get(i) == (i < n && i != off)));
-        mask.set(off, true);
-        prop_assert!(mask.get(off));
     }
 }
 

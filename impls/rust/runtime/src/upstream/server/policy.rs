@@ -3,7 +3,10 @@
 //! The rule: no clock is read here, and whatever was chosen is told to balancer and breaker alike when it ends.
 
 use crossfade_core::balancer::Balance;
-use crossfade_core::{Balancer, Breaker, BreakerConfig, CircuitState, Mask, P2c, RoundRobin};
+use crossfade_core::{
+    Balancer, Breaker, BreakerConfig, CircuitState, LeastPending, Mask, P2c, Rendezvous,
+    RoundRobin, Weighted,
+};
 
 use super::MILLI;
 use crate::config::{BalancerKind, ServerSpec};
@@ -27,13 +30,8 @@ impl Policy {
             open_ns: spec.breaker.open_ms * MILLI,
             probes: u64::from(spec.breaker.probes),
         };
-        let balancer = match spec.balancer {
-            BalancerKind::RoundRobin => Balancer::RoundRobin(RoundRobin::new(instances)),
-            // The other balancers are not in the core yet.
-            _ => Balancer::P2c(P2c::new(instances, seed)),
-        };
         Self {
-            balancer,
+            balancer: balancer(spec, instances, seed),
             breakers: (0..instances).map(|_| Breaker::new(config)).collect(),
         }
     }
@@ -107,10 +105,25 @@ impl Policy {
     }
 }
 
+/// The balancer of the configuration. Instances without a weight have weight 1.
+fn balancer(spec: &ServerSpec, instances: usize, seed: u64) -> Balancer {
+    match spec.balancer {
+        BalancerKind::RoundRobin => Balancer::RoundRobin(RoundRobin::new(instances)),
+        BalancerKind::Weighted => {
+            let mut weights = spec.weights.clone();
+            weights.resize(instances, 1);
+            Balancer::Weighted(Weighted::new(&weights))
+        }
+        BalancerKind::LeastPending => Balancer::LeastPending(LeastPending::new(instances)),
+        BalancerKind::P2c => Balancer::P2c(P2c::new(instances, seed)),
+        BalancerKind::Rendezvous => Balancer::Rendezvous(Rendezvous::new(instances)),
+    }
+}
+
 fn pick(balancer: &mut Balancer, breakers: &mut [Breaker], now: u64) -> Option<usize> {
     let mut usable = Mask::all(breakers.len());
     loop {
-        let index = balancer.pick(now, usable.words())?;
+        let index = balancer.pick(now, usable.words(), 0)?;
         if breakers[index].admit(now) {
             return Some(index);
         }
