@@ -1,6 +1,6 @@
 """Writes ``impls/vectors/*-generated.jsonl``: long random walks through each core, with the Python core as oracle.
 
-    python tests/vectors/generate.py          # after a deliberate change of a decision; read the diff before committing
+    python -m tests.vectors.generate          # after a deliberate change of a decision; read the diff before committing
 
 The hazards in the other files are written and checked by hand; this script never touches them. The walks come from
 SplitMix64, so the output is the same on every machine, and ``test_vectors.py`` fails if it is not what is committed.
@@ -14,35 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crossfade.impls.cores.replay import Replayer
+from tests.vectors.path_walks import PATH_WALKS
+from tests.vectors.walk import STEPS, Walk
+
 from crossfade.impls.cores.rng import SplitMix64
 
 FOLDER = Path(__file__).parents[2] / "impls" / "vectors"
-STEPS = 60
-
-Step = tuple[str, list[Any]]
-
-
-class Walk:
-    """A random walk: draws the next step, performs it on the core, writes down what happened."""
-
-    def __init__(self, kind: str, number: int, config: dict[str, Any], rng: SplitMix64) -> None:
-        self.rng = rng
-        seed = rng.next_u64()
-        self.core = Replayer(kind, config, seed)
-        self.now_ns = rng.below(100)
-        self.vector: dict[str, Any] = {"id": f"walk-{number}", "config": config, "seed": seed, "steps": []}
-
-    def step(self, op: str, *args: Any) -> Any:
-        expect = self.core.step(self.now_ns, op, args)
-        self.vector["steps"].append({"at_ns": self.now_ns, "op": op, "args": list(args), "expect": expect})
-        return expect
-
-    def chance(self, per_mille: int) -> bool:
-        return self.rng.below(1000) < per_mille
-
-    def one_of(self, *items: Any) -> Any:
-        return items[self.rng.below(len(items))]
 
 
 def breaker(number: int, rng: SplitMix64) -> dict[str, Any]:
@@ -218,6 +195,7 @@ KINDS: dict[str, tuple[Callable[[int, SplitMix64], dict[str, Any]], int]] = {
     "rendezvous": (partial(_balancer, "rendezvous"), 8),
     "pool": (pool, 48),
     "rollout": (rollout, 60),
+    **PATH_WALKS,
 }
 
 

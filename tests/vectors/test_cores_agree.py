@@ -8,9 +8,7 @@ The native module must be there. Only ``make test`` on a machine without cargo, 
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import runpy
 from pathlib import Path
 from typing import Any
@@ -18,54 +16,21 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.vectors.agreement import NEEDS_NATIVE, NS, SEEDS, Step, agree, native, op, steps
 
-from crossfade.impls.cores.replay import Replayer
 from crossfade.impls.cores.rng import SplitMix64
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("CROSSFADE_NO_NATIVE") == "1", reason="CROSSFADE_NO_NATIVE=1: this machine has no cargo"
-)
+pytestmark = NEEDS_NATIVE
 
 WALKS = runpy.run_path(str(Path(__file__).with_name("generate.py")))["KINDS"]
 
 PYTHON_ONLY = {"rollout"}  # kinds whose Rust core is still to come; vectors.rs has the same list
-
-Step = tuple[int, str, list[Any]]  # nanoseconds since the step before, operation, arguments
-
-SEEDS = st.integers(0, 2**64 - 1)
-# Mostly small, so that walks cross deadlines and windows again and again; sometimes of a real clock's size.
-NS = st.one_of(st.integers(0, 10), st.integers(0, 40), st.integers(0, 40), st.integers(0, 2**40))
-ELAPSED = st.one_of(st.integers(0, 3), st.integers(0, 3), st.integers(0, 20), st.integers(0, 2**33))
-
-
-def op(name: str, *args: st.SearchStrategy[Any]) -> st.SearchStrategy[Step]:
-    return st.tuples(ELAPSED, st.just(name), st.tuples(*args).map(list))
-
-
-def steps(*ops: st.SearchStrategy[Step]) -> st.SearchStrategy[list[Step]]:
-    return st.lists(st.one_of(*ops), min_size=1, max_size=80)
-
 
 CONN = st.integers(0, 9)
 WAITER = st.integers(0, 6)
 INSTANCE = st.integers(0, 70)
 WEIGHT = st.one_of(st.integers(0, 3), st.integers(0, 10**6))
 BITS = st.one_of(st.text("01", max_size=8), st.text("01", min_size=60, max_size=70))
-
-
-def native() -> Any:
-    return importlib.import_module("crossfade_native")
-
-
-def agree(kind: str, config: dict[str, Any], seed: int, walk: list[Step]) -> None:
-    python = Replayer(kind, config, seed)
-    rust = native().CoreReplay(kind, json.dumps(config), seed)
-    at_ns = 0
-    for number, (elapsed, name, args) in enumerate(walk):
-        at_ns += elapsed
-        expect = json.loads(json.dumps(python.step(at_ns, name, args)))
-        found = json.loads(rust.step(at_ns, name, json.dumps(args)))
-        assert found == expect, f"step {number} at {at_ns}: {name}{args}: Rust says {found}, Python {expect}"
 
 
 @pytest.mark.parametrize("kind", sorted(WALKS.keys() - PYTHON_ONLY))

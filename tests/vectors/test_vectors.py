@@ -47,7 +47,7 @@ def test_ids_are_unique_and_time_never_runs_backwards() -> None:
 
 def test_the_generated_walks_are_what_the_generator_writes() -> None:
     for name, content in runpy.run_path(str(Path(__file__).with_name("generate.py")))["generated"]():
-        assert (FOLDER / name).read_text() == content, f"{name} is stale; run python tests/vectors/generate.py"
+        assert (FOLDER / name).read_text() == content, f"{name} is stale; run python -m tests.vectors.generate"
 
 
 def test_the_walks_reach_every_decision() -> None:

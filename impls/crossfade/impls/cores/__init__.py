@@ -8,6 +8,7 @@ from crossfade.impls.cores.actions import Action, Close, Connect, Grant, PoolCon
 from crossfade.impls.cores.balancer import P2C, Balancer
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
 from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
+from crossfade.impls.cores.limiter import Gcra, KeyedLimiter, RateLimitConfig
 from crossfade.impls.cores.pool import Pool
 from crossfade.impls.cores.protocols import BreakerCore, PoolCore
 from crossfade.impls.cores.rendezvous import Rendezvous
@@ -25,11 +26,14 @@ __all__ = [
     "Close",
     "Connect",
     "Cores",
+    "Gcra",
     "Grant",
+    "KeyedLimiter",
     "LeastPending",
     "Pool",
     "PoolConfig",
     "PoolCore",
+    "RateLimitConfig",
     "Reject",
     "Rendezvous",
     "RoundRobin",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from crossfade.impls.cores.actions import PoolConfig
 from crossfade.impls.cores.balancer import P2C
+from crossfade.impls.cores.bench_path import PATH_OPS
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
 from crossfade.impls.cores.pool import Pool
 
@@ -101,5 +102,6 @@ OPS: dict[str, Callable[[int, int], Callable[[], int]]] = {
     "breaker": _breaker,
     "route": _route,
     "registry_lookup": _registry_lookup,
+    **PATH_OPS,
 }
 """Operation by name: ``(iterations, size)`` to what to time."""

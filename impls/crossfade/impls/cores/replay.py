@@ -13,12 +13,11 @@ from crossfade.impls.cores.balancer import P2C, Balancer
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
 from crossfade.impls.cores.pool import Pool
 from crossfade.impls.cores.rendezvous import Rendezvous
+from crossfade.impls.cores.replay_path import PATH_KINDS, Step
 from crossfade.impls.cores.rng import SplitMix64
 from crossfade.impls.cores.rollout import Rollout
 from crossfade.impls.cores.rollout_plan import RolloutConfig
 from crossfade.impls.cores.turns import LeastPending, RoundRobin, Weighted
-
-Step = Callable[..., Any]
 
 
 class Replayer:
@@ -107,4 +106,5 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], int], dict[str, Step]]] = {
     "p2c": lambda config, seed: _balancer(P2C(config["instances"], seed)),
     "pool": _pool,
     "rollout": _rollout,
+    **PATH_KINDS,
 }

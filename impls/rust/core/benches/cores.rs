@@ -23,7 +23,7 @@ fn shared_breaker(criterion: &mut Criterion) {
 }
 
 fn policy_ops(criterion: &mut Criterion) {
-    for op in OPS {
+    for &op in OPS {
         let mut group = criterion.benchmark_group(op);
         group.throughput(Throughput::Elements(ITERATIONS));
         for size in [1, 16, 256] {

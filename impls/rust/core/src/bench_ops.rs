@@ -3,6 +3,8 @@
 //! Rule: the caller holds the clock. [`prepare`] builds the state and returns what to time; nothing is built while it
 //! runs. Time passes in the loops as data, 1 us per iteration. The checksum is returned so that no loop is optimised away.
 
+mod path;
+
 use std::collections::HashMap;
 use std::hint::black_box;
 
@@ -11,7 +13,13 @@ use crate::breaker::{Breaker, BreakerConfig};
 use crate::pool::{Pool, PoolConfig};
 
 /// The names [`prepare`] knows.
-pub const OPS: [&str; 4] = ["pool_checkout", "breaker", "route", "registry_lookup"];
+pub const OPS: &[&str] = &[
+    "pool_checkout",
+    "breaker",
+    "route",
+    "registry_lookup",
+    "rate_limit",
+];
 
 /// What to time; see [`prepare`].
 pub type Run = Box<dyn FnMut() -> u64 + Send>;
@@ -24,7 +32,7 @@ pub fn prepare(op: &str, iterations: u64, size: usize) -> Option<Run> {
         "breaker" => Some(breaker(iterations, size)),
         "route" => Some(route(iterations, size)),
         "registry_lookup" => Some(registry_lookup(iterations, size)),
-        _ => None,
+        _ => path::prepare(op, iterations, size),
     }
 }
 

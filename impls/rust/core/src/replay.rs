@@ -3,6 +3,8 @@
 //! Rule: it only translates. `impls/crossfade/impls/cores/replay.py` is its twin, and whatever replays one replays the
 //! other. It is for tests: behind the feature `replay`, and nothing on a request path uses it.
 
+mod path;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ use crate::balancer::{
 use crate::breaker::{Breaker, BreakerConfig};
 use crate::pool::{Action, Pool, PoolConfig};
 use crate::rng::SplitMix64;
+use path::PathCore;
 
 #[derive(Debug)]
 enum Core {
@@ -20,6 +23,7 @@ enum Core {
     Breaker(Breaker),
     Balancer(Balancer),
     Pool(Box<Pool>),
+    Path(PathCore),
 }
 
 #[derive(Deserialize)]
@@ -73,11 +77,14 @@ impl Replayer {
                 "config",
                 config_json,
             )?))),
-            other => {
-                return Err(format!(
-                    "kind {other:?} is unknown; see impls/vectors/SCHEMA.md"
-                ));
-            }
+            other => match PathCore::new(other, config_json, seed)? {
+                Some(core) => Core::Path(core),
+                None => {
+                    return Err(format!(
+                        "kind {other:?} is unknown; see impls/vectors/SCHEMA.md"
+                    ));
+                }
+            },
         }))
     }
 
@@ -88,6 +95,7 @@ impl Replayer {
             Core::Breaker(breaker) => breaker_step(breaker, at_ns, op, args_json),
             Core::Balancer(balancer) => balancer_step(balancer, at_ns, op, args_json),
             Core::Pool(pool) => pool_step(pool, at_ns, op, args_json),
+            Core::Path(core) => core.step(at_ns, op, args_json),
         };
         let answer = found?
             .ok_or_else(|| format!("operation {op:?} is unknown; see impls/vectors/SCHEMA.md"))?;

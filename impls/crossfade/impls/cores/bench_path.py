@@ -1,0 +1,29 @@
+"""Owns the operations of ``bench_ops`` for the policies on the path of a request; see there for the rule.
+
+``impls/rust/core/src/bench_ops/path.rs`` has the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from crossfade.impls.cores.limiter import KeyedLimiter, RateLimitConfig
+
+
+def _rate_limit(iterations: int, size: int) -> Callable[[], int]:
+    """``admit`` of ``size`` keys in turn, of which each may come every second time: half is refused."""
+    limiter = KeyedLimiter(RateLimitConfig(requests=1, per_ns=2000 * size, burst=8, max_keys=size))
+
+    def limit() -> int:
+        total = 0
+        for now_ns in range(0, iterations * 1000, 1000):
+            if not limiter.admit(now_ns, now_ns // 1000 % size):
+                total += 1
+        return total
+
+    return limit
+
+
+PATH_OPS: dict[str, Callable[[int, int], Callable[[], int]]] = {
+    "rate_limit": _rate_limit,
+}

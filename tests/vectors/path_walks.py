@@ -1,0 +1,52 @@
+"""The walks of ``generate.py`` for the policies on the path of a request: limits, queue, second attempts, shedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.vectors.walk import STEPS, Walk
+
+from crossfade.impls.cores.rng import SplitMix64
+
+
+def _rate(rng: SplitMix64) -> dict[str, Any]:
+    return {"requests": 1 + rng.below(7), "per_ns": 1 + rng.below(40), "burst": 1 + rng.below(5)}
+
+
+def gcra(number: int, rng: SplitMix64) -> dict[str, Any]:
+    walk = Walk("gcra", number, _rate(rng), rng)
+    for _ in range(STEPS):
+        if walk.chance(600):
+            walk.now_ns += rng.below(12)
+        wait_ns = walk.step("admit")
+        if wait_ns and walk.chance(400):
+            walk.now_ns += wait_ns - rng.below(2)
+        elif walk.chance(50):
+            walk.now_ns += 1 << 30
+        walk.step("peek")
+    return walk.vector
+
+
+def keyed_limiter(number: int, rng: SplitMix64) -> dict[str, Any]:
+    walk = Walk("keyed_limiter", number, {**_rate(rng), "max_keys": 1 + rng.below(6)}, rng)
+    keys = [rng.next_u64() for _ in range(1 + rng.below(9))]
+    for _ in range(STEPS):
+        if walk.chance(500):
+            walk.now_ns += rng.below(10)
+        key = walk.one_of(*keys)
+        wait_ns = walk.step("admit", key)
+        if wait_ns and walk.chance(300):
+            walk.now_ns += wait_ns - rng.below(2)
+        if walk.chance(500):
+            walk.step("peek", walk.one_of(*keys))
+        else:
+            walk.step("size")
+    return walk.vector
+
+
+PATH_WALKS: dict[str, tuple[Callable[[int, SplitMix64], dict[str, Any]], int]] = {
+    "gcra": (gcra, 10),
+    "keyed_limiter": (keyed_limiter, 16),
+}
+"""Kind to its walk, and how many of them are kept."""

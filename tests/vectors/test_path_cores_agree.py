@@ -1,0 +1,33 @@
+"""Hypothesis drives the policies on the path of a request, in Python and in Rust, with steps drawn one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.vectors.agreement import NEEDS_NATIVE, Step, agree, op, steps
+
+pytestmark = NEEDS_NATIVE
+
+RATE = {
+    "requests": st.integers(1, 9),
+    "per_ns": st.one_of(st.integers(1, 40), st.integers(1, 86_400_000_000_000)),
+    "burst": st.one_of(st.integers(1, 5), st.integers(1, 1_000_000)),
+}
+KEY = st.one_of(st.integers(0, 5), st.sampled_from([2**63, 2**64 - 1]))
+
+
+@settings(deadline=None, max_examples=300)
+@given(config=st.fixed_dictionaries(RATE), walk=steps(op("admit"), op("admit"), op("peek")))
+def test_limits_agree(config: dict[str, Any], walk: list[Step]) -> None:
+    agree("gcra", config, 0, walk)
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    config=st.fixed_dictionaries({**RATE, "max_keys": st.integers(1, 4)}),
+    walk=steps(op("admit", KEY), op("admit", KEY), op("peek", KEY), op("size")),
+)
+def test_keyed_limiters_agree(config: dict[str, Any], walk: list[Step]) -> None:
+    agree("keyed_limiter", config, 0, walk)
