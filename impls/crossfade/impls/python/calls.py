@@ -78,6 +78,6 @@ class Calls:
     def _own(self, now_ns: int, sessions: Sessions | None) -> Instance | None:
         """The instance that the caller has a session with already."""
         for instance in sessions or ():
-            if instance.server is self._server and instance.breaker.admit(now_ns):
+            if instance.server is self._server and not instance.retired and instance.breaker.admit(now_ns):
                 return instance
         return None

@@ -16,7 +16,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from crossfade.impls.config import ServerSpec
-from crossfade.impls.cores import Action, Balancer, BreakerConfig, Close, Connect, Grant, PoolConfig
+from crossfade.impls.cores import Action, BreakerConfig, Close, Connect, Grant, PoolConfig
 from crossfade.impls.errors import CrossfadeError, ManagerClosed, PoolTimeout, RemoteError, ServerStartError
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.translate import DISCOVER
@@ -25,7 +25,7 @@ from crossfade.impls.snapshots import Event, InstanceInfo
 from crossfade.impls.states import CircuitState, ServerState
 
 if TYPE_CHECKING:
-    from crossfade.impls.python.server import Server
+    from crossfade.impls.python.revision import Revision
 
 _waiter_ids = itertools.count(1)
 
@@ -51,17 +51,24 @@ class Instance(abc.ABC):
         "last_error",
         "peer",
         "pool",
+        "retired",
+        "revision",
         "server",
         "spec",
         "state",
+        "users",
     )
 
-    def __init__(self, server: Server, index: int, balancer: Balancer) -> None:
-        spec = server.spec
+    def __init__(self, revision: Revision, index: int) -> None:
+        spec = revision.spec
+        server = revision.server
+        self.revision = revision
         self.server = server
         self.spec: ServerSpec = spec
         self.index = index
-        self.balancer = balancer
+        self.balancer = revision.balancer
+        self.retired = False
+        self.users = 0  # those who have chosen it and hold neither a lease nor a place in its queue yet
         self.breaker = server.cores.breaker(BreakerConfig.from_spec(spec.breaker))
         self.pool = server.cores.pool(PoolConfig.from_spec(spec.pool, stdio=spec.transport == "stdio"))
         self.conns: dict[int, Any] = {}

@@ -24,9 +24,8 @@ from crossfade.impls.python.gateway.stdio import serve_stdio
 from crossfade.impls.python.instance import Instance, Sessions
 from crossfade.impls.python.jsonrpc import HEADER_MISMATCH
 from crossfade.impls.python.metrics import Stats
+from crossfade.impls.python.revision import Revision
 from crossfade.impls.python.server import Server
-from crossfade.impls.python.upstream_http import HttpInstance
-from crossfade.impls.python.upstream_stdio import StdioInstance
 from crossfade.impls.results import CallResult, Item, Result
 from crossfade.impls.snapshots import Event, Metrics, ServerInfo
 from crossfade.impls.states import ServerState
@@ -138,11 +137,11 @@ class PythonManager(Manager):
                 server=spec.name,
             )
         self._seeds += 1
-        server = Server(spec, self._seeds, self.stats.latency, self._events.publish, self.wake, cores=self.cores)
-        instances: list[Instance] = [
-            HttpInstance(server, i, server.balancer, url) for i, url in enumerate(spec.urls)
-        ] or [StdioInstance(server, i, server.balancer) for i in range(spec.instances)]
-        server.instances = instances
+        server = Server(spec, self.stats.latency, self._events.publish, self.wake, cores=self.cores)
+        revision = Revision(server, 1, spec, self._seeds)
+        server.install(revision)
+        for slot in range(spec.replicas):
+            revision.admit(revision.create(slot))
         self.registry[spec.name] = server
         self._changed(spec.name)
         self._events.publish(Event(kind="registered", server=spec.name))

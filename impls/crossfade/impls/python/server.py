@@ -9,9 +9,10 @@ import asyncio
 import itertools
 from collections.abc import Callable, Sequence
 from time import monotonic_ns
+from typing import TYPE_CHECKING
 
 from crossfade.impls.config import ServerSpec
-from crossfade.impls.cores import Balancer, Cores
+from crossfade.impls.cores import Cores
 from crossfade.impls.errors import CircuitOpen, CrossfadeError, ManagerClosed, ServerStartError
 from crossfade.impls.python.calls import Calls
 from crossfade.impls.python.instance import Instance
@@ -21,6 +22,9 @@ from crossfade.impls.python.peer import Peer
 from crossfade.impls.snapshots import Event, ServerInfo
 from crossfade.impls.states import ServerState
 
+if TYPE_CHECKING:
+    from crossfade.impls.python.revision import Revision
+
 _ids = itertools.count(1)
 
 
@@ -28,15 +32,18 @@ class Server:
     """A server and its replicas. ``publish`` takes events, ``wake`` tells the manager that a deadline is running."""
 
     __slots__ = (
-        "_all",
+        "_credit",
+        "_only",
         "acquire_timeout_ns",
-        "balancer",
         "calls",
+        "candidate",
         "cores",
+        "current",
         "draining",
         "instances",
         "latency",
         "publish",
+        "share",
         "spec",
         "state",
         "stats",
@@ -47,7 +54,6 @@ class Server:
     def __init__(
         self,
         spec: ServerSpec,
-        seed: int,
         latency: Histogram,
         publish: Callable[[Event], None],
         wake: Callable[[], None],
@@ -64,10 +70,12 @@ class Server:
         self.draining = False
         self.timeout_ns = spec.timeout_ms * 1_000_000
         self.acquire_timeout_ns = spec.pool.acquire_timeout_ms * 1_000_000
-        count = len(spec.urls) if spec.transport == "http" else spec.instances
-        self.balancer: Balancer = cores.balancer(spec.balancer, count, spec.weights, seed)
-        self._all = (1 << count) - 1
         self.instances: list[Instance] = []
+        self.current: Revision
+        self.candidate: Revision | None = None
+        self.share = 0
+        self._credit = 0
+        self._only: Instance | None = None
         self.calls = Calls(self)
 
     @property
@@ -131,6 +139,39 @@ class Server:
         if isinstance(method, str) and method.endswith("/list_changed"):
             self.publish(Event(kind="list_changed", server=self.spec.name, new=method.split("/")[1]))
 
+    # -- revisions
+
+    def install(self, revision: Revision) -> None:
+        """The revision that serves from now on."""
+        self.current, self.candidate, self.share = revision, None, 0
+        self.spec = revision.spec
+        self.timeout_ns = revision.spec.timeout_ms * 1_000_000
+        self.acquire_timeout_ns = revision.spec.pool.acquire_timeout_ms * 1_000_000
+        self.rearranged()
+
+    def propose(self, revision: Revision | None) -> None:
+        """A second revision, that gets ``share`` percent of the calls; None takes it back."""
+        self.candidate, self.share, self._credit = revision, 0, 0
+        self.rearranged()
+
+    def rearranged(self) -> None:
+        """Instances came, went, or changed their part in routing."""
+        revisions = (self.current,) if self.candidate is None else (self.current, self.candidate)
+        self.instances = [instance for revision in revisions for instance in revision.present()]
+        alone = len(self.instances) == 1 and self.candidate is None and self.current.live
+        self._only = self.instances[0] if alone else None
+
+    def _pick(self, now_ns: int, tried: Sequence[Instance]) -> Instance | None:
+        """By share among the revisions, evenly spread; one that admits nobody leaves its calls to the other."""
+        candidate = self.candidate
+        if candidate is None or self.share == 0:
+            return self.current.pick(now_ns, tried)
+        self._credit += self.share
+        if self._credit < 100:
+            return self.current.pick(now_ns, tried) or candidate.pick(now_ns, tried)
+        self._credit -= 100
+        return candidate.pick(now_ns, tried) or self.current.pick(now_ns, tried)
+
     # -- requests
 
     def choose(self, now_ns: int, tried: Sequence[Instance] = ()) -> Instance:
@@ -140,21 +181,13 @@ class Server:
         """
         if self.draining:
             raise ManagerClosed(f"server {self.spec.name!r} is being removed; call another one", server=self.spec.name)
-        if self._all == 1:
-            instance = self.instances[0]
+        if (instance := self._only) is not None:
             if instance.breaker.admit(now_ns):
                 return instance
-        else:
-            usable = self._all
-            for instance in tried:
-                usable &= ~(1 << instance.index)
-            while usable and (i := self.balancer.pick(now_ns, usable)) >= 0:
-                instance = self.instances[i]
-                if instance.breaker.admit(now_ns):
-                    return instance
-                usable &= ~(1 << i)
+        elif (found := self._pick(now_ns, tried)) is not None:
+            return found
         self.stats.rejected += 1
-        wait_ms = min(i.breaker.retry_after_ns(now_ns) for i in self.instances) // 1_000_000
+        wait_ms = min((i.breaker.retry_after_ns(now_ns) for i in self.instances), default=0) // 1_000_000
         last = next((i.last_error for i in self.instances if i.last_error), None)
         raise CircuitOpen(
             f"server {self.spec.name!r} failed too often and is not called for another {wait_ms} ms"

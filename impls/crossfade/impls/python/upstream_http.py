@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from time import monotonic_ns
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from crossfade.impls.cores import Balancer
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerError, ServerStartError
 from crossfade.impls.python import discovery, jsonrpc
 from crossfade.impls.python.http_connection import HttpConnection
@@ -21,9 +20,11 @@ from crossfade.impls.python.http_exchange import Exchange, HttpAnswer
 from crossfade.impls.python.http_head import ResponseHeads
 from crossfade.impls.python.instance import Headers, Instance, Sessions
 from crossfade.impls.python.peer import Peer
-from crossfade.impls.python.server import Server
 from crossfade.impls.python.translate import DISCOVER, header_value
 from crossfade.impls.snapshots import InstanceInfo
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.revision import Revision
 
 _LINGER_S: Final = 2.0
 _GOODBYE_S: Final = 0.5
@@ -34,8 +35,8 @@ class HttpInstance(Instance):
 
     __slots__ = ("_host", "_path", "_port", "_renewing", "head", "heads", "session", "url")
 
-    def __init__(self, server: Server, index: int, balancer: Balancer, url: str) -> None:
-        super().__init__(server, index, balancer)
+    def __init__(self, revision: Revision, index: int, url: str) -> None:
+        super().__init__(revision, index)
         self.url = url
         parts = urlsplit(url)
         self._host = parts.hostname or "127.0.0.1"
@@ -270,4 +271,5 @@ class HttpInstance(Instance):
             connections=self.pool.open,
             in_flight=self.pool.in_use,
             ewma_ns=self.balancer.ewma_ns(self.index),
+            revision=self.revision.number,
         )

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic_ns
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from crossfade.impls.cores import Balancer
 from crossfade.impls.errors import CrossfadeError, ServerError, ServerStartError
 from crossfade.impls.python import discovery, jsonrpc
 from crossfade.impls.python.child import Child
 from crossfade.impls.python.instance import Headers, Instance, Sessions
 from crossfade.impls.python.jsonrpc import Answer
 from crossfade.impls.python.peer import Peer
-from crossfade.impls.python.server import Server
 from crossfade.impls.python.stdio_connection import Reply, StdioConnection
 from crossfade.impls.python.translate import DISCOVER
 from crossfade.impls.snapshots import InstanceInfo
 from crossfade.impls.states import ServerState
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.revision import Revision
 
 PROBE_S: Final = 3.0
 """How long ``server/discover`` may stay unanswered before the handshake of the legacy era is tried as well."""
@@ -37,10 +38,10 @@ class StdioInstance(Instance):
 
     __slots__ = ("_failures", "_not_before_ns", "child", "legacy_only")
 
-    def __init__(self, server: Server, index: int, balancer: Balancer) -> None:
-        super().__init__(server, index, balancer)
+    def __init__(self, revision: Revision, index: int) -> None:
+        super().__init__(revision, index)
         self.child: StdioConnection | None = None
-        self.legacy_only = server.spec.era == "legacy"
+        self.legacy_only = self.spec.era == "legacy"
         self._failures = 0
         self._not_before_ns = 0
 
@@ -222,6 +223,7 @@ class StdioInstance(Instance):
             connections=self.pool.open,
             in_flight=self.pool.in_use,
             ewma_ns=self.balancer.ewma_ns(self.index),
+            revision=self.revision.number,
         )
 
 

@@ -1,0 +1,79 @@
+"""Owns the instances that run one specification of a server, and the choice among them.
+
+Rule: ``live`` says which of them may get calls. An instance that is started, drained or gone is not in it, and nothing
+but the balancer's pick among the live ones decides who is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from crossfade.impls.config import ServerSpec
+from crossfade.impls.cores import Balancer
+from crossfade.impls.python.upstream_http import HttpInstance
+from crossfade.impls.python.upstream_stdio import StdioInstance
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.instance import Instance
+    from crossfade.impls.python.server import Server
+
+
+class Revision:
+    """One specification and its replicas. ``instances`` is indexed by slot; a slot is None while nobody has it."""
+
+    __slots__ = ("balancer", "instances", "live", "number", "server", "spec")
+
+    def __init__(self, server: Server, number: int, spec: ServerSpec, seed: int) -> None:
+        self.server = server
+        self.number = number
+        self.spec = spec
+        self.balancer: Balancer = server.cores.balancer(spec.balancer, spec.replicas, spec.weights, seed)
+        self.instances: list[Instance | None] = [None] * spec.replicas
+        self.live = 0
+
+    def create(self, slot: int) -> Instance:
+        """A new instance in a free slot; nothing is started, and it is not live."""
+        instance: Instance = (
+            HttpInstance(self, slot, self.spec.urls[slot]) if self.spec.urls else StdioInstance(self, slot)
+        )
+        self.instances[slot] = instance
+        self.server.rearranged()
+        return instance
+
+    def remove(self, instance: Instance) -> None:
+        """The instance is gone; its slot is free."""
+        self.live &= ~(1 << instance.index)
+        if self.instances[instance.index] is instance:
+            self.instances[instance.index] = None
+        self.server.rearranged()
+
+    def admit(self, instance: Instance, on: bool = True) -> None:
+        """Let the instance have calls, or no more of them."""
+        bit = 1 << instance.index
+        self.live = self.live | bit if on else self.live & ~bit
+        self.server.rearranged()
+
+    def resize(self, count: int) -> None:
+        """Room for ``count`` instances; slots that fall away must be free."""
+        self.balancer.resize(count)
+        del self.instances[count:]
+        self.instances.extend([None] * (count - len(self.instances)))
+        self.server.rearranged()
+
+    def present(self) -> list[Instance]:
+        """Every instance there is, in order of their slots."""
+        return [instance for instance in self.instances if instance is not None]
+
+    def pick(self, now_ns: int, tried: Sequence[Instance] = ()) -> Instance | None:
+        """A live instance that its breaker admits, none of those ``tried``; None if there is none."""
+        usable = self.live
+        for instance in tried:
+            if instance.revision is self:
+                usable &= ~(1 << instance.index)
+        while usable and (i := self.balancer.pick(now_ns, usable)) >= 0:
+            found = self.instances[i]
+            if found is not None and found.breaker.admit(now_ns):
+                return found
+            usable &= ~(1 << i)
+        return None
