@@ -115,6 +115,24 @@ fn ranges(members: &str) -> Vec<(char, char)> {
     found
 }
 
+/// Several patterns, of which one is enough; none matches nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Globs(Box<[Glob]>);
+
+impl Globs {
+    pub(crate) fn new(patterns: &[String]) -> Self {
+        Self(patterns.iter().map(|pattern| Glob::new(pattern)).collect())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn any(&self, name: &str) -> bool {
+        self.0.iter().any(|glob| glob.matches(name))
+    }
+}
+
 /// A [`NameFilter`], ready to be asked. The default one shows everything as it is.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {

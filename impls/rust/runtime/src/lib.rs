@@ -11,7 +11,6 @@ mod error;
 mod events;
 mod filters;
 mod gateway;
-mod globs;
 mod info;
 mod listing;
 mod manager;

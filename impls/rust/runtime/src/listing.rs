@@ -252,7 +252,7 @@ pub(crate) async fn read_all(
             let deadline = server.deadline(None);
             let caller = Caller {
                 capabilities: &capabilities,
-                cancels: None,
+                ..Caller::default()
             };
             let outcome = read(&server, kind, prefix, caller, deadline).await;
             if let Err(error) = &outcome {

@@ -4,7 +4,7 @@
 //! this module is a digest. Nothing is computed before a policy asks, so whoever has none pays nothing.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use blake2::{Blake2b, Digest, digest::consts::U16};
 
@@ -20,8 +20,8 @@ pub(crate) enum Principal<'a> {
     Anonymous,
     /// As the caller in process named it.
     Named(&'a str),
-    /// The value of `gateway.principalHeader`.
-    Secret(&'a [u8]),
+    /// By the header `name` of this request head.
+    Head { head: &'a [u8], name: &'a str },
 }
 
 impl fmt::Debug for Principal<'_> {
@@ -29,7 +29,7 @@ impl fmt::Debug for Principal<'_> {
         f.write_str(match self {
             Self::Anonymous => "Anonymous",
             Self::Named(_) => "Named",
-            Self::Secret(_) => "Secret",
+            Self::Head { .. } => "Head",
         })
     }
 }
@@ -39,20 +39,9 @@ impl<'a> Principal<'a> {
         name.map_or(Self::Anonymous, Self::Named)
     }
 
-    /// The principal of a request head: the first header called `name`, if it has a value.
-    pub(crate) fn of_head(head: &'a [u8], name: &str) -> Self {
-        let value = head
-            .split(|&byte| byte == b'\n')
-            .skip(1)
-            .find_map(|line| {
-                let (found, rest) = line.split_at_checked(name.len())?;
-                let value = rest.strip_prefix(b":")?;
-                found
-                    .eq_ignore_ascii_case(name.as_bytes())
-                    .then_some(value.trim_ascii())
-            })
-            .filter(|value| !value.is_empty());
-        value.map_or(Self::Anonymous, Self::Secret)
+    /// The principal of a request over HTTP: what its header called `name` says.
+    pub(crate) fn of_head(head: &'a [u8], name: &'a str) -> Self {
+        Self::Head { head, name }
     }
 
     /// What stands for it: a name, or 128 bits of BLAKE2b in hexadecimal digits.
@@ -60,14 +49,8 @@ impl<'a> Principal<'a> {
         match self {
             Self::Anonymous => Cow::Borrowed(ANONYMOUS),
             Self::Named(name) => Cow::Borrowed(name),
-            Self::Secret(value) => {
-                let digest = Blake2b::<U16>::digest(value);
-                let mut text = String::with_capacity(32);
-                for byte in digest {
-                    use fmt::Write;
-                    let _ = write!(text, "{byte:02x}");
-                }
-                Cow::Owned(text)
+            Self::Head { head, name } => {
+                digest(head, name).map_or(Cow::Borrowed(ANONYMOUS), Cow::Owned)
             }
         }
     }
@@ -78,6 +61,33 @@ impl<'a> Principal<'a> {
     }
 }
 
+/// The hash of a header's values. One that stands several times counts as a whole: whoever adds a second value is
+/// somebody else.
+fn digest(head: &[u8], name: &str) -> Option<String> {
+    let mut hash = Blake2b::<U16>::new();
+    let mut found = false;
+    for line in head.split(|&byte| byte == b'\n').skip(1) {
+        let Some((key, rest)) = line.split_at_checked(name.len()) else {
+            continue;
+        };
+        let Some(value) = rest.strip_prefix(b":") else {
+            continue;
+        };
+        if key.eq_ignore_ascii_case(name.as_bytes()) {
+            if found {
+                hash.update(b"\n");
+            }
+            hash.update(value.trim_ascii());
+            found = true;
+        }
+    }
+    let mut text = String::with_capacity(32);
+    for byte in hash.finalize() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    found.then_some(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,7 +96,6 @@ mod tests {
     fn the_value_of_a_header_is_never_shown() {
         let head = b"POST /mcp HTTP/1.1\r\nHost: a\r\nAUTHORIZATION:  Bearer s3cret \r\n\r\n";
         let principal = Principal::of_head(head, "authorization");
-        assert!(matches!(principal, Principal::Secret(b"Bearer s3cret")));
         assert!(!format!("{principal:?} {}", principal.text()).contains("s3cret"));
         // `hashlib.blake2b(b"Bearer s3cret", digest_size=16).hexdigest()`
         assert_eq!(principal.text(), "fc4acac2b746578e99f421d9bba47b6d");
@@ -96,13 +105,18 @@ mod tests {
     fn who_says_nothing_is_anonymous() {
         for head in [
             &b"POST / HTTP/1.1\r\nAuthorizations: x\r\nX-Authorization: y\r\n\r\n"[..],
-            b"POST / HTTP/1.1\r\nAuthorization:\r\n\r\n",
             b"authorization: in the request line\r\n\r\n",
         ] {
             let principal = Principal::of_head(head, "authorization");
             assert_eq!(principal.text(), ANONYMOUS);
             assert_eq!(principal.key(), Principal::named(None).key());
         }
+        let twice = b"POST / HTTP/1.1\r\nauthorization: a\r\nAuthorization: b\r\n\r\n";
+        let once = b"POST / HTTP/1.1\r\nauthorization: a\r\n\r\n";
+        assert_ne!(
+            Principal::of_head(twice, "authorization").key(),
+            Principal::of_head(once, "authorization").key()
+        );
         assert_ne!(
             Principal::named(Some("a")).key(),
             Principal::named(Some("b")).key()

@@ -19,6 +19,7 @@ use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
 use crate::events::EventKind;
 use crate::manager::Inner;
+use crate::principal::Principal;
 
 /// Answers that wait for a client that does not read; then its requests wait, too.
 const ANSWERS: usize = 64;
@@ -180,7 +181,7 @@ async fn take(
             }
         }
         Plan::Initialize(_) => {
-            let answer = work::run(gateway, plan, &line, &env, None).await;
+            let answer = work::run(gateway, plan, &line, &env, None, Principal::Anonymous).await;
             session.clone_from(&answer.session);
             let _ = answers.send(answer.body).await;
         }
@@ -192,7 +193,15 @@ async fn take(
             let (known, own) = (Arc::clone(in_flight), id.clone());
             let mut running = lock(in_flight);
             let task = tasks.spawn(async move {
-                let answer = work::run(&gateway, plan, &line, &env, Some(&flag)).await;
+                let answer = work::run(
+                    &gateway,
+                    plan,
+                    &line,
+                    &env,
+                    Some(&flag),
+                    Principal::Anonymous,
+                )
+                .await;
                 lock(&known).remove(&own);
                 let _ = answers.send(answer.body).await;
             });

@@ -88,6 +88,7 @@ pub(crate) async fn run(
     };
     let wish = Wish {
         pinned: (entered.is_some() && !server.fleet().current.spec.stateless).then_some(&pinned),
+        ..Wish::default()
     };
     let ticket = match server.admit(wish, deadline).await {
         Ok(ticket) => ticket,

@@ -13,6 +13,7 @@ use crate::envelope::{self, Envelope, Span};
 use crate::error::Result;
 use crate::info::Era;
 use crate::manager::ListKind;
+use crate::principal::Principal;
 use crate::route::{self, Routed};
 use crate::translate::{self, Edit, LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION};
 use crate::upstream::{Caller, Outgoing, Server};
@@ -27,6 +28,7 @@ pub(crate) async fn run(
     body: &[u8],
     env: &Envelope,
     cancels: Option<&AtomicBool>,
+    principal: Principal<'_>,
 ) -> Answer {
     match plan {
         Plan::Answer(answer) => *answer,
@@ -34,7 +36,7 @@ pub(crate) async fn run(
         Plan::List(kind, id, who) => list(gateway, kind, &id, &who, body).await,
         Plan::Discover(id) => discover(gateway, &id).await,
         Plan::Initialize(id) => initialize(gateway, &id, body, env).await,
-        Plan::Forward(forward) => call(gateway, forward, body, env, cancels).await,
+        Plan::Forward(forward) => call(gateway, forward, body, env, cancels, principal).await,
     }
 }
 
@@ -53,8 +55,9 @@ async fn call(
     body: &[u8],
     env: &Envelope,
     cancels: Option<&AtomicBool>,
+    principal: Principal<'_>,
 ) -> Answer {
-    match attempt(gateway, &forward, body, env, cancels).await {
+    match attempt(gateway, &forward, body, env, cancels, principal).await {
         Ok(answer) => answer,
         Err(error) => {
             gateway.manager.shared.metrics.error(error.code());
@@ -71,6 +74,7 @@ async fn attempt(
     body: &[u8],
     env: &Envelope,
     cancels: Option<&AtomicBool>,
+    principal: Principal<'_>,
 ) -> Result<Answer> {
     let method = forward.verb.method();
     let searched;
@@ -100,6 +104,11 @@ async fn attempt(
         caller: Caller {
             capabilities: capabilities(&forward.who, body),
             cancels,
+            principal,
+            session: match &forward.who {
+                Who::Legacy(session) => Some(session),
+                Who::Modern(_) => None,
+            },
         },
         lines: b"",
         deadline: routed.server.deadline(None),

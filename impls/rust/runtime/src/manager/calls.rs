@@ -111,7 +111,7 @@ impl Inner {
             let server = self.registry.get(name)?;
             let caller = Caller {
                 capabilities,
-                cancels: None,
+                ..Caller::default()
             };
             return listing::read(&server, kind, prefix, caller, server.deadline(None))
                 .await

@@ -24,7 +24,9 @@ use tokio::runtime::Handle;
 use crate::config::ServerSpec;
 use crate::error::Result;
 use crate::events::Hub;
+use crate::gateway::sessions::Session;
 use crate::metrics::Metrics;
+use crate::principal::Principal;
 use discovery::Agreed;
 use http::HttpLink;
 pub(crate) use server::{Server, Ticket, Wish};
@@ -52,6 +54,10 @@ pub(crate) struct Caller<'a> {
     pub(crate) capabilities: &'a [u8],
     /// Giving up tells the server (`notifications/cancelled`): always if `None`, else only if this is set by then.
     pub(crate) cancels: Option<&'a AtomicBool>,
+    /// On whose behalf.
+    pub(crate) principal: Principal<'a>,
+    /// The caller's own sessions with legacy servers; the manager's own if `None`.
+    pub(crate) session: Option<&'a Arc<Session>>,
 }
 
 impl Default for Caller<'_> {
@@ -59,6 +65,8 @@ impl Default for Caller<'_> {
         Self {
             capabilities: b"{}",
             cancels: None,
+            principal: Principal::Anonymous,
+            session: None,
         }
     }
 }
@@ -82,6 +90,15 @@ impl Link {
         match spec.urls.get(index) {
             Some(url) => Self::Http(HttpLink::new(spec, url, shared, server)),
             None => Self::Stdio(StdioLink::new(spec, index, shared, server)),
+        }
+    }
+
+    /// Whether both lead to the same instance.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Http(one), Self::Http(other)) => Arc::ptr_eq(one, other),
+            (Self::Stdio(one), Self::Stdio(other)) => Arc::ptr_eq(one, other),
+            _ => false,
         }
     }
 

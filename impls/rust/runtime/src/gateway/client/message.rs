@@ -13,6 +13,7 @@ use crate::envelope::{self, Span};
 use crate::gateway::answer::Answer;
 use crate::gateway::dispatch::{self, Heads, Plan, Way, Who};
 use crate::gateway::{relay, work};
+use crate::principal::Principal;
 use crate::wire::PIECE;
 
 impl Client {
@@ -104,6 +105,7 @@ impl Client {
             _ => None,
         };
         let gateway = Arc::clone(&self.gateway);
+        let header = &*gateway.manager.gateway.principal_header;
         let flight = entered.as_ref().map(|entered| Arc::clone(&entered.flight));
         let mut working = Box::pin(work::run(
             &gateway,
@@ -111,6 +113,7 @@ impl Client {
             body,
             env,
             flight.as_ref().map(|flight| &flight.cancelled),
+            Principal::of_head(&request[..inbound.head_len], header),
         ));
         let mut cancelled = flight
             .as_ref()

@@ -18,6 +18,9 @@ use crate::upstream::exchange::Answer;
 use crate::upstream::message::{hop_params, read_message, request_body};
 use crate::upstream::session::UpstreamSession;
 
+/// Set in ids that stand beside those of a client; no client counts that far.
+const FOREIGN: u64 = 1 << 52;
+
 impl HttpLink {
     /// Sends `method` with an id of the manager's own.
     pub(crate) async fn roundtrip(
@@ -55,9 +58,21 @@ impl HttpLink {
         let agreed = self.ready(outgoing.deadline).await?;
         let modern = agreed.era == Era::Modern;
         let params = hop_params(outgoing.params, modern, outgoing.caller.capabilities)?;
+        // The caller's own session, unless the server is said to keep none.
+        let own = outgoing
+            .caller
+            .session
+            .filter(|_| !modern && !self.stateless);
         let mut renewed = false;
+        let mut gone = None;
         loop {
-            let session = self.session.load_full().filter(|_| !modern);
+            let session = match own {
+                Some(own) => {
+                    let opened = own.open_upstream(self, gone.as_ref(), outgoing.deadline);
+                    Some(Box::pin(opened).await?)
+                }
+                None => self.session.load_full().filter(|_| !modern),
+            };
             let head = Head {
                 version: Some(&agreed.version),
                 session: session.as_ref().and_then(|session| session.id.as_deref()),
@@ -65,7 +80,8 @@ impl HttpLink {
                 name: outgoing.name.filter(|_| modern),
                 lines: outgoing.lines,
             };
-            let id = self.next_id();
+            // In a session of a client's own, its ids are there, too.
+            let id = self.next_id() | if own.is_some() { FOREIGN } else { 0 };
             let mut given_up = GivenUp {
                 link: self,
                 session: session.clone(),
@@ -82,7 +98,11 @@ impl HttpLink {
             if answer.status == 404 && head.session.is_some() && !renewed {
                 // The session is gone; once anew, and never in a loop (2025-11-25 transports, "Session Management" 4).
                 renewed = true;
-                self.renew(session.as_deref(), outgoing.deadline).await?;
+                if own.is_some() {
+                    gone = session;
+                } else {
+                    self.renew(session.as_deref(), outgoing.deadline).await?;
+                }
                 continue;
             }
             return match self.read(&answer)? {

@@ -14,6 +14,10 @@ use crate::upstream::Link;
 pub(crate) struct Wish<'a> {
     /// Tells the instance that keeps something of the caller's own; it is taken if it serves.
     pub(crate) pinned: Option<&'a (dyn Fn(&Link) -> bool + Sync)>,
+    /// Where it was tried already: these come last.
+    pub(crate) tried: &'a [Link],
+    /// What balancer `rendezvous` goes by.
+    pub(crate) key: u64,
 }
 
 /// An instance that was chosen, and where it stands.

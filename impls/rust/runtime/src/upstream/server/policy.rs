@@ -11,6 +11,19 @@ use crossfade_core::{
 use super::MILLI;
 use crate::config::{BalancerKind, ServerSpec};
 
+/// What the choice is made from.
+#[derive(Debug, Default)]
+pub(super) struct Pick {
+    /// The first so many instances take calls.
+    pub(super) serving: usize,
+    /// Taken before any other.
+    pub(super) wanted: Option<usize>,
+    /// Taken only if there is no other.
+    pub(super) tried: Mask,
+    /// What affinity goes by.
+    pub(super) key: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Policy {
     balancer: Balancer,
@@ -36,21 +49,17 @@ impl Policy {
         }
     }
 
-    /// Picks one of the first `serving` instances (or takes the one wanted) that its breaker admits; else says in how
-    /// many ns to try again.
-    pub(super) fn choose(
-        &mut self,
-        wanted: Option<usize>,
-        serving: usize,
-        now: u64,
-    ) -> Result<usize, u64> {
+    /// Picks an instance that its breaker admits; else says in how many ns to try again.
+    pub(super) fn choose(&mut self, pick: &Pick, now: u64) -> Result<usize, u64> {
         let Self { balancer, breakers } = self;
-        let breakers = &mut breakers[..serving];
-        let picked = if serving == 1 || wanted.is_some() {
-            let index = wanted.unwrap_or(0);
-            breakers[index].admit(now).then_some(index)
+        let breakers = &mut breakers[..pick.serving];
+        let picked = if pick.serving == 1 {
+            breakers[0].admit(now).then_some(0)
         } else {
-            pick(balancer, breakers, now)
+            let wanted = pick.wanted.filter(|&index| !pick.tried.get(index));
+            wanted
+                .filter(|&index| breakers[index].admit(now))
+                .or_else(|| choose(balancer, breakers, pick, now))
         };
         let Some(index) = picked else {
             return Err(breakers
@@ -120,10 +129,34 @@ fn balancer(spec: &ServerSpec, instances: usize, seed: u64) -> Balancer {
     }
 }
 
-fn pick(balancer: &mut Balancer, breakers: &mut [Breaker], now: u64) -> Option<usize> {
-    let mut usable = Mask::all(breakers.len());
+/// One that was not tried yet, if possible.
+fn choose(
+    balancer: &mut Balancer,
+    breakers: &mut [Breaker],
+    pick: &Pick,
+    now: u64,
+) -> Option<usize> {
+    let mut fresh = Mask::all(breakers.len());
+    let mut again = Mask::default();
+    for index in 0..breakers.len() {
+        if pick.tried.get(index) {
+            fresh.set(index, false);
+            again.set(index, true);
+        }
+    }
+    admitted(balancer, breakers, fresh, pick.key, now)
+        .or_else(|| admitted(balancer, breakers, again, pick.key, now))
+}
+
+fn admitted(
+    balancer: &mut Balancer,
+    breakers: &mut [Breaker],
+    mut usable: Mask,
+    key: u64,
+    now: u64,
+) -> Option<usize> {
     loop {
-        let index = balancer.pick(now, usable.words(), 0)?;
+        let index = balancer.pick(now, usable.words(), key)?;
         if breakers[index].admit(now) {
             return Some(index);
         }

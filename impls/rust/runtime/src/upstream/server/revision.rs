@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossfade_core::CircuitState;
 use tokio::sync::Notify;
 
-use super::policy::Policy;
+use super::policy::{Pick, Policy};
 use super::{Seat, Wish};
 use crate::clock::lock;
 use crate::config::ServerSpec;
@@ -93,13 +93,21 @@ impl Revision {
         if *serving == 0 {
             return Err(Refusal::Paused);
         }
-        let wanted = match wish.pinned {
-            Some(pinned) if *serving > 1 => links[..*serving].iter().position(pinned),
-            _ => None,
+        let mut pick = Pick {
+            serving: *serving,
+            key: wish.key,
+            ..Pick::default()
         };
-        let index = policy
-            .choose(wanted, *serving, now)
-            .map_err(Refusal::Open)?;
+        if *serving > 1 {
+            let links = &links[..*serving];
+            pick.wanted = wish.pinned.and_then(|pinned| links.iter().position(pinned));
+            for link in wish.tried {
+                if let Some(index) = links.iter().position(|other| other.is(link)) {
+                    pick.tried.set(index, true);
+                }
+            }
+        }
+        let index = policy.choose(&pick, now).map_err(Refusal::Open)?;
         *in_flight += 1;
         Ok(Seat {
             revision: Arc::clone(self),
