@@ -24,7 +24,6 @@ pytestmark = NEEDS_NATIVE
 
 WALKS = runpy.run_path(str(Path(__file__).with_name("generate.py")))["KINDS"]
 
-PYTHON_ONLY = {"rollout"}  # kinds whose Rust core is still to come; vectors.rs has the same list
 
 CONN = st.integers(0, 9)
 WAITER = st.integers(0, 6)
@@ -33,7 +32,7 @@ WEIGHT = st.one_of(st.integers(0, 3), st.integers(0, 10**6))
 BITS = st.one_of(st.text("01", max_size=8), st.text("01", min_size=60, max_size=70))
 
 
-@pytest.mark.parametrize("kind", sorted(WALKS.keys() - PYTHON_ONLY))
+@pytest.mark.parametrize("kind", sorted(WALKS))
 @settings(deadline=None, max_examples=250)
 @given(seed=SEEDS)
 def test_walks_agree(kind: str, seed: int) -> None:
@@ -128,6 +127,33 @@ def test_balancers_agree(kind: str, weights: list[int], seed: int, walk: list[St
 )
 def test_pools_agree(config: dict[str, Any], walk: list[Step]) -> None:
     agree("pool", config, 0, unique_waiters(walk))
+
+
+@settings(deadline=None, max_examples=600)
+@given(
+    config=st.fixed_dictionaries(
+        {
+            "strategy": st.sampled_from(["recreate", "rolling", "blue_green", "canary", "shadow"]),
+            "old": st.integers(0, 4),
+            "new": st.integers(1, 4),
+            "max_surge": st.integers(1, 3),
+            "steps_percent": st.sampled_from([[5, 25], [100], [1, 2, 99]]),
+            "min_samples": st.integers(1, 4),
+            "step_timeout_ns": NS,
+            "max_failure_per_mille": st.sampled_from([0, 250, 1000]),
+            "gate_timeout_ns": NS,
+            "drain_ns": NS,
+        }
+    ),
+    walk=steps(
+        *(op(name) for name in ("begin", "ready", "ready", "start_failed", "stopped", "stopped", "revived", "abort")),
+        op("sample", st.booleans()),
+        op("compared", st.booleans()),
+        *(op(name) for name in ("tick", "next_deadline_ns", "phase", "counts")),
+    ),
+)
+def test_rollouts_agree(config: dict[str, Any], walk: list[Step]) -> None:
+    agree("rollout", config, 0, [(0, "begin", []), *walk])
 
 
 def unique_waiters(walk: list[Step]) -> list[Step]:

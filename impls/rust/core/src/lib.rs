@@ -18,6 +18,8 @@ pub mod pool;
 #[cfg(feature = "replay")]
 pub mod replay;
 pub mod rng;
+pub mod rollout;
+pub mod rollout_plan;
 pub mod shared;
 mod waiters;
 
@@ -28,4 +30,6 @@ pub use limiter::{Gcra, KeyedLimiter, RateLimitConfig};
 pub use mask::Mask;
 pub use pool::Pool;
 pub use rng::SplitMix64;
+pub use rollout::Rollout;
+pub use rollout_plan::RolloutConfig;
 pub use shared::SharedBreaker;

@@ -4,6 +4,7 @@
 //! other. It is for tests: behind the feature `replay`, and nothing on a request path uses it.
 
 mod path;
+mod rollout;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,8 @@ use crate::balancer::{
 use crate::breaker::{Breaker, BreakerConfig};
 use crate::pool::{Action, Pool, PoolConfig};
 use crate::rng::SplitMix64;
+use crate::rollout::Rollout;
+use crate::rollout_plan::RolloutConfig;
 use path::PathCore;
 
 #[derive(Debug)]
@@ -24,6 +27,7 @@ enum Core {
     Balancer(Balancer),
     Pool(Box<Pool>),
     Path(PathCore),
+    Rollout(Box<Rollout>),
 }
 
 #[derive(Deserialize)]
@@ -77,6 +81,10 @@ impl Replayer {
                 "config",
                 config_json,
             )?))),
+            "rollout" => Core::Rollout(Box::new(Rollout::new(parse::<RolloutConfig>(
+                "config",
+                config_json,
+            )?))),
             other => match PathCore::new(other, config_json, seed)? {
                 Some(core) => Core::Path(core),
                 None => {
@@ -96,6 +104,7 @@ impl Replayer {
             Core::Balancer(balancer) => balancer_step(balancer, at_ns, op, args_json),
             Core::Pool(pool) => pool_step(pool, at_ns, op, args_json),
             Core::Path(core) => core.step(at_ns, op, args_json),
+            Core::Rollout(rollout) => rollout::step(rollout, at_ns, op, args_json),
         };
         let answer = found?
             .ok_or_else(|| format!("operation {op:?} is unknown; see impls/vectors/SCHEMA.md"))?;

@@ -6,9 +6,6 @@ use std::path::Path;
 use crossfade_core::replay::Replayer;
 use serde_json::Value;
 
-/// Kinds whose Rust core is still to come; `test_cores_agree.py` has the same list.
-const PYTHON_ONLY: [&str; 1] = ["rollout"];
-
 fn replay(kind: &str, vector: &Value) -> Result<(), String> {
     let seed = vector["seed"].as_u64().ok_or("seed is not a u64")?;
     let mut core = Replayer::new(kind, &vector["config"].to_string(), seed)?;
@@ -49,9 +46,6 @@ fn every_vector_is_reproduced() {
             .split('-')
             .next()
             .expect("split yields at least one part");
-        if PYTHON_ONLY.contains(&kind) {
-            continue;
-        }
         for line in fs::read_to_string(&path).expect("a readable file").lines() {
             let vector: Value = serde_json::from_str(line).expect("one JSON object per line");
             if vector.get("steps").is_none() {
