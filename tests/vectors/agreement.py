@@ -45,3 +45,25 @@ def agree(kind: str, config: dict[str, Any], seed: int, walk: list[Step]) -> Non
         expect = json.loads(json.dumps(python.step(at_ns, name, args)))
         found = json.loads(rust.step(at_ns, name, json.dumps(args)))
         assert found == expect, f"step {number} at {at_ns}: {name}{args}: Rust says {found}, Python {expect}"
+
+
+def own_waiters(walk: list[Step]) -> list[Step]:
+    """A waiter id that is alive must not be used again (SCHEMA.md): every acquire gets its own, the others refer to it.
+
+    Deadlines become relative to the time of the step, and `drain` only ends a walk, or most of it would say nothing.
+    """
+    acquired = 0
+    at_ns = 0
+    found: list[Step] = []
+    for number, (elapsed, name, args) in enumerate(walk):
+        at_ns += elapsed
+        if name == "acquire":
+            acquired += 1
+            found.append((elapsed, name, [acquired, at_ns + args[1]]))
+        elif name in ("take", "cancel"):
+            found.append((elapsed, name, [max(0, acquired - args[0])]))
+        elif name != "drain" or number > len(walk) * 3 // 4:
+            found.append((elapsed, name, args))
+        else:
+            found.append((elapsed, "counts", []))
+    return found

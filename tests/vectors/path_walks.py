@@ -45,8 +45,48 @@ def keyed_limiter(number: int, rng: SplitMix64) -> dict[str, Any]:
     return walk.vector
 
 
+def bulkhead(number: int, rng: SplitMix64) -> dict[str, Any]:
+    config = {"max_in_flight": rng.below(4) if number % 4 else 1 + rng.below(3), "max_queue": rng.below(6)}
+    walk = Walk("bulkhead", number, config, rng)
+    waiters: list[int] = []
+    granted: list[int] = []
+    leases = 0
+
+    def perform(actions: list[list[Any]]) -> None:
+        for verb, waiter, *_ in actions:
+            waiters.remove(waiter)
+            if verb == "grant":
+                granted.append(waiter)
+
+    for turn in range(STEPS):
+        walk.now_ns += rng.below(8)
+        op = walk.one_of("acquire", "acquire", "try_acquire", "take", "take", "release", "cancel", "rest")
+        if op == "acquire":
+            waiters.append(turn)
+            perform(walk.step("acquire", turn, walk.now_ns + rng.below(40)))
+        elif op == "try_acquire":
+            leases += walk.step("try_acquire")
+        elif op == "take" and granted:
+            leases += walk.step("take", granted.pop(rng.below(len(granted))))
+        elif op == "release" and (leases or walk.chance(100)):
+            leases = max(0, leases - 1) if leases else 0
+            perform(walk.step("release"))
+        elif op == "cancel" and (waiters or granted):
+            queue = walk.one_of(waiters or granted, granted or waiters)
+            perform(walk.step("cancel", queue.pop(rng.below(len(queue)))))
+        elif walk.chance(150):
+            perform(walk.step("resize", rng.below(5), rng.below(6)))
+        elif turn > STEPS * 3 // 4 and walk.chance(100):
+            perform(walk.step("drain"))
+        else:
+            perform(walk.step("tick"))
+        walk.step(walk.one_of("counts", "next_deadline_ns"))
+    return walk.vector
+
+
 PATH_WALKS: dict[str, tuple[Callable[[int, SplitMix64], dict[str, Any]], int]] = {
     "gcra": (gcra, 10),
     "keyed_limiter": (keyed_limiter, 16),
+    "bulkhead": (bulkhead, 32),
 }
 """Kind to its walk, and how many of them are kept."""

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vectors.agreement import NEEDS_NATIVE, NS, SEEDS, Step, agree, native, op, steps
+from tests.vectors.agreement import NEEDS_NATIVE, NS, SEEDS, Step, agree, native, op, own_waiters, steps
 
 from crossfade.impls.cores.rng import SplitMix64
 
@@ -126,7 +126,7 @@ def test_balancers_agree(kind: str, weights: list[int], seed: int, walk: list[St
     ),
 )
 def test_pools_agree(config: dict[str, Any], walk: list[Step]) -> None:
-    agree("pool", config, 0, unique_waiters(walk))
+    agree("pool", config, 0, own_waiters(walk))
 
 
 @settings(deadline=None, max_examples=600)
@@ -154,25 +154,3 @@ def test_pools_agree(config: dict[str, Any], walk: list[Step]) -> None:
 )
 def test_rollouts_agree(config: dict[str, Any], walk: list[Step]) -> None:
     agree("rollout", config, 0, [(0, "begin", []), *walk])
-
-
-def unique_waiters(walk: list[Step]) -> list[Step]:
-    """A waiter id that is alive must not be used again (SCHEMA.md): every acquire gets its own, the others refer to it.
-
-    Deadlines become relative to the time of the step, and `drain` only ends a walk, or most of it would say nothing.
-    """
-    acquired = 0
-    at_ns = 0
-    found: list[Step] = []
-    for number, (elapsed, name, args) in enumerate(walk):
-        at_ns += elapsed
-        if name == "acquire":
-            acquired += 1
-            found.append((elapsed, name, [acquired, at_ns + args[1]]))
-        elif name in ("take", "cancel"):
-            found.append((elapsed, name, [max(0, acquired - args[0])]))
-        elif name != "drain" or number > len(walk) * 3 // 4:
-            found.append((elapsed, name, args))
-        else:
-            found.append((elapsed, "counts", []))
-    return found

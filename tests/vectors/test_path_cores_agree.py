@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vectors.agreement import NEEDS_NATIVE, Step, agree, op, steps
+from tests.vectors.agreement import NEEDS_NATIVE, NS, Step, agree, op, own_waiters, steps
 
 pytestmark = NEEDS_NATIVE
 
@@ -31,3 +31,27 @@ def test_limits_agree(config: dict[str, Any], walk: list[Step]) -> None:
 )
 def test_keyed_limiters_agree(config: dict[str, Any], walk: list[Step]) -> None:
     agree("keyed_limiter", config, 0, walk)
+
+
+WAITER = st.integers(0, 6)
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    config=st.fixed_dictionaries({"max_in_flight": st.integers(0, 3), "max_queue": st.integers(0, 4)}),
+    walk=steps(
+        op("acquire", WAITER, NS),
+        op("acquire", WAITER, NS),
+        op("try_acquire"),
+        op("release"),
+        op("take", WAITER),
+        op("cancel", WAITER),
+        op("tick"),
+        op("resize", st.integers(0, 3), st.integers(0, 4)),
+        op("drain"),
+        op("next_deadline_ns"),
+        op("counts"),
+    ),
+)
+def test_bulkheads_agree(config: dict[str, Any], walk: list[Step]) -> None:
+    agree("bulkhead", config, 0, own_waiters(walk))

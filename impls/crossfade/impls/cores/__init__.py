@@ -7,6 +7,7 @@ cores in Rust; both replay ``impls/vectors`` exactly, and ``impls/vectors/SCHEMA
 from crossfade.impls.cores.actions import Action, Close, Connect, Grant, PoolConfig, Reject
 from crossfade.impls.cores.balancer import P2C, Balancer
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
+from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
 from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
 from crossfade.impls.cores.limiter import Gcra, KeyedLimiter, RateLimitConfig
 from crossfade.impls.cores.pool import Pool
@@ -23,6 +24,8 @@ __all__ = [
     "Breaker",
     "BreakerConfig",
     "BreakerCore",
+    "Bulkhead",
+    "BulkheadConfig",
     "Close",
     "Connect",
     "Cores",

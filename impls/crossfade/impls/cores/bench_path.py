@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
 from crossfade.impls.cores.limiter import KeyedLimiter, RateLimitConfig
 
 
@@ -24,6 +25,24 @@ def _rate_limit(iterations: int, size: int) -> Callable[[], int]:
     return limit
 
 
+def _bulkhead(iterations: int, size: int) -> Callable[[], int]:
+    """``try_acquire`` and ``release`` with ``size`` places, of which all but one are taken."""
+    bulkhead = Bulkhead(BulkheadConfig(max_in_flight=size))
+    for _ in range(size - 1):
+        bulkhead.try_acquire()
+
+    def enter() -> int:
+        total = 0
+        for now_ns in range(0, iterations * 1000, 1000):
+            if bulkhead.try_acquire():
+                total += 1
+                bulkhead.release(now_ns)
+        return total
+
+    return enter
+
+
 PATH_OPS: dict[str, Callable[[int, int], Callable[[], int]]] = {
     "rate_limit": _rate_limit,
+    "bulkhead": _bulkhead,
 }

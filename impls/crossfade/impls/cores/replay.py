@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from crossfade.impls.cores.actions import Action, PoolConfig
+from crossfade.impls.cores.actions import PoolConfig
 from crossfade.impls.cores.balancer import P2C, Balancer
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
 from crossfade.impls.cores.pool import Pool
 from crossfade.impls.cores.rendezvous import Rendezvous
-from crossfade.impls.cores.replay_path import PATH_KINDS, Step
+from crossfade.impls.cores.replay_path import PATH_KINDS, Step, actions_of
 from crossfade.impls.cores.rng import SplitMix64
 from crossfade.impls.cores.rollout import Rollout
 from crossfade.impls.cores.rollout_plan import RolloutConfig
@@ -63,12 +63,9 @@ def _balancer(balancer: Balancer) -> dict[str, Step]:
 def _pool(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     pool = Pool(PoolConfig(**config))
 
-    def wire(method: Callable[..., Sequence[Action]]) -> Step:
-        return lambda now, *args: [[type(action).__name__.lower(), *action] for action in method(now, *args)]
-
     acting = (pool.acquire, pool.cancel, pool.release, pool.connected, pool.connect_failed, pool.lost)
     return {
-        **{method.__name__: wire(method) for method in (*acting, pool.tick, pool.drain)},
+        **{method.__name__: actions_of(method) for method in (*acting, pool.tick, pool.drain)},
         "try_acquire": pool.try_acquire,
         "take": lambda _now, waiter: pool.take(waiter),
         "next_deadline_ns": lambda _now: pool.next_deadline_ns(),

@@ -19,6 +19,7 @@ pub const OPS: &[&str] = &[
     "route",
     "registry_lookup",
     "rate_limit",
+    "bulkhead",
 ];
 
 /// What to time; see [`prepare`].

@@ -2,12 +2,16 @@
 //!
 //! `impls/crossfade/impls/cores/bench_path.py` has the same.
 
+use std::hint::black_box;
+
 use super::{Run, times};
+use crate::bulkhead::{Bulkhead, BulkheadConfig};
 use crate::limiter::{KeyedLimiter, RateLimitConfig};
 
 pub(super) fn prepare(op: &str, iterations: u64, size: usize) -> Option<Run> {
     match op {
         "rate_limit" => Some(rate_limit(iterations, size)),
+        "bulkhead" => Some(bulkhead(iterations, size)),
         _ => None,
     }
 }
@@ -25,5 +29,26 @@ fn rate_limit(iterations: u64, size: usize) -> Run {
         times(iterations)
             .map(|now_ns| u64::from(limiter.admit(now_ns, now_ns / 1000 % keys) == 0))
             .sum()
+    })
+}
+
+/// `try_acquire` and `release` with `size` places, of which all but one are taken.
+fn bulkhead(iterations: u64, size: usize) -> Run {
+    let mut bulkhead = Bulkhead::new(BulkheadConfig {
+        max_in_flight: size,
+        max_queue: 0,
+    });
+    for _ in 1..size {
+        bulkhead.try_acquire();
+    }
+    Box::new(move || {
+        let mut total = 0;
+        for now_ns in times(iterations) {
+            if black_box(bulkhead.try_acquire()) {
+                total += 1;
+                black_box(bulkhead.release(now_ns));
+            }
+        }
+        total
     })
 }

@@ -4,13 +4,15 @@
 
 use serde_json::json;
 
-use super::{Stepped, one, parse};
+use super::{Stepped, one, parse, wire};
+use crate::bulkhead::Bulkhead;
 use crate::limiter::{Gcra, KeyedLimiter};
 
 #[derive(Debug)]
 pub(super) enum PathCore {
     Gcra(Gcra),
     Keyed(Box<KeyedLimiter>),
+    Bulkhead(Box<Bulkhead>),
 }
 
 impl PathCore {
@@ -19,6 +21,7 @@ impl PathCore {
         Ok(Some(match kind {
             "gcra" => Self::Gcra(Gcra::new(parse("config", config)?)),
             "keyed_limiter" => Self::Keyed(Box::new(KeyedLimiter::new(parse("config", config)?))),
+            "bulkhead" => Self::Bulkhead(Box::new(Bulkhead::new(parse("config", config)?))),
             _ => return Ok(None),
         }))
     }
@@ -27,6 +30,7 @@ impl PathCore {
         match self {
             Self::Gcra(limit) => gcra_step(limit, now_ns, op),
             Self::Keyed(limiter) => keyed_step(limiter, now_ns, op, args),
+            Self::Bulkhead(bulkhead) => bulkhead_step(bulkhead, now_ns, op, args),
         }
     }
 }
@@ -46,4 +50,30 @@ fn keyed_step(limiter: &mut KeyedLimiter, now_ns: u64, op: &str, args: &str) -> 
         "size" => json!(limiter.size()),
         _ => return Ok(None),
     }))
+}
+
+fn bulkhead_step(bulkhead: &mut Bulkhead, now_ns: u64, op: &str, args: &str) -> Stepped {
+    let actions = match op {
+        "try_acquire" => return Ok(Some(json!(bulkhead.try_acquire()))),
+        "take" => return Ok(Some(json!(bulkhead.take(one(op, args)?)))),
+        "next_deadline_ns" => return Ok(Some(json!(bulkhead.next_deadline_ns()))),
+        "counts" => {
+            let counts = [bulkhead.in_flight(), bulkhead.waiting(), bulkhead.untaken()];
+            return Ok(Some(json!(counts)));
+        }
+        "acquire" => {
+            let (waiter, deadline_ns) = parse(op, args)?;
+            bulkhead.acquire(now_ns, waiter, deadline_ns)
+        }
+        "release" => bulkhead.release(now_ns),
+        "cancel" => bulkhead.cancel(now_ns, one(op, args)?),
+        "tick" => bulkhead.tick(now_ns),
+        "resize" => {
+            let (max_in_flight, max_queue) = parse(op, args)?;
+            bulkhead.resize(now_ns, max_in_flight, max_queue)
+        }
+        "drain" => bulkhead.drain(now_ns),
+        _ => return Ok(None),
+    };
+    Ok(Some(actions.into_iter().map(wire).collect()))
 }
