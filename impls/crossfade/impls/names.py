@@ -29,7 +29,7 @@ def exposed(server: str, name: str) -> str:
     full = f"{server}{SEPARATOR}{name}"
     if len(full) <= LIMIT:
         return full
-    return f"{full[: LIMIT - _DIGITS - 1]}_{_fnv1a(full.encode()) >> 24:010x}"
+    return f"{full[: LIMIT - _DIGITS - 1]}_{fnv1a(full.encode()) >> 24:010x}"
 
 
 def split(name: str) -> tuple[str, str] | None:
@@ -44,7 +44,7 @@ def is_shortened(name: str) -> bool:
     return len(name) == LIMIT and name[-_DIGITS - 1] == "_" and all(c in "0123456789abcdef" for c in tail)
 
 
-def _fnv1a(data: bytes) -> int:
+def fnv1a(data: bytes) -> int:
     """FNV-1a 64 (http://www.isthe.com/chongo/tech/comp/fnv/). Stable and short; not for secrets."""
     h = 0xCBF29CE484222325
     for byte in data:

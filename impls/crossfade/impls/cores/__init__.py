@@ -11,7 +11,7 @@ from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
 from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
 from crossfade.impls.cores.limiter import Gcra, KeyedLimiter, RateLimitConfig
 from crossfade.impls.cores.pool import Pool
-from crossfade.impls.cores.protocols import BreakerCore, PoolCore
+from crossfade.impls.cores.protocols import BreakerCore, GcraCore, KeyedLimiterCore, PoolCore
 from crossfade.impls.cores.rendezvous import Rendezvous
 from crossfade.impls.cores.rng import SplitMix64
 from crossfade.impls.cores.turns import LeastPending, RoundRobin, Weighted
@@ -30,8 +30,10 @@ __all__ = [
     "Connect",
     "Cores",
     "Gcra",
+    "GcraCore",
     "Grant",
     "KeyedLimiter",
+    "KeyedLimiterCore",
     "LeastPending",
     "Pool",
     "PoolConfig",

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from crossfade.impls.cores.actions import PoolConfig
 from crossfade.impls.cores.balancer import P2C, Balancer
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
+from crossfade.impls.cores.limiter import Gcra, KeyedLimiter, RateLimitConfig
 from crossfade.impls.cores.pool import Pool
-from crossfade.impls.cores.protocols import BreakerCore, PoolCore
+from crossfade.impls.cores.protocols import BreakerCore, GcraCore, KeyedLimiterCore, PoolCore
 from crossfade.impls.cores.rendezvous import Rendezvous
 from crossfade.impls.cores.turns import LeastPending, RoundRobin, Weighted
 
@@ -30,6 +31,8 @@ class Cores:
     breaker: Callable[[BreakerConfig], BreakerCore]
     pool: Callable[[PoolConfig], PoolCore]
     balancer: BalancerFactory
+    gcra: Callable[[RateLimitConfig], GcraCore] = Gcra
+    keyed_limiter: Callable[[RateLimitConfig], KeyedLimiterCore] = KeyedLimiter
 
 
 def python_balancer(kind: str, n: int, weights: Sequence[int], seed: int) -> Balancer:

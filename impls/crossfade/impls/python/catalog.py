@@ -65,12 +65,15 @@ class Catalog:
 
     # -- lists
 
-    async def items(self, method: str, server: str | None = None) -> list[Item]:
-        """All items of a list method, of all servers or of one. With one, its failure is raised."""
+    async def items(self, method: str, server: str | None = None, *, principal: str | None = None) -> list[Item]:
+        """All items of a list method, of all servers or of one. With one, its failure is raised.
+
+        ``principal`` is who asks; None is the manager itself, which rate limits are not for.
+        """
         if server is not None:
-            return await self._items_of(self.server(server), method)
+            return await self._items_of(self.server(server), method, principal)
         servers = list(self._servers.values())
-        found = await asyncio.gather(*(self._items_of(s, method) for s in servers), return_exceptions=True)
+        found = await asyncio.gather(*(self._items_of(s, method, principal) for s in servers), return_exceptions=True)
         items: list[Item] = []
         for part in found:
             if isinstance(part, CrossfadeError):
@@ -80,7 +83,8 @@ class Catalog:
             items += part
         return items
 
-    async def _items_of(self, server: Server, method: str) -> list[Item]:
+    async def _items_of(self, server: Server, method: str, principal: str | None = None) -> list[Item]:
+        server.calls.admit(None, principal)
         peer = server.peer
         if peer is not None and _CAPABILITY[method] not in peer.capabilities:
             return []

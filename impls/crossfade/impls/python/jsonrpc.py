@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from crossfade.impls.errors import CrossfadeError, RemoteError
+from crossfade.impls.errors import CrossfadeError, RateLimited, RemoteError
 
 MODERN: Final = "2026-07-28"
 LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -111,7 +111,9 @@ def error_of(request_id: bytes | memoryview | None, failure: CrossfadeError) -> 
     """The response that tells a client of ``failure``; a RemoteError passes through with its own code and data."""
     if isinstance(failure, RemoteError):
         return error(request_id, failure.remote_code, failure.message, failure.data)
-    data = {"code": failure.code, "server": failure.server, "recovery": failure.recovery}
+    data: dict[str, object] = {"code": failure.code, "server": failure.server, "recovery": failure.recovery}
+    if isinstance(failure, RateLimited):
+        data["retryAfterMs"] = failure.retry_after_ms
     return error(request_id, failure.rpc_code, failure.message, data)
 
 

@@ -17,8 +17,10 @@ from crossfade.impls.api import Gateway, Manager
 from crossfade.impls.config import Config, ServerSpec
 from crossfade.impls.cores import PYTHON_CORES, Cores
 from crossfade.impls.errors import CrossfadeError, ManagerClosed, RemoteError, ServerExists
+from crossfade.impls.python.calls import Ticket
 from crossfade.impls.python.catalog import Catalog
 from crossfade.impls.python.events import Events
+from crossfade.impls.python.gateway.principal import ANONYMOUS
 from crossfade.impls.python.gateway.server import GatewayServer
 from crossfade.impls.python.gateway.stdio import serve_stdio
 from crossfade.impls.python.instance import Instance, Sessions
@@ -193,6 +195,14 @@ class PythonManager(Manager):
             and (capability is None or capability in info.capabilities)
         ]
 
+    async def maintenance(self, name: str, on: bool = True, *, drain_s: float = 5.0) -> ServerInfo:
+        self._check_open()
+        server = self.catalog.server(name)
+        server.maintain(on)
+        if on:
+            await server.drained(drain_s)
+        return server.info()
+
     def events(self) -> AsyncIterator[Event]:
         return self._events.stream()
 
@@ -212,7 +222,7 @@ class PythonManager(Manager):
 
     async def _list(self, method: str, server: str | None) -> list[Item]:
         self._check_open()
-        return await self.catalog.items(method, server)
+        return await self.catalog.items(method, server, principal=ANONYMOUS)
 
     async def call_tool(
         self,
@@ -295,9 +305,12 @@ class PythonManager(Manager):
         meta: Mapping[str, Any] | None = None,
         name: str | None = None,
         sessions: Sessions | None = None,
+        session: str | None = None,
         principal: str | None = None,
+        ticket: Ticket | None = None,
     ) -> bytes:
-        """One request to a server on behalf of ``principal``, with what fails counted by code.
+        """One request to a server on behalf of ``principal``, with what fails counted by code. ``ticket`` says what it
+        has behind it already.
 
         A modern HTTP server may want arguments in headers, and says so in the tool's definition. One that was never
         listed refuses the call with HeaderMismatch; then the list is read and the call sent again (streamable-http,
@@ -305,7 +318,14 @@ class PythonManager(Manager):
         """
         options: dict[str, Any] = {"timeout_s": timeout_s, "meta": meta, "name": name, "sessions": sessions}
         headed = method == "tools/call" and server.spec.transport == "http" and name is not None
+        calls = server.calls
         try:
+            if not calls.plain:
+                who, tool = principal or ANONYMOUS, name if method == "tools/call" else None
+                if ticket is None or not ticket.admitted:
+                    calls.admit(tool, who)
+                options["key"] = calls.key(session, who, tool)
+            options["ticket"] = ticket = ticket or Ticket()
             if not headed:
                 return await server.calls.request(method, fields, **options)
             extra = self.catalog.param_headers(server.spec.name, name or "", fields.get("arguments"))
@@ -352,6 +372,12 @@ class PythonManager(Manager):
                 "in_flight": s.stats.in_flight,
                 "restarts": s.stats.restarts,
                 "connections": sum(i.pool.open for i in s.instances),
+                "retries": s.stats.retries,
+                "hedges": s.stats.hedges,
+                "hedged_wins": s.stats.hedged_wins,
+                "rate_limited": s.stats.rate_limited,
+                "shed": s.stats.shed,
+                "queued": s.stats.queued,
             }
             for s in self.registry.values()
         }

@@ -66,9 +66,26 @@ def _upper(index: int) -> int:
 
 
 class ServerStats:
-    """Counters of one server."""
+    """Counters of one server.
 
-    __slots__ = ("errors", "in_flight", "rejected", "requests", "restarts")
+    ``requests`` and ``errors`` count attempts; ``retries`` and ``hedges`` (second copies) tell how many of them were
+    not a caller's first. ``rate_limited`` and ``shed`` are part of ``rejected``; ``queued`` waited for a place in the
+    bulkhead.
+    """
+
+    __slots__ = (
+        "errors",
+        "hedged_wins",
+        "hedges",
+        "in_flight",
+        "queued",
+        "rate_limited",
+        "rejected",
+        "requests",
+        "restarts",
+        "retries",
+        "shed",
+    )
 
     def __init__(self) -> None:
         self.requests = 0
@@ -76,6 +93,12 @@ class ServerStats:
         self.rejected = 0
         self.in_flight = 0
         self.restarts = 0
+        self.retries = 0
+        self.hedges = 0
+        self.hedged_wins = 0
+        self.rate_limited = 0
+        self.shed = 0
+        self.queued = 0
 
 
 class Stats:

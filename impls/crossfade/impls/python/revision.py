@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Revision:
     """One specification and its replicas. ``instances`` is indexed by slot; a slot is None while nobody has it."""
 
-    __slots__ = ("balancer", "instances", "live", "number", "server", "spec")
+    __slots__ = ("balancer", "ill", "instances", "live", "number", "server", "spec")
 
     def __init__(self, server: Server, number: int, spec: ServerSpec, seed: int) -> None:
         self.server = server
@@ -31,6 +31,7 @@ class Revision:
         self.balancer: Balancer = server.cores.balancer(spec.balancer, spec.replicas, spec.weights, seed)
         self.instances: list[Instance | None] = [None] * spec.replicas
         self.live = 0
+        self.ill = 0
 
     def create(self, slot: int) -> Instance:
         """A new instance in a free slot; nothing is started, and it is not live."""
@@ -65,13 +66,20 @@ class Revision:
         """Every instance there is, in order of their slots."""
         return [instance for instance in self.instances if instance is not None]
 
-    def pick(self, now_ns: int, tried: Sequence[Instance] = ()) -> Instance | None:
-        """A live instance that its breaker admits, none of those ``tried``; None if there is none."""
+    def pick(self, now_ns: int, tried: Sequence[Instance] = (), key: int = 0) -> Instance | None:
+        """A live instance that its breaker admits, none of those ``tried``; None if there is none.
+
+        Those that probes found ill come last. ``key`` is for affinity.
+        """
         usable = self.live
         for instance in tried:
             if instance.revision is self:
                 usable &= ~(1 << instance.index)
-        while usable and (i := self.balancer.pick(now_ns, usable)) >= 0:
+        ill = usable & self.ill
+        return self._pick(now_ns, usable & ~ill, key) or (self._pick(now_ns, ill, key) if ill else None)
+
+    def _pick(self, now_ns: int, usable: int, key: int) -> Instance | None:
+        while usable and (i := self.balancer.pick(now_ns, usable, key)) >= 0:
             found = self.instances[i]
             if found is not None and found.breaker.admit(now_ns):
                 return found

@@ -42,6 +42,7 @@ class Server:
         "draining",
         "instances",
         "latency",
+        "maintenance",
         "publish",
         "share",
         "spec",
@@ -68,6 +69,7 @@ class Server:
         self.stats = ServerStats()
         self.state = ServerState.INITIALIZING
         self.draining = False
+        self.maintenance = False
         self.timeout_ns = spec.timeout_ms * 1_000_000
         self.acquire_timeout_ns = spec.pool.acquire_timeout_ms * 1_000_000
         self.instances: list[Instance] = []
@@ -123,7 +125,9 @@ class Server:
     def instance_changed(self) -> None:
         """Derive the state from the instances' and tell of a change."""
         states = {i.state for i in self.instances}
-        if len(states) == 1:
+        if self.maintenance and not self.draining:
+            new = ServerState.MAINTENANCE
+        elif len(states) == 1:
             new = states.pop()
         elif ServerState.HEALTHY in states:
             new = ServerState.DEGRADED
@@ -132,6 +136,12 @@ class Server:
         if new is not self.state:
             old, self.state = self.state, new
             self.publish(Event(kind="state", server=self.spec.name, old=old, new=new))
+
+    def maintain(self, on: bool) -> None:
+        """Take the server out of routing, or put it back. What is under way goes on."""
+        self.maintenance = on
+        self.calls.gate_changed()
+        self.instance_changed()
 
     def heard(self, instance: Instance, message: Answer) -> None:
         """A notification or request of the server's own. Only list changes mean something to us so far."""
@@ -145,6 +155,7 @@ class Server:
         """The revision that serves from now on."""
         self.current, self.candidate, self.share = revision, None, 0
         self.spec = revision.spec
+        self.calls.adopt(revision.spec)
         self.timeout_ns = revision.spec.timeout_ms * 1_000_000
         self.acquire_timeout_ns = revision.spec.pool.acquire_timeout_ms * 1_000_000
         self.rearranged()
@@ -161,31 +172,36 @@ class Server:
         alone = len(self.instances) == 1 and self.candidate is None and self.current.live
         self._only = self.instances[0] if alone else None
 
-    def _pick(self, now_ns: int, tried: Sequence[Instance]) -> Instance | None:
-        """By share among the revisions, evenly spread; one that admits nobody leaves its calls to the other."""
+    def pick(self, now_ns: int, tried: Sequence[Instance] = (), key: int = 0) -> Instance | None:
+        """An instance that its breaker admits, none of those ``tried``; None if there is no other.
+
+        By share among the revisions, evenly spread; one that admits nobody leaves its calls to the other.
+        """
         candidate = self.candidate
         if candidate is None or self.share == 0:
-            return self.current.pick(now_ns, tried)
+            return self.current.pick(now_ns, tried, key)
         self._credit += self.share
         if self._credit < 100:
-            return self.current.pick(now_ns, tried) or candidate.pick(now_ns, tried)
+            return self.current.pick(now_ns, tried, key) or candidate.pick(now_ns, tried, key)
         self._credit -= 100
-        return candidate.pick(now_ns, tried) or self.current.pick(now_ns, tried)
+        return candidate.pick(now_ns, tried, key) or self.current.pick(now_ns, tried, key)
 
     # -- requests
 
-    def choose(self, now_ns: int, tried: Sequence[Instance] = ()) -> Instance:
-        """An instance that its breaker admits, none of those ``tried``. Raises CircuitOpen, ManagerClosed.
+    def choose(self, now_ns: int, tried: Sequence[Instance] = (), key: int = 0) -> Instance:
+        """An instance that its breaker admits, one that was not ``tried`` if possible. ``key`` is for affinity.
 
-        The caller owes begin and done.
+        Raises CircuitOpen, ManagerClosed. The caller owes begin and done.
         """
         if self.draining:
             raise ManagerClosed(f"server {self.spec.name!r} is being removed; call another one", server=self.spec.name)
         if (instance := self._only) is not None:
             if instance.breaker.admit(now_ns):
                 return instance
-        elif (found := self._pick(now_ns, tried)) is not None:
-            return found
+        else:
+            found = self.pick(now_ns, tried, key) or (self.pick(now_ns, (), key) if tried else None)
+            if found is not None:
+                return found
         self.stats.rejected += 1
         wait_ms = min((i.breaker.retry_after_ns(now_ns) for i in self.instances), default=0) // 1_000_000
         last = next((i.last_error for i in self.instances if i.last_error), None)

@@ -9,6 +9,7 @@ connection costs no buffers.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -227,11 +228,16 @@ class ClientConnection(asyncio.Protocol):
 
     # -- answers
 
-    def run(self, work: Any) -> None:
-        """Answer by a coroutine that returns an HttpAnswer, or None if it has handed the request on."""
+    def run(self, work: Any, ended: Callable[[], None] | None = None) -> None:
+        """Answer by a coroutine that returns an HttpAnswer, or None if it has handed the request on.
+
+        ``ended`` is called when it is over, also if it was cancelled before its first step.
+        """
         job = TaskJob()
         self.job = job
         job.task = self.gateway.spawn(self._run(work, job))
+        if ended is not None:
+            job.task.add_done_callback(lambda _: ended())
 
     async def _run(self, work: Any, job: TaskJob) -> None:
         answer = await work

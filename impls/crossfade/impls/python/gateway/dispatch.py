@@ -23,6 +23,7 @@ from crossfade.impls.python.gateway.principal import principal_of
 from crossfade.impls.python.gateway.relay import HttpRelay
 from crossfade.impls.python.gateway.relay_stdio import StdioRelay
 from crossfade.impls.python.gateway.routes import Route
+from crossfade.impls.python.gateway.toolcall import ToolCall
 from crossfade.impls.python.http_head import RequestHead
 from crossfade.impls.python.jsonrpc import LEGACY, MODERN
 from crossfade.impls.python.translate import header_text
@@ -38,7 +39,7 @@ _UNSET = msgspec.UNSET
 _text = msgspec.json.Decoder(str).decode
 
 
-def post(client: ClientConnection, head: RequestHead, message: Message, body: bytes) -> None:  # noqa: PLR0911  one return per way out
+def post(client: ClientConnection, head: RequestHead, message: Message, body: bytes) -> None:  # noqa: PLR0911, PLR0912  one per way out
     """A whole message that was POSTed to /mcp."""
     method = message.method
     raw_id = None if message.id is _UNSET else bytes(message.id)
@@ -65,14 +66,16 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
         session = found
         client.call = (found, raw_id)
     if method == "tools/call" and message.params is not _UNSET and message.params.name is not _UNSET:
-        call = _Call(client, head, session)
-        call.name, call.raw_id, call.body = bytes(message.params.name), raw_id, body
+        call = ToolCall(client, head, session, bytes(message.params.name), raw_id=raw_id, body=body)
         routes = client.gateway.routes
         is_text = call.name[:1] == b'"'
         try:
             route = routes.get(call.name) or (routes.find(call.name) if is_text else None)
-            if route is not None and _relay(call, route):
-                return
+            if route is not None:
+                if not route.server.calls.plain:
+                    call.enter(route)
+                if _relay(call, route):
+                    return
         except CrossfadeError as error:
             client.fail(raw_id, error)
             return
@@ -89,24 +92,16 @@ def _caller(client: ClientConnection, head: RequestHead, session: Session | None
     return methods.Caller(session is None, session, principal)
 
 
-class _Call:
-    """One ``tools/call`` in hand. ``name`` is its tool's name as it stands in ``body``."""
-
-    __slots__ = ("body", "client", "head", "name", "raw_id", "session")
-
-    def __init__(self, client: ClientConnection, head: RequestHead, session: Session | None) -> None:
-        self.client = client
-        self.head = head
-        self.session = session
-        self.name = self.raw_id = self.body = b""
-
-
-async def _prepare(call: _Call) -> HttpAnswer | None:
-    """Learn what the straight way needs (route, era, the client's session upstream) and take it; else the long way."""
+async def _prepare(call: ToolCall) -> HttpAnswer | None:
+    """Learn what the straight way needs (route, era, a place, the client's session upstream) and take it; else the
+    long way.
+    """
     gateway, session = call.client.gateway, call.session
     try:
         route = gateway.routes.get(call.name) or await gateway.routes.ask(call.name)
         server = route.server
+        if not server.calls.plain:
+            call.enter(route)
         if len(server.instances) == 1:
             instance = server.instances[0]
             peer = await instance.ready()
@@ -115,23 +110,24 @@ async def _prepare(call: _Call) -> HttpAnswer | None:
                 await instance.session_for(session.upstream, monotonic_ns() + server.timeout_ns)
             if _relay(call, route):
                 return None
+        return await call.answer()
     except CrossfadeError as error:
         gateway.manager.stats.errors_by_code[error.code] += 1
         return HttpAnswer(200, jsonrpc.error_of(call.raw_id, error))
-    caller = _caller(call.client, call.head, session)
-    return await methods.answer(gateway.manager, caller, "tools/call", call.raw_id, methods.params_of(call.body))
 
 
-def _relay(call: _Call, route: Route) -> bool:
+def _relay(call: ToolCall, route: Route) -> bool:
     """Take the straight way if there is one. Raises CrossfadeError if nobody may be called."""
     server = route.server
+    calls = server.calls
+    call.route = route
     if not route.http:
         return _relay_stdio(call, route)
     now = monotonic_ns()
     session = call.session
     if len(server.instances) > 1 and session is not None and not server.spec.stateless:
         return False  # the session is with one of them
-    instance = server.choose(now)
+    instance = server.choose(now, (), call.key if calls.affinity is not None else 0)
     assert isinstance(instance, HttpInstance)  # noqa: S101  the route says so
     prefix = _forward_head(call.head, route, instance, session)
     body, name, own = call.body, call.name, route.raw
@@ -153,15 +149,16 @@ def _relay(call: _Call, route: Route) -> bool:
         data = b"%b%d\r\n\r\n%b%b%b" % (prefix, length, body[:at], own, body[at + len(name) :])
     else:
         data = b"%b%d\r\n\r\n%b" % (prefix, len(body), body)
-    relay = HttpRelay(call.client, instance, data, call.raw_id, session)
+    relay = HttpRelay(call, instance, data)
     call.client.job = relay
     relay.start(now)
     return True
 
 
-def _relay_stdio(call: _Call, route: Route) -> bool:
+def _relay_stdio(call: ToolCall, route: Route) -> bool:
     now = monotonic_ns()
-    instance = route.server.choose(now)
+    calls = route.server.calls
+    instance = route.server.choose(now, (), call.key if calls.affinity is not None else 0)
     assert isinstance(instance, StdioInstance)  # noqa: S101  the route says so
     peer = instance.peer
     if peer is None:
@@ -172,7 +169,7 @@ def _relay_stdio(call: _Call, route: Route) -> bool:
     meta = fields.pop("_meta", None)
     params = encode_params(peer.era, fields, methods.fields(meta) if meta is not None else None)
     modern_to_legacy = call.session is None and peer.era == "legacy"
-    relay = StdioRelay(call.client, instance, params, call.raw_id, modern=modern_to_legacy)
+    relay = StdioRelay(call, instance, params, modern=modern_to_legacy)
     call.client.job = relay
     relay.start(now)
     return True
@@ -206,7 +203,7 @@ def _forward_head(  # noqa: PLR0911  one return per pair of eras
     return instance.legacy_head(session.upstream[instance])
 
 
-def stream(  # noqa: PLR0911  one return per reason to wait for the rest
+def stream(  # noqa: PLR0911, PLR0912  one return per reason to wait for the rest
     client: ClientConnection, head: RequestHead, envelope: Envelope, arrived: memoryview, length: int
 ) -> Job | None:
     """Start to pass on a long ``tools/call`` whose beginning has arrived; None to wait for all of it.
@@ -239,11 +236,21 @@ def stream(  # noqa: PLR0911  one return per reason to wait for the rest
     prefix = _forward_head(head, route, instance, session)
     if prefix is None:
         return None
+    call = ToolCall(client, head, session, name, raw_id=raw_id)
+    call.route = route
+    refusal: CrossfadeError | None = None
+    try:
+        if not route.server.calls.plain:
+            call.enter(route)
+    except CrossfadeError as error:
+        refusal = error
     now = monotonic_ns()
     data = b"%b%d\r\n\r\n%b%b" % (prefix, length - len(name) + len(route.raw), bytes(arrived[:start]), route.raw)
-    relay = HttpRelay(client, instance, data, raw_id, session, tail=arrived[end:], unsent=length - len(arrived))
+    relay = HttpRelay(call, instance, data, tail=arrived[end:], unsent=length - len(arrived))
     client.job = relay
     try:
+        if refusal is not None:
+            raise refusal
         route.server.choose(now)
     except CrossfadeError as error:
         client.fail(raw_id, error)

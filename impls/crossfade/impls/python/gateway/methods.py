@@ -19,6 +19,7 @@ from crossfade.impls.python.jsonrpc import LISTS
 from crossfade.impls.python.translate import result_to_modern
 
 if TYPE_CHECKING:
+    from crossfade.impls.python.calls import Ticket
     from crossfade.impls.python.gateway.sessions import Session
     from crossfade.impls.python.manager import PythonManager
     from crossfade.impls.results import Item
@@ -61,10 +62,18 @@ def fields_of(body: bytes) -> dict[str, msgspec.Raw]:
     return _fields(_request(body).params)
 
 
-async def answer(manager: PythonManager, caller: Caller, method: str, raw_id: bytes, params: bytes) -> HttpAnswer:
-    """The response to one request, errors included."""
+async def answer(
+    manager: PythonManager,
+    caller: Caller,
+    method: str,
+    raw_id: bytes,
+    params: bytes,
+    *,
+    ticket: Ticket | None = None,
+) -> HttpAnswer:
+    """The response to one request, errors included. ``ticket`` says what it has behind it already."""
     try:
-        result = await _result(manager, caller, method, params)
+        result = await _result(manager, caller, method, params, ticket)
     except CrossfadeError as error:
         return HttpAnswer(200, jsonrpc.error_of(raw_id, error))
     if result is None:
@@ -74,9 +83,11 @@ async def answer(manager: PythonManager, caller: Caller, method: str, raw_id: by
     return HttpAnswer(200, jsonrpc.result(raw_id, result_to_modern(method, result) if caller.modern else result))
 
 
-async def _result(manager: PythonManager, caller: Caller, method: str, params: bytes) -> bytes | None:
+async def _result(
+    manager: PythonManager, caller: Caller, method: str, params: bytes, ticket: Ticket | None
+) -> bytes | None:
     if method in LISTS:
-        return _list(caller, method, await manager.catalog.items(method))
+        return _list(caller, method, await manager.catalog.items(method, principal=caller.principal))
     if method == "server/discover" and caller.modern:
         return modern.discover(list(manager.registry.values()))
     if method == "ping" and not caller.modern:
@@ -106,7 +117,15 @@ async def _result(manager: PythonManager, caller: Caller, method: str, params: b
     meta = _meta(fields)
     upstream = caller.session.upstream if caller.session is not None and not server.spec.stateless else None
     return await manager.send(
-        server, method, fields, meta=meta, name=own, sessions=upstream, principal=caller.principal
+        server,
+        method,
+        fields,
+        meta=meta,
+        name=own,
+        sessions=upstream,
+        session=caller.session.id if caller.session is not None else None,
+        principal=caller.principal,
+        ticket=ticket,
     )
 
 

@@ -16,8 +16,7 @@ from crossfade.impls.python.http_connection import HttpConnection
 from crossfade.impls.python.http_head import ResponseHead
 
 if TYPE_CHECKING:
-    from crossfade.impls.python.gateway.client import ClientConnection
-    from crossfade.impls.python.gateway.sessions import Session
+    from crossfade.impls.python.gateway.toolcall import ToolCall
     from crossfade.impls.python.upstream_http import HttpInstance
 
 
@@ -26,6 +25,7 @@ class HttpRelay:
 
     __slots__ = (
         "_answering",
+        "_call",
         "_client",
         "_conn",
         "_data",
@@ -36,7 +36,6 @@ class HttpRelay:
         "_limit",
         "_paused",
         "_queued",
-        "_raw_id",
         "_received",
         "_session",
         "_started_ns",
@@ -50,22 +49,20 @@ class HttpRelay:
 
     def __init__(
         self,
-        client: ClientConnection,
+        call: ToolCall,
         instance: HttpInstance,
         data: bytes,
-        raw_id: bytes,
-        session: Session | None = None,
         *,
         tail: memoryview | None = None,
         unsent: int = 0,
     ) -> None:
         self.raw = True
         self.counted = True
-        self._client = client
+        self._call = call
+        self._client = call.client
         self._instance = instance
         self._data = data
-        self._raw_id = raw_id
-        self._session = session
+        self._session = call.session
         self._tail = tail
         self._unsent = unsent
         self._task: asyncio.Task[None] | None = None
@@ -86,7 +83,9 @@ class HttpRelay:
         """Lease a connection, or queue for one. The breaker has admitted the call."""
         instance = self._instance
         self._started_ns = now_ns
-        self._deadline_ns = now_ns + instance.server.timeout_ns
+        if not self._deadline_ns:
+            ticket = self._call.ticket
+            self._deadline_ns = ticket.deadline_ns if ticket is not None else now_ns + instance.server.timeout_ns
         instance.begin()
         conn_id = instance.pool.try_acquire(now_ns)
         if conn_id is not None:
@@ -218,7 +217,7 @@ class HttpRelay:
     def revoke(self) -> None:
         """The client has cancelled in words: a legacy server is told in words too, and by the id that it knows."""
         if self._session is not None and self._conn is not None and self._conn.sink is self:
-            self._instance.tell_cancelled(self._session.upstream.get(self._instance), self._raw_id)
+            self._instance.tell_cancelled(self._session.upstream.get(self._instance), self._call.raw_id)
         self.cancel()
 
     def pause(self) -> None:
@@ -269,7 +268,8 @@ class HttpRelay:
         self._client.finished()
 
     def _fail(self, error: CrossfadeError) -> None:
-        self._client.fail(self._raw_id, error)
+        if not self._call.again(error, self._instance, self._deadline_ns):
+            self._client.fail(self._call.raw_id, error)
 
     def _too_long(self, complete: bool) -> bool:
         """The upstream announced more than we pass on."""

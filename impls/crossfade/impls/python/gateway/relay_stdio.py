@@ -18,7 +18,7 @@ from crossfade.impls.python.stdio_connection import Reply, StdioConnection
 from crossfade.impls.python.translate import result_to_modern
 
 if TYPE_CHECKING:
-    from crossfade.impls.python.gateway.client import ClientConnection
+    from crossfade.impls.python.gateway.toolcall import ToolCall
     from crossfade.impls.python.upstream_stdio import StdioInstance
 
 
@@ -26,6 +26,7 @@ class StdioRelay(Reply):
     """A request to a child. ``modern`` says that the client expects what only a modern result carries."""
 
     __slots__ = (
+        "_call",
         "_client",
         "_conn",
         "_deadline_ns",
@@ -33,18 +34,15 @@ class StdioRelay(Reply):
         "_modern",
         "_params",
         "_queued",
-        "_raw_id",
         "_request_id",
         "_started_ns",
     )
 
-    def __init__(
-        self, client: ClientConnection, instance: StdioInstance, params: bytes, raw_id: bytes, *, modern: bool
-    ) -> None:
-        self._client = client
+    def __init__(self, call: ToolCall, instance: StdioInstance, params: bytes, *, modern: bool) -> None:
+        self._call = call
+        self._client = call.client
         self._instance = instance
         self._params = params
-        self._raw_id = raw_id
         self._modern = modern
         self._conn: StdioConnection | None = None
         self._queued = 0
@@ -56,7 +54,8 @@ class StdioRelay(Reply):
         """Lease a place on the pipe, or queue for one. The breaker has admitted the call."""
         instance = self._instance
         self._started_ns = now_ns
-        self._deadline_ns = now_ns + instance.server.timeout_ns
+        ticket = self._call.ticket
+        self._deadline_ns = ticket.deadline_ns if ticket is not None else now_ns + instance.server.timeout_ns
         instance.begin()
         conn_id = instance.pool.try_acquire(now_ns)
         if conn_id is not None:
@@ -80,25 +79,30 @@ class StdioRelay(Reply):
         else:
             self._instance.server.stats.rejected += 1
             self._instance.abandon(now, self._started_ns)
-        self._client.fail(self._raw_id, error)
+        self._fail(error)
 
     # -- Reply
 
     def answered(self, answer: Answer) -> None:
         self._conn = None
+        raw_id = self._call.raw_id
         if answer.error is not msgspec.UNSET:
-            body = jsonrpc.raw_error(self._raw_id, answer.error)
+            body = jsonrpc.raw_error(raw_id, answer.error)
         elif answer.result is msgspec.UNSET:
-            body = jsonrpc.error(self._raw_id, jsonrpc.INTERNAL_ERROR, "the server sent a response without result")
+            body = jsonrpc.error(raw_id, jsonrpc.INTERNAL_ERROR, "the server sent a response without result")
         elif self._modern and b'"resultType"' not in bytes(answer.result)[:64]:
-            body = jsonrpc.result(self._raw_id, result_to_modern("tools/call", bytes(answer.result)))
+            body = jsonrpc.result(raw_id, result_to_modern("tools/call", bytes(answer.result)))
         else:
-            body = jsonrpc.result(self._raw_id, answer.result)
+            body = jsonrpc.result(raw_id, answer.result)
         self._client.respond(HttpAnswer(200, body))
 
     def failed(self, error: CrossfadeError) -> None:
         self._conn = None
-        self._client.fail(self._raw_id, error)
+        self._fail(error)
+
+    def _fail(self, error: CrossfadeError) -> None:
+        if not self._call.again(error, self._instance, self._deadline_ns):
+            self._client.fail(self._call.raw_id, error)
 
     # -- Job
 

@@ -1,0 +1,100 @@
+"""Owns one ``tools/call`` of a gateway client between the two ways it can take: the relay, and the long way.
+
+Rule: whatever is done for it once (admission, an attempt) stays done when it changes from one way to the other.
+"""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from crossfade.impls.errors import CrossfadeError, ServerStartError
+from crossfade.impls.python.calls import Ticket
+from crossfade.impls.python.gateway import methods
+from crossfade.impls.python.gateway.http_answer import HttpAnswer
+from crossfade.impls.python.gateway.principal import principal_of
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.gateway.client import ClientConnection
+    from crossfade.impls.python.gateway.routes import Route
+    from crossfade.impls.python.gateway.sessions import Session
+    from crossfade.impls.python.http_head import RequestHead
+    from crossfade.impls.python.instance import Instance
+
+
+class ToolCall:
+    """A call in hand. ``name`` is its tool's name as it stands in ``body``, which is empty if it was passed on while
+    it arrived: then there is no second attempt.
+    """
+
+    __slots__ = ("body", "client", "head", "name", "raw_id", "route", "session", "ticket")
+
+    def __init__(
+        self,
+        client: ClientConnection,
+        head: RequestHead,
+        session: Session | None,
+        name: bytes,
+        *,
+        raw_id: bytes,
+        body: bytes = b"",
+    ) -> None:
+        self.client = client
+        self.head = head
+        self.session = session
+        self.name = name
+        self.raw_id = raw_id
+        self.body = body
+        self.route: Route | None = None
+        self.ticket: Ticket | None = None
+
+    # -- before the first attempt
+
+    def enter(self, route: Route) -> None:
+        """Pass what stands before the server, once. Raises RateLimited or ServerUnavailable."""
+        if self.ticket is None:
+            ticket = Ticket(monotonic_ns() + route.server.timeout_ns)
+            route.server.calls.admit(route.own, self.principal)
+            ticket.admitted = True
+            self.ticket = ticket
+
+    @property
+    def principal(self) -> str:
+        """On whose behalf."""
+        return principal_of(self.head, self.client.gateway.principal_header)
+
+    @property
+    def key(self) -> int:
+        """What affinity goes by."""
+        assert self.route is not None  # noqa: S101  it is on its way
+        session = self.session.id if self.session is not None else None
+        return self.route.server.calls.key(session, self.principal, self.route.own)
+
+    # -- the long way
+
+    async def answer(self) -> HttpAnswer:
+        """The response, by way of memory."""
+        caller = methods.Caller(self.session is None, self.session, self.principal)
+        params = methods.params_of(self.body)
+        manager = self.client.gateway.manager
+        return await methods.answer(manager, caller, "tools/call", self.raw_id, params, ticket=self.ticket)
+
+    # -- after a first attempt
+
+    def again(self, error: CrossfadeError, instance: Instance, deadline_ns: int) -> bool:
+        """Whether a relay that failed before any byte of its answer goes on as a second attempt; it runs then.
+
+        Any call goes on to another instance if the first could not be connected to, because then nothing was sent.
+        """
+        route = self.route
+        if route is None or not self.body:
+            return False
+        if not isinstance(error, ServerStartError) or len(route.server.instances) < 2:
+            return False
+        ticket = self.ticket or Ticket()
+        ticket.admitted = True
+        ticket.deadline_ns = deadline_ns
+        ticket.tried.append(instance)
+        self.ticket = ticket
+        self.client.run(self.answer())
+        return True
