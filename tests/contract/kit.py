@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crossfade.impls import Config, GatewaySpec, Manager, ServerSpec, open_manager
+from crossfade.impls import Config, GatewaySpec, Manager, ServerSpec, ShedSpec, open_manager
 
 ROOT = Path(__file__).parents[2]
 PYTHON = (sys.executable, "-S", "-E", "-m")  # the servers need the standard library only, and start twice as fast so
@@ -32,9 +32,10 @@ def http_spec(server: HttpServer, name: str = "fix", **more: Any) -> ServerSpec:
     return ServerSpec(**{"name": name, "urls": (server.url,), **more})
 
 
-def manager_of(variant: str, *servers: ServerSpec, **gateway: Any) -> Manager:
+def manager_of(variant: str, *servers: ServerSpec, shed: ShedSpec | None = None, **gateway: Any) -> Manager:
     """A manager, not yet entered, with keyword arguments for its gateway face."""
-    return open_manager(Config(servers=servers, gateway=GatewaySpec(**gateway), seed=7), variant)
+    config = Config(servers=servers, gateway=GatewaySpec(**gateway), shed=shed or ShedSpec(), seed=7)
+    return open_manager(config, variant)
 
 
 class HttpServer:

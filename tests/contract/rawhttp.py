@@ -44,6 +44,7 @@ class Connection:
 
     def __init__(self, gateway: Gateway, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.gateway, self.reader, self.writer = gateway, reader, writer
+        self.caller: str | None = None  # its bearer token, sent as Authorization if set
 
     @classmethod
     async def open(cls, gateway: Gateway) -> Self:
@@ -66,6 +67,8 @@ class Connection:
     def head(self, method: str, path: str, headers: Mapping[str, str | None]) -> bytes:
         """A request head; a header of None is left out, also a default one."""
         base: dict[str, str | None] = {"Host": f"127.0.0.1:{self.gateway.port}", "Accept": ACCEPT}
+        if self.caller is not None:
+            base["Authorization"] = f"Bearer {self.caller}"
         lines = [f"{name}: {value}" for name, value in {**base, **headers}.items() if value is not None]
         return "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""]).encode("latin-1")
 
