@@ -45,7 +45,7 @@ class Rollout:
         self._config = config
         self._begun_ns = 0  # of what the deadline is counted from: the last start, retirement or step
         self._reason = ""
-        self._step = 0
+        self.step = 0
         self.phase: str = IDLE
         self.share = 0
         self.starting = 0
@@ -194,10 +194,10 @@ class Rollout:
         """The step is passed."""
         config = self._config
         self.samples = self.failures = 0
-        self._step += 1
-        if config.strategy == Strategy.CANARY and self._step < len(config.steps_percent):
+        self.step += 1
+        if config.strategy == Strategy.CANARY and self.step < len(config.steps_percent):
             self._begun_ns = now_ns
-            return self._share(config.steps_percent[self._step])
+            return self._share(config.steps_percent[self.step])
         return self._quiet() + self._switch(now_ns)
 
     def _switch(self, now_ns: int) -> Actions:

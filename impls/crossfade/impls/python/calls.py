@@ -16,6 +16,7 @@ from crossfade.impls.python.admission import Admission
 from crossfade.impls.python.jsonrpc import encode
 from crossfade.impls.python.matching import key_of
 from crossfade.impls.python.translate import HOP_KEYS, modern_meta
+from crossfade.impls.python.updating import Use, let_in
 from crossfade.impls.snapshots import Era
 
 if TYPE_CHECKING:
@@ -140,21 +141,29 @@ class Calls:
             timeout_ns = self._server.timeout_ns if timeout_s is None else int(timeout_s * 1e9)
             ticket.deadline_ns = monotonic_ns() + timeout_ns
         ask = _Ask(method, fields, meta=meta, name=name, sessions=sessions, extra=extra, key=key, ticket=ticket)
-        return await self._attempt(ask)
+        answer = await self._attempt(ask)
+        if self._server.shadow is not None:
+            self._server.shadow.copy(method, fields, meta, name, answer)
+        return answer
 
     # -- one attempt
 
     async def _attempt(self, ask: _Ask) -> bytes:
         server = self._server
+        if server.held is not None:
+            await let_in(server, ask.deadline_ns)
         now = monotonic_ns()
         instance: Instance | None = self._own(now, ask) or server.choose(now, ask.tried, ask.key)
         unreachable: list[Instance] = []
         while True:
             assert instance is not None  # noqa: S101  checked below
             try:
-                return await self._send(instance, ask, now)
+                with Use(instance):
+                    return await self._send(instance, ask, now)
             except ServerStartError:
                 unreachable.append(instance)
+                if server.held is not None:
+                    await let_in(server, ask.deadline_ns)
                 now = monotonic_ns()
                 instance = server.pick(now, unreachable, ask.key)
                 if instance is None:

@@ -66,6 +66,7 @@ class RequestHead:
     __slots__ = (
         "expect",
         "forward",
+        "forward_by",
         "forward_for",
         "headers",
         "keep_alive",
@@ -105,6 +106,7 @@ class RequestHead:
         self.verdict: Any = None
         self.forward = b""
         self.forward_for: object = None
+        self.forward_by: object = None
         self.principal: str | None = None
 
     def header(self, name: bytes) -> str | None:

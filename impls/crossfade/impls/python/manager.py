@@ -13,12 +13,14 @@ from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
-from crossfade.impls.api import Gateway, Manager
+from crossfade.impls.api import Gateway
 from crossfade.impls.config import Config, ServerSpec
 from crossfade.impls.cores import PYTHON_CORES, Cores
 from crossfade.impls.errors import CrossfadeError, ManagerClosed, RemoteError, ServerExists
 from crossfade.impls.python.calls import Ticket
 from crossfade.impls.python.catalog import Catalog
+from crossfade.impls.python.deploying import Deploying
+from crossfade.impls.python.deployment import Deployment
 from crossfade.impls.python.events import Events
 from crossfade.impls.python.gateway.principal import ANONYMOUS
 from crossfade.impls.python.gateway.server import GatewayServer
@@ -30,13 +32,13 @@ from crossfade.impls.python.revision import Revision
 from crossfade.impls.python.server import Server
 from crossfade.impls.results import CallResult, Item, Result
 from crossfade.impls.snapshots import Event, Metrics, ServerInfo
-from crossfade.impls.states import ServerState
+from crossfade.impls.states import DeploymentState, ServerState
 
 _BUSY_TICK_S: Final = 0.05
 _IDLE_TICK_S: Final = 1.0
 
 
-class PythonManager(Manager):
+class PythonManager(Deploying):
     """asyncio shell, Python cores. Not thread-safe: use it from the loop that entered it.
 
     A subclass with other ``cores`` is another variant.
@@ -87,6 +89,7 @@ class PythonManager(Manager):
         self._open = False
         try:
             await asyncio.gather(*(g.close() for g in list(self.gateways)))
+            await asyncio.gather(*(s.deployment.end() for s in self.registry.values()))
             for server in self.registry.values():
                 server.draining = True
             await asyncio.gather(*(s.stop() for s in self.registry.values()))
@@ -132,22 +135,31 @@ class PythonManager(Manager):
 
     # -- registry
 
-    def _add(self, spec: ServerSpec) -> Server:
+    def _add(self, spec: ServerSpec, *, deploy: bool = False) -> Server:
         if spec.name in self.registry:
             raise ServerExists(
                 f"a server {spec.name!r} is registered already; unregister it first, or choose another name",
                 server=spec.name,
             )
-        self._seeds += 1
         server = Server(spec, self.stats.latency, self._events.publish, self.wake, cores=self.cores)
-        revision = Revision(server, 1, spec, self._seeds)
+        server.retired = self._retired
+        server.deployment = Deployment(server, DeploymentState.PENDING if deploy else DeploymentState.RUNNING)
+        revision = Revision(server, 0 if deploy else 1, spec, self._next_seed())
         server.install(revision)
-        for slot in range(spec.replicas):
+        for slot in range(0 if deploy else spec.replicas):
             revision.admit(revision.create(slot))
         self.registry[spec.name] = server
         self._changed(spec.name)
         self._events.publish(Event(kind="registered", server=spec.name))
         return server
+
+    def _next_seed(self) -> int:
+        self._seeds += 1
+        return self._seeds
+
+    def _retired(self, instance: Instance) -> None:
+        for gateway in self.gateways:
+            gateway.end_upstream(instance)
 
     def _changed(self, name: str) -> None:
         self.catalog.forget(name)
@@ -173,12 +185,14 @@ class PythonManager(Manager):
         server = self.catalog.server(name)
         del self.registry[name]
         self._changed(name)
+        await server.deployment.end()
         server.draining = True
         try:
             await server.drained(drain_s)
         finally:
             await server.stop()
             self.stats.retire(server.stats)
+            server.deployment.set_state(DeploymentState.STOPPED)
             self._events.publish(Event(kind="unregistered", server=name))
 
     def get(self, name: str) -> ServerInfo:

@@ -42,18 +42,17 @@ class Revision:
         self.server.rearranged()
         return instance
 
-    def remove(self, instance: Instance) -> None:
-        """The instance is gone; its slot is free."""
-        self.live &= ~(1 << instance.index)
-        if self.instances[instance.index] is instance:
-            self.instances[instance.index] = None
+    def admit(self, instance: Instance) -> None:
+        """Let the instance have calls."""
+        self.live |= 1 << instance.index
         self.server.rearranged()
 
-    def admit(self, instance: Instance, on: bool = True) -> None:
-        """Let the instance have calls, or no more of them."""
-        bit = 1 << instance.index
-        self.live = self.live | bit if on else self.live & ~bit
-        self.server.rearranged()
+    def remove(self, instance: Instance) -> None:
+        """No more calls; its slot is free."""
+        if self.instances[instance.index] is instance:
+            self.instances[instance.index] = None
+            self.live &= ~(1 << instance.index)
+            self.server.rearranged()
 
     def resize(self, count: int) -> None:
         """Room for ``count`` instances; slots that fall away must be free."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from crossfade.impls.config import ServerSpec
 from crossfade.impls.cores import Cores
-from crossfade.impls.errors import CircuitOpen, CrossfadeError, ManagerClosed, ServerStartError
+from crossfade.impls.errors import CircuitOpen, CrossfadeError, ManagerClosed, ServerStartError, ServerUnavailable
 from crossfade.impls.python.calls import Calls
 from crossfade.impls.python.instance import Instance
 from crossfade.impls.python.jsonrpc import Answer
@@ -23,7 +23,9 @@ from crossfade.impls.snapshots import Event, ServerInfo
 from crossfade.impls.states import ServerState
 
 if TYPE_CHECKING:
+    from crossfade.impls.python.deployment import Deployment
     from crossfade.impls.python.revision import Revision
+    from crossfade.impls.python.shadow import Shadow
 
 _ids = itertools.count(1)
 
@@ -33,21 +35,28 @@ class Server:
 
     __slots__ = (
         "_credit",
-        "_only",
+        "_leaving",
         "acquire_timeout_ns",
         "calls",
         "candidate",
         "cores",
         "current",
+        "deployment",
         "draining",
+        "held",
         "instances",
+        "judge",
         "latency",
         "maintenance",
+        "only",
         "publish",
+        "retired",
+        "shadow",
         "share",
         "spec",
         "state",
         "stats",
+        "straight",
         "timeout_ns",
         "wake",
     )
@@ -73,11 +82,18 @@ class Server:
         self.timeout_ns = spec.timeout_ms * 1_000_000
         self.acquire_timeout_ns = spec.pool.acquire_timeout_ms * 1_000_000
         self.instances: list[Instance] = []
+        self.deployment: Deployment
         self.current: Revision
         self.candidate: Revision | None = None
         self.share = 0
         self._credit = 0
-        self._only: Instance | None = None
+        self._leaving: list[Instance] = []
+        self.only: Instance | None = None
+        self.held: asyncio.Event | None = None
+        self.judge: Callable[[bool], None] | None = None
+        self.shadow: Shadow | None = None
+        self.straight = True
+        self.retired: Callable[[Instance], None] = lambda _: None
         self.calls = Calls(self)
 
     @property
@@ -124,7 +140,9 @@ class Server:
 
     def instance_changed(self) -> None:
         """Derive the state from the instances' and tell of a change."""
-        states = {i.state for i in self.instances}
+        states = {i.state for i in self.instances if not i.retired and (i.revision is self.current or self.share)}
+        if not states:
+            return
         if self.maintenance and not self.draining:
             new = ServerState.MAINTENANCE
         elif len(states) == 1:
@@ -158,6 +176,7 @@ class Server:
         self.calls.adopt(revision.spec)
         self.timeout_ns = revision.spec.timeout_ms * 1_000_000
         self.acquire_timeout_ns = revision.spec.pool.acquire_timeout_ms * 1_000_000
+        self.calls.adopt(revision.spec)
         self.rearranged()
 
     def propose(self, revision: Revision | None) -> None:
@@ -168,9 +187,35 @@ class Server:
     def rearranged(self) -> None:
         """Instances came, went, or changed their part in routing."""
         revisions = (self.current,) if self.candidate is None else (self.current, self.candidate)
-        self.instances = [instance for revision in revisions for instance in revision.present()]
-        alone = len(self.instances) == 1 and self.candidate is None and self.current.live
-        self._only = self.instances[0] if alone else None
+        serving = [instance for revision in revisions for instance in revision.present()]
+        self.only = serving[0] if len(serving) == 1 and self.candidate is None and self.current.live else None
+        self.instances = serving + self._leaving
+
+    def retire(self, instance: Instance) -> None:
+        """No more calls to it; it stays known until it is ``gone``."""
+        instance.retired = True
+        self._leaving.append(instance)
+        instance.revision.remove(instance)
+        self.rearranged()
+
+    def gone(self, instance: Instance) -> None:
+        """It is closed."""
+        if instance in self._leaving:
+            self._leaving.remove(instance)
+            self.rearranged()
+            self.instance_changed()
+
+    def hold(self, on: bool) -> None:
+        """Let calls wait for the end of an update that leaves nobody to answer them, or let them go."""
+        held, self.held = self.held, (self.held or asyncio.Event()) if on else None
+        if held is not None and not on:
+            held.set()
+        self.watch(self.judge, self.shadow)
+
+    def watch(self, judge: Callable[[bool], None] | None, shadow: Shadow | None) -> None:
+        """Whom to tell of a candidate's answers, and who copies safe reads. Then no call goes the straight way."""
+        self.judge, self.shadow = judge, shadow
+        self.straight = judge is None and shadow is None and self.held is None
 
     def pick(self, now_ns: int, tried: Sequence[Instance] = (), key: int = 0) -> Instance | None:
         """An instance that its breaker admits, none of those ``tried``; None if there is no other.
@@ -195,7 +240,7 @@ class Server:
         """
         if self.draining:
             raise ManagerClosed(f"server {self.spec.name!r} is being removed; call another one", server=self.spec.name)
-        if (instance := self._only) is not None:
+        if (instance := self.only) is not None:
             if instance.breaker.admit(now_ns):
                 return instance
         else:
@@ -203,6 +248,11 @@ class Server:
             if found is not None:
                 return found
         self.stats.rejected += 1
+        if not self.current.live and (self.candidate is None or not self.candidate.live):
+            raise ServerUnavailable(
+                f"server {self.spec.name!r} is being deployed; call it when its instances are ready",
+                server=self.spec.name,
+            )
         wait_ms = min((i.breaker.retry_after_ns(now_ns) for i in self.instances), default=0) // 1_000_000
         last = next((i.last_error for i in self.instances if i.last_error), None)
         raise CircuitOpen(

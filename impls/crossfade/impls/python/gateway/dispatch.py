@@ -27,6 +27,7 @@ from crossfade.impls.python.gateway.toolcall import ToolCall
 from crossfade.impls.python.http_head import RequestHead
 from crossfade.impls.python.jsonrpc import LEGACY, MODERN
 from crossfade.impls.python.translate import header_text
+from crossfade.impls.python.updating import Use
 from crossfade.impls.python.upstream_http import HttpInstance
 from crossfade.impls.python.upstream_stdio import StdioInstance
 
@@ -102,12 +103,13 @@ async def _prepare(call: ToolCall) -> HttpAnswer | None:
         server = route.server
         if not server.calls.plain:
             call.enter(route)
-        if len(server.instances) == 1:
-            instance = server.instances[0]
-            peer = await instance.ready()
-            own_session = session is not None and peer.era == "legacy" and not server.spec.stateless
-            if own_session and session is not None and isinstance(instance, HttpInstance):
-                await instance.session_for(session.upstream, monotonic_ns() + server.timeout_ns)
+        instance = server.only
+        if instance is not None and server.straight:
+            with Use(instance):
+                peer = await instance.ready()
+                own_session = session is not None and peer.era == "legacy" and not server.spec.stateless
+                if own_session and session is not None and isinstance(instance, HttpInstance):
+                    await instance.session_for(session.upstream, monotonic_ns() + server.timeout_ns)
             if _relay(call, route):
                 return None
         return await call.answer()
@@ -119,13 +121,15 @@ async def _prepare(call: ToolCall) -> HttpAnswer | None:
 def _relay(call: ToolCall, route: Route) -> bool:
     """Take the straight way if there is one. Raises CrossfadeError if nobody may be called."""
     server = route.server
+    if not server.straight:
+        return False
     calls = server.calls
     call.route = route
     if not route.http:
         return _relay_stdio(call, route)
     now = monotonic_ns()
     session = call.session
-    if len(server.instances) > 1 and session is not None and not server.spec.stateless:
+    if server.only is None and session is not None and not server.spec.stateless:
         return False  # the session is with one of them
     instance = server.choose(now, (), call.key if calls.affinity is not None else 0)
     assert isinstance(instance, HttpInstance)  # noqa: S101  the route says so
@@ -185,7 +189,7 @@ def _forward_head(  # noqa: PLR0911  one return per pair of eras
     if session is None:
         if peer.era != "modern":
             return None
-        if head.forward_for is route and len(route.server.instances) == 1:
+        if head.forward_for is route and head.forward_by is instance:
             return head.forward
         lines = (
             instance.head + b"MCP-Protocol-Version: %b\r\nMcp-Method: tools/call\r\n" % MODERN.encode() + route.header
@@ -193,7 +197,7 @@ def _forward_head(  # noqa: PLR0911  one return per pair of eras
         for key, value in head.headers:
             if key.startswith(b"mcp-param-"):
                 lines += key + b": " + value + b"\r\n"
-        head.forward, head.forward_for = lines + b"Content-Length: ", route
+        head.forward, head.forward_for, head.forward_by = lines + b"Content-Length: ", route, instance
         return head.forward
     if peer.era != "legacy":
         return None
@@ -216,7 +220,7 @@ def stream(  # noqa: PLR0911, PLR0912  one return per reason to wait for the res
     start, end = envelope.key
     name = bytes(arrived[start:end])
     route = client.gateway.routes.get(name)
-    if route is None or not route.http or len(route.server.instances) != 1:
+    if route is None or not route.http or route.server.only is None or not route.server.straight:
         return None
     session: Session | None = None
     if head.version == MODERN:
@@ -231,7 +235,7 @@ def stream(  # noqa: PLR0911, PLR0912  one return per reason to wait for the res
     else:
         return None
     raw_id = bytes(arrived[envelope.id[0] : envelope.id[1]])
-    instance = route.server.instances[0]
+    instance = route.server.only
     assert isinstance(instance, HttpInstance)  # noqa: S101  the route says so
     prefix = _forward_head(head, route, instance, session)
     if prefix is None:

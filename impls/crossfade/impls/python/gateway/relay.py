@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerError
 from crossfade.impls.python.http_connection import HttpConnection
 from crossfade.impls.python.http_head import ResponseHead
+from crossfade.impls.python.updating import Use
 
 if TYPE_CHECKING:
     from crossfade.impls.python.gateway.toolcall import ToolCall
@@ -251,7 +252,8 @@ class HttpRelay:
         session = self._session
         assert session is not None  # noqa: S101  it was lost
         try:
-            session.upstream[self._instance], _ = await self._instance.open_session(self._deadline_ns)
+            with Use(self._instance):
+                session.upstream[self._instance], _ = await self._instance.open_session(self._deadline_ns)
         except CrossfadeError as error:
             self._task = None
             self._fail(error)

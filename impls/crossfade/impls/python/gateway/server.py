@@ -17,6 +17,7 @@ from crossfade.impls.python.http_head import RequestHeads
 from crossfade.impls.python.upstream_http import HttpInstance
 
 if TYPE_CHECKING:
+    from crossfade.impls.python.instance import Instance
     from crossfade.impls.python.manager import PythonManager
 
 _KEEP_ALIVE_NS = 15_000_000_000
@@ -87,6 +88,13 @@ class GatewayServer(Gateway):
                 instance.spawn(instance.close_session(upstream))
         for client in list(session.streams or ()):
             client.end_stream()
+
+    def end_upstream(self, instance: Instance) -> None:
+        """An instance goes: clients whose session is with it get one with another on their next call."""
+        for session in self.sessions:
+            upstream = session.upstream.pop(instance, None)
+            if upstream is not None and isinstance(instance, HttpInstance):
+                instance.spawn(instance.close_session(upstream))
 
     async def close(self, *, drain_s: float = 5.0) -> None:
         if self._server is None:

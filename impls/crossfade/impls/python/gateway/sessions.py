@@ -7,6 +7,7 @@ opened for it. One that is unknown is 404, and the client starts anew (2025-11-2
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._by_id.values())
 
     def open(self, version: str) -> Session:
         """A new session."""

@@ -1,0 +1,110 @@
+"""Owns the manager's calls that change what is deployed; what each change does is in ``deployment`` and ``update``.
+
+Rule: whatever is refused is refused before anything was started.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crossfade.impls.api import Manager
+from crossfade.impls.config import ServerSpec
+from crossfade.impls.errors import ConfigError, DeploymentFailed
+from crossfade.impls.python.deployment import check_replicas, strategy_of
+from crossfade.impls.snapshots import DeploymentInfo
+from crossfade.impls.states import Strategy
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.catalog import Catalog
+    from crossfade.impls.python.server import Server
+
+
+class Deploying(Manager):
+    """The part of the manager that deploys. ``_changed`` forgets what was known of a server's names and routes."""
+
+    catalog: Catalog
+    registry: dict[str, Server]
+
+    def _check_open(self) -> None:
+        """Raises ManagerClosed."""
+        raise NotImplementedError
+
+    def _add(self, spec: ServerSpec, *, deploy: bool = False) -> Server:
+        """Register without starting; ``deploy`` leaves the starting to a deployment. Raises ServerExists."""
+        raise NotImplementedError
+
+    def _changed(self, name: str) -> None:
+        """The server's names or instances are others now."""
+        raise NotImplementedError
+
+    def _next_seed(self) -> int:
+        """Another seed for another balancer."""
+        raise NotImplementedError
+
+    async def deploy(self, spec: ServerSpec) -> DeploymentInfo:
+        self._check_open()
+        check_replicas(spec.name, spec.replicas)
+        deployment = self._add(spec, deploy=True).deployment
+        try:
+            # All at once: there is nobody whose calls a surge could disturb.
+            await deployment.roll_out(spec, Strategy.BLUE_GREEN, self._next_seed())
+        except BaseException:
+            await self.undeploy(spec.name, drain_s=0)
+            raise
+        self._changed(spec.name)
+        return deployment.info()
+
+    async def update(self, spec: ServerSpec, *, strategy: Strategy | str | None = None) -> DeploymentInfo:
+        self._check_open()
+        chosen = strategy_of(strategy, spec.deploy.strategy)
+        check_replicas(spec.name, spec.replicas)
+        return await self._update(spec, chosen)
+
+    async def _update(self, spec: ServerSpec, strategy: Strategy, number: int | None = None) -> DeploymentInfo:
+        server = self.catalog.server(spec.name)
+        if spec.transport != server.spec.transport:
+            raise ConfigError(
+                f"server {spec.name!r} runs on {server.spec.transport} and an update cannot make it {spec.transport}; "
+                "undeploy it and deploy anew, or use another name",
+                server=spec.name,
+            )
+        deployment = server.deployment
+        try:
+            await deployment.roll_out(spec, strategy, self._next_seed(), number=number)
+        finally:
+            self._changed(spec.name)
+        return deployment.info()
+
+    async def scale(self, name: str, instances: int) -> DeploymentInfo:
+        self._check_open()
+        server = self.catalog.server(name)
+        deployment = server.deployment
+        check_replicas(name, instances)
+        if server.spec.transport == "http":
+            raise ConfigError(f"server {name!r} has one instance per URL; update its urls instead", server=name)
+        if server.spec.weights:
+            raise ConfigError(f"server {name!r} has a weight for each instance; update its specification", server=name)
+        await deployment.scale(instances)
+        return deployment.info()
+
+    async def rollback(self, name: str) -> DeploymentInfo:
+        self._check_open()
+        deployment = self.catalog.server(name).deployment
+        if not await deployment.abort():
+            deployment.check_idle()
+            if not deployment.history:
+                raise DeploymentFailed(
+                    f"server {name!r} has no revision before {deployment.server.current.number}; update it instead",
+                    server=name,
+                )
+            number, spec = deployment.history[-1]
+            return await self._update(spec, spec.deploy.strategy, number)
+        return deployment.info()
+
+    async def undeploy(self, name: str, *, drain_s: float = 5.0, keep_storage: bool | None = None) -> None:
+        self._check_open()
+        del keep_storage
+        await self.unregister(name, drain_s=drain_s)
+
+    def deployments(self) -> list[DeploymentInfo]:
+        return [server.deployment.info() for server in self.registry.values()]
