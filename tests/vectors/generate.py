@@ -186,6 +186,22 @@ def rollout(number: int, rng: SplitMix64) -> dict[str, Any]:
     return walk.vector
 
 
+def cache(number: int, rng: SplitMix64) -> dict[str, Any]:
+    config = {"max_entries": rng.below(6), "max_bytes": rng.below(80), "max_ttl_ns": 5 + rng.below(60)}
+    walk = Walk("cache", number, config, rng)
+    for _ in range(STEPS):
+        walk.now_ns += rng.below(8)
+        key = rng.below(8)
+        if walk.chance(450):
+            walk.step("put", key, rng.below(30), rng.below(50))
+        elif walk.chance(800):
+            walk.step("get", key)
+        else:
+            walk.step("remove", key)
+        walk.step(walk.one_of("keys", "counts"))
+    return walk.vector
+
+
 KINDS: dict[str, tuple[Callable[[int, SplitMix64], dict[str, Any]], int]] = {
     "breaker": (breaker, 20),
     "round_robin": (partial(_balancer, "round_robin"), 8),
@@ -194,6 +210,7 @@ KINDS: dict[str, tuple[Callable[[int, SplitMix64], dict[str, Any]], int]] = {
     "p2c": (partial(_balancer, "p2c"), 16),
     "rendezvous": (partial(_balancer, "rendezvous"), 8),
     "pool": (pool, 48),
+    "cache": (cache, 16),
     "rollout": (rollout, 60),
     **PATH_WALKS,
 }

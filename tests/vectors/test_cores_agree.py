@@ -154,3 +154,22 @@ def test_pools_agree(config: dict[str, Any], walk: list[Step]) -> None:
 )
 def test_rollouts_agree(config: dict[str, Any], walk: list[Step]) -> None:
     agree("rollout", config, 0, [(0, "begin", []), *walk])
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    config=st.fixed_dictionaries(
+        {"max_entries": st.integers(0, 4), "max_bytes": st.integers(0, 40), "max_ttl_ns": st.integers(0, 2**64 - 1)}
+    ),
+    walk=steps(
+        op("put", CONN, st.integers(0, 12), NS),
+        op("put", CONN, SEEDS, SEEDS),
+        op("get", CONN),
+        op("get", CONN),
+        op("remove", CONN),
+        op("keys"),
+        op("counts"),
+    ),
+)
+def test_caches_agree(config: dict[str, Any], walk: list[Step]) -> None:
+    agree("cache", config, 0, walk)

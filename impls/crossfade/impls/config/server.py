@@ -30,8 +30,10 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]|_(?!_)){0,40}")
 class NameFilter(Spec, frozen=True):
     """Which of a server's tools (prompts, resources) are shown, by its own names or URIs, and under which name.
 
-    Globs. Empty ``allow`` allows all; ``deny`` wins. ``alias`` maps an own name to the one shown behind the prefix.
-    What is not shown cannot be called either.
+    Globs: ``*`` is any text, ``?`` one character, ``[a-z]`` and ``[!a-z]`` one of a set or one that is not in it; the
+    whole name must match, case counts. Empty ``allow`` allows all; ``deny`` wins. ``alias`` maps an own name to the
+    one shown behind the prefix, and takes the place of the own name. What is not shown cannot be called either. An
+    alias that equals another shown tool's own name is an error when the tools are listed.
     """
 
     allow: tuple[Glob, ...] = ()
@@ -42,6 +44,8 @@ class NameFilter(Spec, frozen=True):
         shown = list(self.alias.values())
         if twice := {name for name in shown if shown.count(name) > 1}:
             raise ValueError(f"alias {min(twice)!r} is given to two names; choose another for one of them")
+        if "" in shown:
+            raise ValueError("an alias is empty; give the name to show, or remove it")
 
 
 class StorageClaim(Spec, frozen=True):

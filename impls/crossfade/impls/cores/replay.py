@@ -11,6 +11,7 @@ from typing import Any
 from crossfade.impls.cores.actions import PoolConfig
 from crossfade.impls.cores.balancer import P2C, Balancer
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
+from crossfade.impls.cores.cache import Cache, CacheConfig
 from crossfade.impls.cores.pool import Pool
 from crossfade.impls.cores.rendezvous import Rendezvous
 from crossfade.impls.cores.replay_path import PATH_KINDS, Step, actions_of
@@ -93,6 +94,17 @@ def _rollout(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     }
 
 
+def _cache(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    cache: Cache[int, bool] = Cache(CacheConfig(**config))
+    return {
+        "put": lambda now, key, size, ttl_ns: cache.put(now, key, True, size, ttl_ns),
+        "get": lambda now, key: cache.get(now, key) is not None,
+        "remove": lambda _now, key: cache.remove(key),
+        "keys": lambda _now: cache.keys(),
+        "counts": lambda _now: [len(cache), cache.bytes],
+    }
+
+
 _KINDS: dict[str, Callable[[Mapping[str, Any], int], dict[str, Step]]] = {
     "rng": _rng,
     "breaker": _breaker,
@@ -102,6 +114,7 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], int], dict[str, Step]]] = {
     "rendezvous": lambda config, _seed: _balancer(Rendezvous(config["instances"])),
     "p2c": lambda config, seed: _balancer(P2C(config["instances"], seed)),
     "pool": _pool,
+    "cache": _cache,
     "rollout": _rollout,
     **PATH_KINDS,
 }

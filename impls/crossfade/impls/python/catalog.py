@@ -1,53 +1,53 @@
-"""Owns what the servers offer under one roof: lists with exposed names, and the way back from a name or URI to its
-server.
+"""Owns the way from what is shown to where it is: exposed names, URIs and templates to servers and their own names.
 
-Rules: a list asks all servers at once and each page by page; a server that fails is left out unless it was named.
-Nothing is cached but the way back: shortened names and URIs, which cannot be read off themselves.
+Rules: what a server's filters hide leads nowhere, whoever asks and however; nothing is remembered but what cannot be
+read off a name: shortened names, URIs, and the headers that tools want. ``listing`` asks the servers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from crossfade.impls import names
-from crossfade.impls.errors import CrossfadeError, ProtocolViolation, RemoteError, ServerNotFound, UnknownTarget
-from crossfade.impls.python.jsonrpc import LISTS, METHOD_NOT_FOUND
+from crossfade.impls.config import ServerSpec
+from crossfade.impls.errors import ConfigError, ServerNotFound, UnknownTarget
+from crossfade.impls.filters import Filter
+from crossfade.impls.python import listing
 from crossfade.impls.python.server import Server
 from crossfade.impls.python.translate import header_annotations, header_params
 from crossfade.impls.results import Item
 
-MAX_PAGES: Final = 1000
-_CAPABILITY: Final = {
-    "tools/list": "tools",
-    "prompts/list": "prompts",
-    "resources/list": "resources",
-    "resources/templates/list": "resources",
-}
-_page = msgspec.json.Decoder(dict[str, Any]).decode
-
 Annotations = dict[str, tuple[str, ...]]
+_KEYS: Final = {"tools/list": "tools", "prompts/list": "prompts"}
+"""List methods whose items are called by name, and the key of their filter."""
 
 
 class Catalog:
-    """Names and URIs of all registered servers. ``servers`` is the registry itself, read at each use."""
+    """Names and URIs of all registered servers. ``servers`` is the registry itself, read at each use; ``errors`` counts
+    what a server of several failed with.
+    """
 
-    __slots__ = ("_servers", "_short", "_templates", "_uris", "annotations", "prefix")
+    __slots__ = ("_filters", "_servers", "_short", "_templates", "_uris", "annotations", "errors", "prefix")
 
-    def __init__(self, servers: Mapping[str, Server], *, prefix: bool) -> None:
+    def __init__(self, servers: Mapping[str, Server], *, prefix: bool, errors: Counter[str]) -> None:
         self._servers = servers
         self.prefix = prefix
-        self._short: dict[tuple[str, str], str] = {}
+        self.errors = errors
+        self._filters: dict[str, tuple[ServerSpec, dict[str, Filter]]] = {}
+        self._short: dict[tuple[str, str, str], str] = {}
         self._uris: dict[str, str] = {}
         self._templates: dict[str, tuple[re.Pattern[str], str]] = {}
         self.annotations: dict[tuple[str, str], Annotations] = {}
 
     def forget(self, server: str) -> None:
-        """The server is gone."""
+        """The server is gone, or is another one now."""
+        self._filters.pop(server, None)
         self._short = {key: value for key, value in self._short.items() if key[0] != server}
         self._uris = {uri: owner for uri, owner in self._uris.items() if owner != server}
         self._templates = {t: entry for t, entry in self._templates.items() if entry[1] != server}
@@ -63,6 +63,15 @@ class Catalog:
                 f"no server {name!r} is registered (registered: {known}); register it, or fix the name", server=name
             ) from None
 
+    def filter(self, server: Server, key: str) -> Filter:
+        """What a server shows of its ``tools``, ``prompts`` or ``resources``."""
+        spec = server.spec
+        known = self._filters.get(spec.name)
+        if known is None or known[0] is not spec:
+            known = spec, {k: Filter(getattr(spec, k)) for k in ("tools", "prompts", "resources")}
+            self._filters[spec.name] = known
+        return known[1][key]
+
     # -- lists
 
     async def items(self, method: str, server: str | None = None, *, principal: str | None = None) -> list[Item]:
@@ -71,66 +80,54 @@ class Catalog:
         ``principal`` is who asks; None is the manager itself, which rate limits are not for.
         """
         if server is not None:
-            return await self._items_of(self.server(server), method, principal)
-        servers = list(self._servers.values())
-        found = await asyncio.gather(*(self._items_of(s, method, principal) for s in servers), return_exceptions=True)
-        items: list[Item] = []
-        for part in found:
-            if isinstance(part, CrossfadeError):
-                continue
-            if isinstance(part, BaseException):
-                raise part
-            items += part
-        return items
+            return await listing.read(self, self.server(server), method, principal)
+        return (await self.listing(method, principal)).items
 
-    async def _items_of(self, server: Server, method: str, principal: str | None = None) -> list[Item]:
-        server.calls.admit(None, principal)
-        peer = server.peer
-        if peer is not None and _CAPABILITY[method] not in peer.capabilities:
-            return []
-        key = LISTS[method]
-        name = server.spec.name
-        items: list[Item] = []
-        cursor: object = None
-        for _ in range(MAX_PAGES):
-            try:
-                raw = await server.calls.request(method, {} if cursor is None else {"cursor": cursor})
-            except RemoteError as error:
-                if error.remote_code == METHOD_NOT_FOUND:
-                    return []
-                raise
-            page = _read_page(raw, key, name)
-            items += [item for entry in page[key] if (item := self._item(server, method, entry)) is not None]
-            cursor = page.get("nextCursor")
-            if cursor is None:
-                return items
-        raise ProtocolViolation(
-            f"server {name!r} sent more than {MAX_PAGES} pages to {method}; look at its cursors", server=name
-        )
+    async def listing(self, method: str, principal: str | None = None) -> listing.Listing:
+        """All items of all servers, and which servers are missing."""
+        return await listing.read_all(self, list(self._servers.values()), method, principal)
 
-    def _item(self, server: Server, method: str, entry: Any) -> Item | None:
+    def item(self, server: Server, method: str, entry: Any) -> Item | None:
+        """One entry of a list as it is shown, or None if it is not. Raises ConfigError if an alias hides it."""
         if not isinstance(entry, dict):
             return None
         owner = server.spec.name
-        if method == "resources/list":
-            self._uris.setdefault(str(entry.get("uri")), owner)
-            return Item(owner, str(entry.get("name", entry.get("uri"))), entry)
-        if method == "resources/templates/list":
-            template = str(entry.get("uriTemplate"))
-            self._templates.setdefault(template, (_template_pattern(template), owner))
-            return Item(owner, str(entry.get("name", template)), entry)
+        if method not in _KEYS:
+            return self._resource(server, method, entry)
         own = entry.get("name")
         if not isinstance(own, str):
             return None
+        rule = self.filter(server, _KEYS[method])
+        bare = rule.shown(own)
+        if bare is None:
+            return None
+        if (other := rule.clash(own)) is not None:
+            raise ConfigError(
+                f"server {owner!r}: {_KEYS[method]}.alias gives {other!r} the name {own!r}, and the server has a "
+                f"{own!r} of its own; choose another alias, or deny {own!r}",
+                server=owner,
+            )
         if method == "tools/list" and server.spec.transport == "http" and _is_modern(server):
             annotations = header_annotations(entry.get("inputSchema"))
             if annotations is None:
                 return None
             self.annotations[owner, own] = annotations
-        shown = names.exposed(owner, own) if self.prefix else own
+        shown = names.exposed(owner, bare) if self.prefix else bare
         if self.prefix and names.is_shortened(shown):
-            self._short[owner, shown] = own
+            self._short[owner, method, shown] = own
         return Item(owner, shown, {**entry, "name": shown})
+
+    def _resource(self, server: Server, method: str, entry: dict[str, Any]) -> Item | None:
+        owner = server.spec.name
+        is_template = method == "resources/templates/list"
+        uri = str(entry.get("uriTemplate" if is_template else "uri"))
+        if not self.filter(server, "resources").shows(uri):
+            return None
+        if is_template:
+            self._templates.setdefault(uri, (_template_pattern(uri), owner))
+        else:
+            self._uris.setdefault(uri, owner)
+        return Item(owner, str(entry.get("name", uri)), entry)
 
     def param_headers(self, server: str, tool: str, arguments: object) -> list[tuple[str, str]]:
         """The ``Mcp-Param-*`` headers of a call, as far as the tool's definition has been listed."""
@@ -143,70 +140,88 @@ class Catalog:
 
     # -- the way back
 
-    def locate(self, exposed: str) -> tuple[Server, str]:
-        """Server and own name of an exposed tool or prompt name. Raises UnknownTarget."""
+    def locate(self, exposed: str, method: str) -> tuple[Server, str]:
+        """Server and own name of what the list ``method`` shows as ``exposed``. Raises UnknownTarget."""
         if not self.prefix:
             for server in self._servers.values():
-                return server, exposed
+                return server, self._own(server, exposed, exposed, method)
             raise UnknownTarget(f"nothing offers {exposed!r}: no server is registered; register one")
         parts = names.split(exposed)
-        server_found = self._servers.get(parts[0]) if parts else None
-        if parts is None or server_found is None:
+        found = self._servers.get(parts[0]) if parts else None
+        if parts is None or found is None:
             known = ", ".join(self._servers) or "none"
             raise UnknownTarget(
                 f"nothing offers {exposed!r}: names have the form server__name, and the servers are: {known}; "
                 "list the tools to see what there is"
             )
-        return server_found, self._short.get((parts[0], exposed), parts[1])
+        short = self._short.get((parts[0], method, exposed))
+        return found, self._own(found, parts[1], exposed, method) if short is None else short
 
-    def is_unknown_short(self, exposed: str) -> bool:
+    def _own(self, server: Server, bare: str, exposed: str, method: str) -> str:
+        own = self.filter(server, _KEYS[method]).own(bare)
+        if own is None:
+            raise UnknownTarget(
+                f"server {server.spec.name!r} offers nothing called {exposed!r}; list what there is",
+                server=server.spec.name,
+            )
+        return own
+
+    def is_unknown_short(self, exposed: str, method: str) -> bool:
         """Whether the name looks shortened and nobody has listed what it stands for."""
         if not self.prefix or not names.is_shortened(exposed):
             return False
         parts = names.split(exposed)
-        return parts is not None and (parts[0], exposed) not in self._short
+        return parts is not None and (parts[0], method, exposed) not in self._short
 
-    async def resolve(self, exposed: str, method: str) -> tuple[Server, str]:
-        """As ``locate``; asks the server for its list first if the name looks shortened and was never listed."""
-        server, own = self.locate(exposed)
-        if self.is_unknown_short(exposed):
-            await self._items_of(server, method)
-            server, own = self.locate(exposed)
-        return server, own
+    async def resolve(self, exposed: str, method: str, server: str | None = None) -> tuple[Server, str]:
+        """As ``locate``; asks the server for its list first if the name looks shortened and was never listed.
 
-    async def owner(self, uri: str) -> Server:
-        """The server that lists ``uri`` or a template that matches it. Raises UnknownTarget."""
-        found = self._known_owner(uri)
-        if found is None:
-            if len(self._servers) == 1:
-                return next(iter(self._servers.values()))
-            await asyncio.gather(self.items("resources/list"), self.items("resources/templates/list"))
+        With ``server``, that one is meant, and the name may also come without its prefix.
+        """
+        if server is not None:
+            named = self.server(server)
+            parts = names.split(exposed) if self.prefix else None
+            if parts is None or parts[0] != server:
+                return named, self._own(named, exposed, exposed, method)
+        if self.is_unknown_short(exposed, method):
+            parts = names.split(exposed)
+            if parts is not None and parts[0] in self._servers:
+                await listing.read(self, self._servers[parts[0]], method)
+        return self.locate(exposed, method)
+
+    async def owner(self, uri: str, server: str | None = None) -> Server:
+        """``server``, or the one that lists ``uri`` or a template that matches it. Raises UnknownTarget, also if the
+        server's filter hides it.
+        """
+        found: Server | None
+        if server is not None:
+            found = self.server(server)
+        else:
             found = self._known_owner(uri)
-        if found is None:
-            raise UnknownTarget(f"no server lists the resource {uri!r}, or a template for it; name the server")
+            if found is None and len(self._servers) == 1:
+                found = next(iter(self._servers.values()))
+            elif found is None:
+                await asyncio.gather(self.items("resources/list"), self.items("resources/templates/list"))
+                found = self._known_owner(uri)
+        if found is None or not self.filter(found, "resources").shows(uri):
+            raise UnknownTarget(
+                f"no server lists the resource {uri!r}, or a template for it; list the resources, or name the server"
+            )
         return found
 
     def _known_owner(self, uri: str) -> Server | None:
         name = self._uris.get(uri)
-        if name is None:
-            name = next((owner for pattern, owner in self._templates.values() if pattern.fullmatch(uri)), None)
-        return self._servers.get(name) if name is not None else None
+        if name is not None:
+            return self._servers.get(name)
+        for pattern, owner in self._templates.values():
+            server = self._servers.get(owner)
+            if server is not None and pattern.fullmatch(uri) and self.filter(server, "resources").shows(uri):
+                return server
+        return None
 
 
 def _is_modern(server: Server) -> bool:
     return server.peer is not None and server.peer.era == "modern"
-
-
-def _read_page(raw: bytes, key: str, server: str) -> dict[str, Any]:
-    try:
-        page = _page(raw)
-    except msgspec.DecodeError as error:
-        raise ProtocolViolation(
-            f"server {server!r} sent a list that is no object ({error}); look at it", server=server
-        ) from None
-    if not isinstance(page.get(key), list):
-        raise ProtocolViolation(f"server {server!r} sent a list without {key!r}; look at the server", server=server)
-    return page
 
 
 def _template_pattern(template: str) -> re.Pattern[str]:

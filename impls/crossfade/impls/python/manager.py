@@ -51,7 +51,7 @@ class PythonManager(Deploying):
         super().__init__(config)
         self.stats = Stats()
         self.registry: dict[str, Server] = {}
-        self.catalog = Catalog(self.registry, prefix=config.gateway.prefix)
+        self.catalog = Catalog(self.registry, prefix=config.gateway.prefix, errors=self.stats.errors_by_code)
         self.gateways: set[GatewayServer] = set()
         self._events = Events()
         self._open = False
@@ -258,7 +258,7 @@ class PythonManager(Deploying):
         self, uri: str, *, server: str | None = None, timeout_s: float | None = None, principal: str | None = None
     ) -> Result:
         self._check_open()
-        owner = self.catalog.server(server) if server is not None else await self.catalog.owner(uri)
+        owner = await self.catalog.owner(uri, server)
         fields = {"uri": uri}
         return Result(
             await self.send(owner, "resources/read", fields, timeout_s=timeout_s, name=uri, principal=principal)
@@ -302,12 +302,9 @@ class PythonManager(Deploying):
         """Who completes ``ref``, and the ref in the server's own words."""
         name = ref.get("name")
         if ref.get("type") == "ref/prompt" and isinstance(name, str):
-            if server is not None:
-                return self.catalog.server(server), dict(ref)
-            owner, own = await self.catalog.resolve(name, "prompts/list")
+            owner, own = await self.catalog.resolve(name, "prompts/list", server)
             return owner, {**ref, "name": own}
-        owner = self.catalog.server(server) if server is not None else await self.catalog.owner(str(ref.get("uri")))
-        return owner, dict(ref)
+        return await self.catalog.owner(str(ref.get("uri")), server), dict(ref)
 
     async def send(
         self,

@@ -14,6 +14,7 @@ use crate::balancer::{
     Balance, Balancer, LeastPending, Mask, P2c, Rendezvous, RoundRobin, Weighted,
 };
 use crate::breaker::{Breaker, BreakerConfig};
+use crate::cache::Cache;
 use crate::pool::{Action, Pool, PoolConfig};
 use crate::rng::SplitMix64;
 use crate::rollout::Rollout;
@@ -28,6 +29,7 @@ enum Core {
     Pool(Box<Pool>),
     Path(PathCore),
     Rollout(Box<Rollout>),
+    Cache(Cache<u64, ()>),
 }
 
 #[derive(Deserialize)]
@@ -85,6 +87,7 @@ impl Replayer {
                 "config",
                 config_json,
             )?))),
+            "cache" => Core::Cache(Cache::new(parse("config", config_json)?)),
             other => match PathCore::new(other, config_json, seed)? {
                 Some(core) => Core::Path(core),
                 None => {
@@ -105,6 +108,7 @@ impl Replayer {
             Core::Pool(pool) => pool_step(pool, at_ns, op, args_json),
             Core::Path(core) => core.step(at_ns, op, args_json),
             Core::Rollout(rollout) => rollout::step(rollout, at_ns, op, args_json),
+            Core::Cache(cache) => cache_step(cache, at_ns, op, args_json),
         };
         let answer = found?
             .ok_or_else(|| format!("operation {op:?} is unknown; see impls/vectors/SCHEMA.md"))?;
@@ -207,6 +211,20 @@ fn pool_step(pool: &mut Pool, now_ns: u64, op: &str, args: &str) -> Stepped {
         _ => return Ok(None),
     };
     Ok(Some(actions.into_iter().map(wire).collect()))
+}
+
+fn cache_step(cache: &mut Cache<u64, ()>, now_ns: u64, op: &str, args: &str) -> Stepped {
+    Ok(Some(match op {
+        "put" => {
+            let (key, size, ttl_ns) = parse(op, args)?;
+            json!(cache.put(now_ns, key, (), size, ttl_ns))
+        }
+        "get" => json!(cache.get(now_ns, &one::<u64>(op, args)?).is_some()),
+        "remove" => json!(cache.remove(&one::<u64>(op, args)?)),
+        "keys" => json!(cache.keys()),
+        "counts" => json!([cache.len() as u64, cache.bytes()]),
+        _ => return Ok(None),
+    }))
 }
 
 fn wire(action: Action) -> Value {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::config::NameFilter;
+use crate::config::{NameFilter, ServerSpec};
 
 /// What one token of a pattern matches.
 #[derive(Debug)]
@@ -130,6 +130,33 @@ impl Globs {
 
     pub(crate) fn any(&self, name: &str) -> bool {
         self.0.iter().any(|glob| glob.matches(name))
+    }
+}
+
+/// What one specification shows of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    pub(crate) tools: Filter,
+    pub(crate) prompts: Filter,
+    pub(crate) resources: Filter,
+}
+
+impl Shown {
+    pub(crate) fn new(spec: &ServerSpec) -> Self {
+        Self {
+            tools: Filter::new(&spec.tools),
+            prompts: Filter::new(&spec.prompts),
+            resources: Filter::new(&spec.resources),
+        }
+    }
+
+    /// The filter of the names that requests of `method` hold.
+    pub(crate) fn of_method(&self, method: &str) -> &Filter {
+        if method == "tools/call" {
+            &self.tools
+        } else {
+            &self.prompts
+        }
     }
 }
 

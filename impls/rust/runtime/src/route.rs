@@ -1,6 +1,7 @@
 //! Which server a request is for, and what its params must say there.
 //!
-//! The rule: a name tells its server by itself; only URIs and shortened names need the servers' lists.
+//! The rule: a name tells its server by itself; only URIs and shortened names need the servers' lists. What a server's
+//! filters hide leads nowhere, whoever asks and however.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -102,14 +103,22 @@ pub(crate) fn quick(
     if let Target::Server(name) = target {
         let server = manager.registry.get(name)?;
         let (name, edit) = match &subject {
-            Subject::Name(exposed, at) => match names::split(exposed) {
-                _ if names::is_shortened(exposed) => return Ok(None),
-                Some((prefix, own)) if manager.gateway.prefix && prefix == server.name() => {
-                    (Some(own.to_owned()), Some(rename(*at, own)))
-                }
-                _ => (Some(exposed.to_string()), None),
-            },
-            Subject::Uri(uri) => (Some(uri.to_string()), None),
+            Subject::Name(exposed, at) => {
+                let bare = match names::split(exposed) {
+                    _ if manager.gateway.prefix && names::is_shortened(exposed) => return Ok(None),
+                    Some((prefix, bare)) if manager.gateway.prefix && prefix == server.name() => {
+                        bare
+                    }
+                    _ => exposed,
+                };
+                let own = own_name(&server, method, bare, exposed)?;
+                let edit = (own != *exposed).then(|| rename(*at, &own));
+                (Some(own), edit)
+            }
+            Subject::Uri(uri) => {
+                shows(&server, uri)?;
+                (Some(uri.to_string()), None)
+            }
             Subject::Nothing => (None, None),
         };
         return Ok(Some(Routed {
@@ -137,30 +146,32 @@ pub(crate) fn by_subject(
         Subject::Name(exposed, at) => {
             if !manager.gateway.prefix {
                 let server = snapshot.only().cloned().ok_or_else(|| unknown(exposed))?;
+                let own = own_name(&server, method, exposed, exposed)?;
                 return Ok(Some(Routed {
                     server,
-                    name: header_name(method, Some(exposed.to_string())),
-                    edit: None,
+                    edit: (own != *exposed).then(|| rename(*at, &own)),
+                    name: header_name(method, Some(own)),
                 }));
             }
             if names::is_shortened(exposed) {
                 return Ok(None);
             }
-            let (server, own) = names::split(exposed).ok_or_else(|| unknown(exposed))?;
+            let (server, bare) = names::split(exposed).ok_or_else(|| unknown(exposed))?;
             let server = snapshot
                 .get(server)
                 .cloned()
                 .ok_or_else(|| unknown(exposed))?;
-            let name = header_name(method, Some(own.to_owned()));
+            let own = own_name(&server, method, bare, exposed)?;
             Ok(Some(Routed {
                 server,
-                name,
-                edit: Some(rename(*at, own)),
+                edit: Some(rename(*at, &own)),
+                name: header_name(method, Some(own)),
             }))
         }
         Subject::Uri(uri) => match snapshot.servers.as_slice() {
             [] => Err(unknown(uri)),
             [only] => {
+                shows(only, uri)?;
                 let name = header_name(method, Some(uri.to_string()));
                 Ok(Some(Routed {
                     server: Arc::clone(only),
@@ -223,19 +234,22 @@ pub(crate) async fn search_subject(
             };
             match subject {
                 Subject::Name(exposed, at) => {
-                    let own = match index.shortened.get(exposed.as_ref()) {
-                        Some(own) => own.as_str(),
+                    let own = match index.own(method, exposed) {
+                        Some(own) => own.to_owned(),
                         // It only looks shortened.
-                        None if fresh => names::split(exposed).map_or("", |(_, own)| own),
+                        None if fresh => {
+                            let bare = names::split(exposed).map_or("", |(_, bare)| bare);
+                            own_name(server, method, bare, exposed)?
+                        }
                         None => continue,
                     };
                     return Ok(Routed {
                         server: Arc::clone(server),
-                        name: header_name(method, Some(own.to_owned())),
-                        edit: Some(rename(*at, own)),
+                        edit: Some(rename(*at, &own)),
+                        name: header_name(method, Some(own)),
                     });
                 }
-                Subject::Uri(uri) if index.holds(uri) => {
+                Subject::Uri(uri) if index.holds(uri) && shows(server, uri).is_ok() => {
                     return Ok(Routed {
                         server: Arc::clone(server),
                         name: header_name(method, Some(uri.to_string())),
@@ -250,6 +264,31 @@ pub(crate) async fn search_subject(
         Subject::Name(what, _) | Subject::Uri(what) => unknown(what),
         Subject::Nothing => bad("the request names nothing"),
     })
+}
+
+/// What `bare`, the name behind the prefix, stands for at its server.
+fn own_name(server: &Server, method: &str, bare: &str, exposed: &str) -> Result<String> {
+    let fleet = server.fleet();
+    let filter = fleet.current.shown.of_method(method);
+    filter
+        .own(bare)
+        .map(str::to_owned)
+        .ok_or_else(|| Error::UnknownTarget {
+            message: format!(
+                "server '{}' offers nothing called '{exposed}'; list what there is",
+                server.name()
+            ),
+            server: Some(server.name().to_owned()),
+        })
+}
+
+/// Whether a server shows `uri` at all.
+fn shows(server: &Server, uri: &str) -> Result<()> {
+    if server.fleet().current.shown.resources.shows(uri) {
+        Ok(())
+    } else {
+        Err(unknown(uri))
+    }
 }
 
 fn rename(at: Span, own: &str) -> Edit<'static> {

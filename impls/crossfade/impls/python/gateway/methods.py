@@ -16,13 +16,13 @@ from crossfade.impls.python.gateway import modern
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
 from crossfade.impls.python.gateway.principal import ANONYMOUS
 from crossfade.impls.python.jsonrpc import LISTS
+from crossfade.impls.python.listing import PARTIAL, Listing
 from crossfade.impls.python.translate import result_to_modern
 
 if TYPE_CHECKING:
     from crossfade.impls.python.calls import Ticket
     from crossfade.impls.python.gateway.sessions import Session
     from crossfade.impls.python.manager import PythonManager
-    from crossfade.impls.results import Item
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
@@ -87,7 +87,7 @@ async def _result(
     manager: PythonManager, caller: Caller, method: str, params: bytes, ticket: Ticket | None
 ) -> bytes | None:
     if method in LISTS:
-        return _list(caller, method, await manager.catalog.items(method, principal=caller.principal))
+        return _list(caller, method, await manager.catalog.listing(method, caller.principal))
     if method == "server/discover" and caller.modern:
         return modern.discover(list(manager.registry.values()))
     if method == "ping" and not caller.modern:
@@ -147,7 +147,8 @@ def _string(fields: dict[str, msgspec.Raw], key: str) -> str:
         raise UnknownTarget(f"params.{key} is missing; send what the method requires") from None
 
 
-def _list(caller: Caller, method: str, items: list[Item]) -> bytes:
+def _list(caller: Caller, method: str, found: Listing) -> bytes:
     """All pages of all servers in one. What several servers say of freshness has no common truth but the strictest."""
     hints = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"} if caller.modern else {}
-    return jsonrpc.encode({**hints, LISTS[method]: [item.data for item in items]})
+    partial = {"_meta": {PARTIAL: found.missing}} if found.missing else {}
+    return jsonrpc.encode({**hints, **partial, LISTS[method]: [item.data for item in found.items]})

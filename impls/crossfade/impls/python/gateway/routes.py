@@ -52,9 +52,9 @@ class Routes:
     def find(self, raw: bytes) -> Route | None:
         """The route as far as the name tells; None if its server must be asked first. Raises UnknownTarget."""
         exposed = _text(raw)
-        if self._catalog.is_unknown_short(exposed):
+        if self._catalog.is_unknown_short(exposed, "tools/list"):
             return None
-        server, own = self._catalog.locate(exposed)
+        server, own = self._catalog.locate(exposed, "tools/list")
         return self._remember(raw, Route(server, exposed, own))
 
     async def ask(self, raw: bytes) -> Route:

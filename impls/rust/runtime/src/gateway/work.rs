@@ -18,6 +18,8 @@ use crate::route::{self, Routed};
 use crate::translate::{self, Edit, LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION};
 use crate::upstream::{Caller, Outgoing, Server};
 
+/// The key of `_meta` under which a list names the servers that are missing in it.
+const PARTIAL: &str = "io.crossfade/partial";
 /// How long a handshake waits for servers that are not connected yet.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -140,12 +142,12 @@ async fn attempt(
 // -- lists
 
 async fn list(gateway: &Gateway, kind: ListKind, id: &[u8], who: &Who, body: &[u8]) -> Answer {
-    let items = match gateway
+    let found = match gateway
         .manager
         .collect(kind, None, capabilities(who, body))
         .await
     {
-        Ok(items) => items,
+        Ok(found) => found,
         Err(error) => return Answer::failure(id, &error),
     };
     let mut result = b"{".to_vec();
@@ -155,8 +157,12 @@ async fn list(gateway: &Gateway, kind: ListKind, id: &[u8], who: &Who, body: &[u
             b"\"resultType\":\"complete\",\"ttlMs\":0,\"cacheScope\":\"private\",",
         );
     }
+    if !found.missing.is_empty() {
+        let partial = serde_json::json!({PARTIAL: found.missing});
+        result.extend_from_slice(format!("\"_meta\":{partial},").as_bytes());
+    }
     result.extend_from_slice(format!("\"{}\":[", kind.key()).as_bytes());
-    for (index, item) in items.iter().enumerate() {
+    for (index, item) in found.items.iter().enumerate() {
         if index > 0 {
             result.push(b',');
         }

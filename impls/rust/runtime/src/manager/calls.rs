@@ -70,7 +70,7 @@ impl Inner {
     pub(crate) async fn ask(&self, server: &Arc<Server>, outgoing: Outgoing<'_>) -> Result<Bytes> {
         let known = server
             .catalog
-            .get()
+            .get(&server.spec())
             .and_then(|index| lines_for(&index, &outgoing));
         let first = Outgoing {
             lines: known.as_deref().unwrap_or_default(),
@@ -98,13 +98,13 @@ impl Inner {
         }
     }
 
-    /// Items of one kind; a failing server is left out unless it was named.
+    /// Items of one kind; a failing server is left out, and named, unless it is the one that was asked.
     pub(crate) async fn collect(
         &self,
         kind: ListKind,
         server: Option<&str>,
         capabilities: &[u8],
-    ) -> Result<Vec<listing::Item>> {
+    ) -> Result<listing::Listing> {
         self.check_open()?;
         let prefix = self.gateway.prefix;
         if let Some(name) = server {
@@ -113,11 +113,15 @@ impl Inner {
                 capabilities,
                 ..Caller::default()
             };
-            return listing::read(&server, kind, prefix, caller, server.deadline(None))
+            let items = listing::read(&server, kind, prefix, caller, server.deadline(None))
                 .await
                 .inspect_err(|error| {
                     self.shared.metrics.error(error.code());
-                });
+                })?;
+            return Ok(listing::Listing {
+                items,
+                ..listing::Listing::default()
+            });
         }
         let servers = self.registry.load().servers.clone();
         Ok(listing::read_all(&servers, kind, prefix, &capabilities.into()).await)

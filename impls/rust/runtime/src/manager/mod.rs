@@ -118,9 +118,9 @@ impl Manager {
 
     /// Every page of every server (or of one): a JSON array of `{"server","name","data"}`.
     pub async fn list(&self, kind: ListKind, server: Option<&str>) -> Result<Bytes> {
-        let items = self.inner.collect(kind, server, b"{}").await?;
+        let found = self.inner.collect(kind, server, b"{}").await?;
         let mut out = vec![b'['];
-        for item in &items {
+        for item in &found.items {
             if out.len() > 1 {
                 out.push(b',');
             }

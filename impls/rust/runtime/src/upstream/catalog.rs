@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 
 use crate::annotations::Annotation;
+use crate::config::ServerSpec;
 
 /// Servers that never announce changes are asked again after this time.
 const FRESH: Duration = Duration::from_secs(60);
@@ -15,14 +16,26 @@ const FRESH: Duration = Duration::from_secs(60);
 pub(crate) struct Index {
     pub(crate) uris: HashSet<String>,
     pub(crate) templates: Vec<String>,
-    /// Exposed name -> the server's own, for names that had to be shortened.
-    pub(crate) shortened: HashMap<String, String>,
+    /// Exposed name -> the server's own, for tools' and prompts' names that had to be shortened.
+    pub(crate) short_tools: HashMap<String, String>,
+    pub(crate) short_prompts: HashMap<String, String>,
     /// Own tool name -> the arguments that its server wants in headers.
     pub(crate) annotated: HashMap<String, Vec<Annotation>>,
+    /// What the lists were filtered by.
+    pub(crate) spec: Arc<ServerSpec>,
     pub(crate) read: Instant,
 }
 
 impl Index {
+    /// What a shortened name stands for in requests of `method`.
+    pub(crate) fn own(&self, method: &str, exposed: &str) -> Option<&String> {
+        if method == "tools/call" {
+            self.short_tools.get(exposed)
+        } else {
+            self.short_prompts.get(exposed)
+        }
+    }
+
     /// True if a listed resource is `uri`, or one of the templates makes it.
     pub(crate) fn holds(&self, uri: &str) -> bool {
         self.uris.contains(uri) || self.templates.iter().any(|template| matches(template, uri))
@@ -35,10 +48,11 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    pub(crate) fn get(&self) -> Option<Arc<Index>> {
+    /// The index, if it is fresh and of this specification.
+    pub(crate) fn get(&self, spec: &Arc<ServerSpec>) -> Option<Arc<Index>> {
         self.index
             .load_full()
-            .filter(|index| index.read.elapsed() < FRESH)
+            .filter(|index| index.read.elapsed() < FRESH && Arc::ptr_eq(&index.spec, spec))
     }
 
     pub(crate) fn set(&self, index: Index) -> Arc<Index> {

@@ -13,6 +13,7 @@ use super::policy::{Pick, Policy};
 use super::{Seat, Wish};
 use crate::clock::lock;
 use crate::config::ServerSpec;
+use crate::filters::Shown;
 use crate::info::{CircuitState as Circuit, InstanceInfo, ServerState};
 use crate::upstream::Link;
 
@@ -41,6 +42,7 @@ struct Row {
 pub(crate) struct Revision {
     pub(crate) number: u32,
     pub(crate) spec: Arc<ServerSpec>,
+    pub(crate) shown: Shown,
     /// The first instance, which is the last one to go.
     pub(crate) front: Link,
     row: Mutex<Row>,
@@ -66,6 +68,7 @@ impl Revision {
                 samples: 0,
                 failures: 0,
             }),
+            shown: Shown::new(&spec),
             spec,
             left: Notify::new(),
         })
