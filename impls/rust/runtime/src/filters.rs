@@ -82,8 +82,8 @@ impl Glob {
             let Some((at, resume)) = star else {
                 return false;
             };
-            let taken = resume.chars().next().map_or(0, char::len_utf8);
-            rest = &resume[taken..];
+            let step = resume.chars().next().map_or(0, char::len_utf8);
+            rest = &resume[step..];
             star = Some((at, rest));
             token = at + 1;
         }
