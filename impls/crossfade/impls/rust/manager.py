@@ -65,6 +65,9 @@ class RustManager(api.Manager):
     async def unregister(self, name: str, *, drain_s: float = 5.0) -> None:
         await self._native.unregister(name, drain_s)
 
+    async def maintenance(self, name: str, on: bool = True, *, drain_s: float = 5.0) -> ServerInfo:
+        return wire.server_info(await self._native.maintenance(name, on, drain_s))
+
     def get(self, name: str) -> ServerInfo:
         return wire.server_info(self._native.get(name))
 
@@ -98,7 +101,7 @@ class RustManager(api.Manager):
         principal: str | None = None,
     ) -> CallResult:
         params = wire.call_params(name, arguments, meta)
-        return CallResult(await self._native.request("tools/call", params, None, timeout_s))
+        return CallResult(await self._native.request("tools/call", params, None, timeout_s, principal))
 
     async def list_resources(self, server: str | None = None) -> list[Item]:
         return wire.items(await self._native.list("resources", server))
@@ -109,7 +112,7 @@ class RustManager(api.Manager):
     async def read_resource(
         self, uri: str, *, server: str | None = None, timeout_s: float | None = None, principal: str | None = None
     ) -> Result:
-        return Result(await self._native.request("resources/read", wire.params(uri=uri), server, timeout_s))
+        return Result(await self._native.request("resources/read", wire.params(uri=uri), server, timeout_s, principal))
 
     async def list_prompts(self, server: str | None = None) -> list[Item]:
         return wire.items(await self._native.list("prompts", server))
@@ -123,7 +126,7 @@ class RustManager(api.Manager):
         principal: str | None = None,
     ) -> Result:
         params = wire.params(name=name, arguments=arguments)
-        return Result(await self._native.request("prompts/get", params, None, timeout_s))
+        return Result(await self._native.request("prompts/get", params, None, timeout_s, principal))
 
     async def complete(
         self,
@@ -136,7 +139,7 @@ class RustManager(api.Manager):
         principal: str | None = None,
     ) -> Result:
         params = wire.params(ref=ref, argument=argument, context=context)
-        return Result(await self._native.request("completion/complete", params, server, timeout_s))
+        return Result(await self._native.request("completion/complete", params, server, timeout_s, principal))
 
     # -- watching
 

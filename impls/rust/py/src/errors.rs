@@ -14,6 +14,9 @@ const FORKED: &str = "this process was forked after crossfade_native had started
 /// The exception for an error of the runtime.
 pub fn raise(py: Python<'_>, error: &Error) -> PyErr {
     let server = error.server();
+    if let Error::RateLimited { retry_after_ms, .. } = error {
+        return rate_limited(py, &error.message(), server, *retry_after_ms);
+    }
     match error.remote() {
         Some(fault) => remote(
             py,
@@ -58,6 +61,13 @@ pub fn by_code(py: Python<'_>, code: &str, message: &str, server: Option<&str>) 
     known.unwrap_or_else(|error| error)
 }
 
+/// `RateLimited`, with the time until the next request is admitted.
+fn rate_limited(py: Python<'_>, message: &str, server: Option<&str>, wait_ms: u64) -> PyErr {
+    with_fields(py, "rate_limited", message, server, |fields| {
+        fields.set_item("retry_after_ms", wait_ms)
+    })
+}
+
 /// `RemoteError`: code, message and data pass through untouched.
 pub fn remote(
     py: Python<'_>,
@@ -66,15 +76,28 @@ pub fn remote(
     remote_code: i64,
     data: Option<&[u8]>,
 ) -> PyErr {
-    let built = || -> PyResult<PyErr> {
-        let Some(class) = class(py, "remote")? else {
-            return Ok(by_code(py, "error", message, server));
-        };
-        let fields = PyDict::new(py);
+    with_fields(py, "remote", message, server, |fields| {
         fields.set_item("remote_code", remote_code)?;
         if let Some(data) = data {
             fields.set_item("data", decode(py, data)?)?;
         }
+        Ok(())
+    })
+}
+
+fn with_fields<'py>(
+    py: Python<'py>,
+    code: &str,
+    message: &str,
+    server: Option<&str>,
+    fill: impl FnOnce(&Bound<'py, PyDict>) -> PyResult<()>,
+) -> PyErr {
+    let built = || -> PyResult<PyErr> {
+        let Some(class) = class(py, code)? else {
+            return Ok(by_code(py, "error", message, server));
+        };
+        let fields = PyDict::new(py);
+        fill(&fields)?;
         build(py, &class, message, server, Some(&fields))
     };
     built().unwrap_or_else(|error| error)

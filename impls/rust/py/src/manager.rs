@@ -80,6 +80,19 @@ impl Manager {
         }))
     }
 
+    /// Takes a server out of routing, or puts it back; gives its `ServerInfo` as JSON.
+    fn maintenance(&self, name: String, on: bool, drain_s: f64) -> PyResult<Coroutine> {
+        let drain = seconds(drain_s)?;
+        let runtime = Arc::clone(&self.runtime);
+        Ok(Coroutine::new("Manager.maintenance", async move {
+            runtime
+                .maintenance(&name, on, drain)
+                .await
+                .and_then(|info| json(&info))
+                .into()
+        }))
+    }
+
     /// One `ServerInfo` as JSON.
     fn get<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
         now(py, self.runtime.get(name).and_then(|info| json(&info)))
@@ -91,13 +104,14 @@ impl Manager {
     }
 
     /// Sends one request and gives the bytes of its `result`. `params` is a JSON object.
-    #[pyo3(signature = (method, params, server = None, timeout_s = None))]
+    #[pyo3(signature = (method, params, server = None, timeout_s = None, principal = None))]
     fn request(
         &self,
         method: &str,
         params: &[u8],
         server: Option<String>,
         timeout_s: Option<f64>,
+        principal: Option<String>,
     ) -> PyResult<Coroutine> {
         let method = known_method(method);
         let params = Bytes::copy_from_slice(params);
@@ -106,7 +120,7 @@ impl Manager {
         let runtime = Arc::clone(&self.runtime);
         Ok(Coroutine::new("Manager.request", async move {
             runtime
-                .request(&method, target, params, timeout)
+                .request(&method, target, params, timeout, principal.as_deref())
                 .await
                 .into()
         }))

@@ -61,7 +61,7 @@ pub enum Error {
     #[error("{message}")]
     BulkheadFull { message: String, server: String },
     #[error("{message}")]
-    LoadShed { message: String },
+    LoadShed { message: String, server: String },
     #[error("{message}")]
     ServerUnavailable { message: String, server: String },
     #[error("{message}")]
@@ -158,6 +158,7 @@ impl Error {
             | Self::CircuitOpen { server, .. }
             | Self::RateLimited { server, .. }
             | Self::BulkheadFull { server, .. }
+            | Self::LoadShed { server, .. }
             | Self::ServerUnavailable { server, .. }
             | Self::CrashLoop { server, .. }
             | Self::StorageExhausted { server, .. }

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use crate::envelope;
 use crate::error::{Error, Result};
 use crate::manager::ListKind;
+use crate::principal::Principal;
 use crate::translate;
 use crate::upstream::{Caller, Outgoing, Server};
 pub(crate) use index::index;
@@ -90,6 +91,7 @@ pub(crate) async fn read(
     caller: Caller<'_>,
     deadline: Instant,
 ) -> Result<Vec<Item>> {
+    server.let_in(kind.method(), None, caller.principal)?;
     let agreed = match server.agreed() {
         Some(agreed) => agreed,
         None => server.ready(deadline).await?,
@@ -154,15 +156,20 @@ pub(crate) async fn read_all(
     kind: ListKind,
     prefix: bool,
     capabilities: &Arc<[u8]>,
+    principal: Principal<'_>,
 ) -> Listing {
+    // Every server asks for itself, in a task of its own: the text is what can be shared.
+    let principal: Arc<str> = principal.text().into();
     let mut tasks = tokio::task::JoinSet::new();
     for (index, server) in servers.iter().enumerate() {
         let server = Arc::clone(server);
         let capabilities = Arc::clone(capabilities);
+        let principal = Arc::clone(&principal);
         tasks.spawn(async move {
             let deadline = server.deadline(None).min(Instant::now() + TOGETHER);
             let caller = Caller {
                 capabilities: &capabilities,
+                principal: Principal::Named(&principal),
                 ..Caller::default()
             };
             let outcome = read(&server, kind, prefix, caller, deadline).await;

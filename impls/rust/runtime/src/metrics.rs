@@ -102,7 +102,8 @@ pub struct LatencySummary {
     pub max: u64,
 }
 
-/// Counters of one server.
+/// Counters of one server. `requests` and `errors` count attempts; `retries` and `hedges` tell how many of them were not
+/// a caller's first. `rate_limited` and `shed` are part of `rejected`; `queued` waited for a place in the bulkhead.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct ServerCounters {
     pub requests: u64,
@@ -110,6 +111,12 @@ pub struct ServerCounters {
     pub rejected: u64,
     pub in_flight: u64,
     pub connections: u64,
+    pub retries: u64,
+    pub hedges: u64,
+    pub hedged_wins: u64,
+    pub rate_limited: u64,
+    pub shed: u64,
+    pub queued: u64,
 }
 
 /// `crossfade.impls.api.Metrics`, field for field.
@@ -128,7 +135,7 @@ pub struct MetricsSnapshot {
 }
 
 /// Codes that are counted, in the order of their counters.
-const CODES: [&str; 14] = [
+const CODES: [&str; 22] = [
     "error",
     "config",
     "server_not_found",
@@ -142,6 +149,14 @@ const CODES: [&str; 14] = [
     "protocol_violation",
     "pool_timeout",
     "circuit_open",
+    "rate_limited",
+    "bulkhead_full",
+    "load_shed",
+    "server_unavailable",
+    "crash_loop",
+    "storage_exhausted",
+    "deployment_failed",
+    "deployment_busy",
     "remote",
 ];
 

@@ -10,13 +10,15 @@ use blake2::{Blake2b, Digest, digest::consts::U16};
 
 use crate::names::fnv1a;
 
-/// Who did not say who they are.
 const ANONYMOUS: &str = "anonymous";
 
 /// Who asks.
 #[derive(Clone, Copy, Default)]
 pub(crate) enum Principal<'a> {
+    /// The manager itself, which limits are not for.
     #[default]
+    Manager,
+    /// Who did not say who they are.
     Anonymous,
     /// As the caller in process named it.
     Named(&'a str),
@@ -27,6 +29,7 @@ pub(crate) enum Principal<'a> {
 impl fmt::Debug for Principal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Manager => "Manager",
             Self::Anonymous => "Anonymous",
             Self::Named(_) => "Named",
             Self::Head { .. } => "Head",
@@ -47,7 +50,7 @@ impl<'a> Principal<'a> {
     /// What stands for it: a name, or 128 bits of BLAKE2b in hexadecimal digits.
     pub(crate) fn text(self) -> Cow<'a, str> {
         match self {
-            Self::Anonymous => Cow::Borrowed(ANONYMOUS),
+            Self::Manager | Self::Anonymous => Cow::Borrowed(ANONYMOUS),
             Self::Named(name) => Cow::Borrowed(name),
             Self::Head { head, name } => {
                 digest(head, name).map_or(Cow::Borrowed(ANONYMOUS), Cow::Owned)

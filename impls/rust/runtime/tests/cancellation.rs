@@ -51,7 +51,13 @@ fn spec() -> ServerSpec {
 
 /// Polls a call `polls` times, letting the runtime run in between, and drops it. True if it was done before.
 async fn dropped_after(manager: &Manager, polls: usize) -> bool {
-    let call = manager.request("tools/call", Target::Auto, Bytes::from_static(PARAMS), None);
+    let call = manager.request(
+        "tools/call",
+        Target::Auto,
+        Bytes::from_static(PARAMS),
+        None,
+        None,
+    );
     tokio::pin!(call);
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..polls {
@@ -83,6 +89,7 @@ async fn no_slot_is_lost(manager: &Arc<Manager>) {
                     Target::Auto,
                     Bytes::from_static(PARAMS),
                     Some(Duration::from_secs(5)),
+                    None,
                 )
                 .await
         })
@@ -130,7 +137,13 @@ async fn a_caller_that_queues_and_gives_up_takes_nobodys_turn() {
         let manager = Arc::clone(&manager);
         tokio::spawn(async move {
             manager
-                .request("tools/call", Target::Auto, Bytes::from_static(PARAMS), None)
+                .request(
+                    "tools/call",
+                    Target::Auto,
+                    Bytes::from_static(PARAMS),
+                    None,
+                    None,
+                )
                 .await
         })
     };

@@ -83,7 +83,7 @@ pub enum Strategy {
 }
 
 /// Second attempts where they are safe.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct RetrySpec {
     pub attempts: u32,
@@ -110,7 +110,7 @@ impl Default for RetrySpec {
 }
 
 /// A second copy of a safe read that is late.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct HedgeSpec {
     pub enabled: bool,
@@ -131,7 +131,7 @@ impl Default for HedgeSpec {
 }
 
 /// At most so many requests per time, counted per key (GCRA).
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct RateLimitSpec {
     pub requests: u32,
@@ -156,7 +156,7 @@ impl Default for RateLimitSpec {
 }
 
 /// Requests to one server at once.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct BulkheadSpec {
     pub max_in_flight: u32,

@@ -147,6 +147,10 @@ pub(crate) fn push_failure(out: &mut Vec<u8>, id: &[u8], error: &Error) {
     }
     data.extend_from_slice(b",\"recovery\":");
     translate::push_json_string(&mut data, error.recovery());
+    if let Error::RateLimited { retry_after_ms, .. } = error {
+        data.extend_from_slice(b",\"retryAfterMs\":");
+        data.extend_from_slice(itoa::Buffer::new().format(*retry_after_ms).as_bytes());
+    }
     data.push(b'}');
     push_error(out, Some(id), error.rpc_code(), &error.message(), &data);
 }

@@ -21,6 +21,7 @@ use super::access::{Asked, Endpoint};
 use super::answer::Answer;
 use super::{Gateway, Phase, pages, stream};
 use crate::envelope::Span;
+use crate::principal::Principal;
 use crate::wire::body::Body;
 use crate::wire::{PIECE, RequestHead, buffers, head, io};
 
@@ -134,6 +135,12 @@ impl Client {
             },
         )
         .await
+    }
+
+    /// On whose behalf a request is made whose head stands at the beginning of the buffer.
+    pub(crate) fn principal(&self, inbound: &Inbound) -> Principal<'_> {
+        let head = &self.input[..inbound.head_len];
+        Principal::of_head(head, &self.gateway.manager.gateway.principal_header)
     }
 
     fn patience(&self) -> Duration {

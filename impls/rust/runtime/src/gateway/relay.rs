@@ -80,6 +80,12 @@ pub(crate) async fn run(
         Who::Modern(_) => None,
     };
     let server = &routed.server;
+    if !server.traffic.is_plain() {
+        let principal = client.principal(inbound);
+        if let Err(error) = server.let_in(verb.method(), routed.name.as_deref(), principal) {
+            return fail(client, inbound, &id, &error).await;
+        }
+    }
     let deadline = server.deadline(None);
     // A legacy client goes where it has its session.
     let pinned = |link: &Link| match (&who, link) {

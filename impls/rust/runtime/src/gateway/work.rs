@@ -35,7 +35,7 @@ pub(crate) async fn run(
     match plan {
         Plan::Answer(answer) => *answer,
         Plan::Whole => Answer::refusal(400, "the body ends inside the message; send all of it"),
-        Plan::List(kind, id, who) => list(gateway, kind, &id, &who, body).await,
+        Plan::List(kind, id, who) => list(gateway, kind, &id, &who, body, principal).await,
         Plan::Discover(id) => discover(gateway, &id).await,
         Plan::Initialize(id) => initialize(gateway, &id, body, env).await,
         Plan::Forward(forward) => call(gateway, forward, body, env, cancels, principal).await,
@@ -88,6 +88,9 @@ async fn attempt(
         searched = route::search_subject(&gateway.manager, method, &subject, &servers).await?;
         &searched
     };
+    routed
+        .server
+        .let_in(method, routed.name.as_deref(), principal)?;
     let at = env.params.unwrap_or(Span { start: 0, end: 0 });
     let mut params = Vec::with_capacity(at.end - at.start);
     // Edits count from the start of the body, `params` does not.
@@ -141,10 +144,17 @@ async fn attempt(
 
 // -- lists
 
-async fn list(gateway: &Gateway, kind: ListKind, id: &[u8], who: &Who, body: &[u8]) -> Answer {
+async fn list(
+    gateway: &Gateway,
+    kind: ListKind,
+    id: &[u8],
+    who: &Who,
+    body: &[u8],
+    principal: Principal<'_>,
+) -> Answer {
     let found = match gateway
         .manager
-        .collect(kind, None, capabilities(who, body))
+        .collect(kind, None, capabilities(who, body), principal)
         .await
     {
         Ok(found) => found,

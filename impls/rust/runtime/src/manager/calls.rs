@@ -12,6 +12,7 @@ use super::{Inner, ListKind, Target};
 use crate::annotations;
 use crate::error::{Error, Result};
 use crate::listing;
+use crate::principal::Principal;
 use crate::route;
 use crate::translate;
 use crate::upstream::catalog::Index;
@@ -46,6 +47,9 @@ impl Inner {
             Some(routed) => routed,
             None => Box::pin(route::search(self, method, target, params)).await?,
         };
+        routed
+            .server
+            .let_in(method, routed.name.as_deref(), caller.principal)?;
         let mut body = Vec::new();
         let params = match &routed.edit {
             Some(edit) => {
@@ -104,6 +108,7 @@ impl Inner {
         kind: ListKind,
         server: Option<&str>,
         capabilities: &[u8],
+        principal: Principal<'_>,
     ) -> Result<listing::Listing> {
         self.check_open()?;
         let prefix = self.gateway.prefix;
@@ -111,6 +116,7 @@ impl Inner {
             let server = self.registry.get(name)?;
             let caller = Caller {
                 capabilities,
+                principal,
                 ..Caller::default()
             };
             let items = listing::read(&server, kind, prefix, caller, server.deadline(None))
@@ -124,7 +130,7 @@ impl Inner {
             });
         }
         let servers = self.registry.load().servers.clone();
-        Ok(listing::read_all(&servers, kind, prefix, &capabilities.into()).await)
+        Ok(listing::read_all(&servers, kind, prefix, &capabilities.into(), principal).await)
     }
 }
 

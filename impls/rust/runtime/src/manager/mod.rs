@@ -20,6 +20,7 @@ use crate::events::{Hub, Subscription};
 use crate::gateway;
 use crate::info::{ServerInfo, ServerState};
 use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::principal::Principal;
 use crate::registry::Registry;
 use crate::translate;
 use crate::upstream::{Caller, Shared};
@@ -103,22 +104,30 @@ impl Manager {
     }
 
     /// Sends one request; returns the bytes of the JSON-RPC `result`. `params` is a JSON object (or empty for none).
-    /// Dropping the future cancels upstream and frees the slot.
+    /// Dropping the future cancels upstream and frees the slot. `principal` is on whose behalf.
     pub async fn request(
         &self,
         method: &str,
         target: Target,
         params: Bytes,
         timeout: Option<Duration>,
+        principal: Option<&str>,
     ) -> Result<Bytes> {
+        let caller = Caller {
+            principal: Principal::named(principal),
+            ..Caller::default()
+        };
         self.inner
-            .request(method, &target, &params, timeout, Caller::default())
+            .request(method, &target, &params, timeout, caller)
             .await
     }
 
     /// Every page of every server (or of one): a JSON array of `{"server","name","data"}`.
     pub async fn list(&self, kind: ListKind, server: Option<&str>) -> Result<Bytes> {
-        let found = self.inner.collect(kind, server, b"{}").await?;
+        let found = self
+            .inner
+            .collect(kind, server, b"{}", Principal::Anonymous)
+            .await?;
         let mut out = vec![b'['];
         for item in &found.items {
             if out.len() > 1 {
@@ -134,6 +143,17 @@ impl Manager {
         }
         out.push(b']');
         Ok(out.into())
+    }
+
+    /// Takes a server out of routing without closing it, and waits up to `drain` for its calls; or puts it back.
+    pub async fn maintenance(&self, name: &str, on: bool, drain: Duration) -> Result<ServerInfo> {
+        self.inner.check_open()?;
+        let server = self.inner.registry.get(name)?;
+        server.maintain(on);
+        if on {
+            server.drained(drain).await;
+        }
+        Ok(server.info())
     }
 
     /// Probes now, updates states, returns them by server name.

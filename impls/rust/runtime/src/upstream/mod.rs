@@ -13,6 +13,7 @@ mod server;
 pub(crate) mod session;
 mod slots;
 mod stdio;
+mod traffic;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -65,7 +66,7 @@ impl Default for Caller<'_> {
         Self {
             capabilities: b"{}",
             cancels: None,
-            principal: Principal::Anonymous,
+            principal: Principal::Manager,
             session: None,
         }
     }

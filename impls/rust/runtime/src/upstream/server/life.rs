@@ -92,16 +92,7 @@ impl Server {
     /// Waits up to `drain` for calls in flight, then closes every instance.
     pub(crate) async fn close(&self, drain: Duration) {
         self.draining.store(true, Relaxed);
-        let _ = tokio::time::timeout(drain, async {
-            loop {
-                let idle = self.idle.notified();
-                if self.in_flight.load(Relaxed) == 0 {
-                    return;
-                }
-                idle.await;
-            }
-        })
-        .await;
+        self.drained(drain).await;
         let links: Vec<_> = self
             .fleet
             .load()
@@ -112,6 +103,20 @@ impl Server {
             link.close().await;
         }
         self.set_state(ServerState::Stopped, None);
+    }
+
+    /// Waits up to `within` until no call is in flight.
+    pub(crate) async fn drained(&self, within: Duration) {
+        let _ = tokio::time::timeout(within, async {
+            loop {
+                let idle = self.idle.notified();
+                if self.in_flight.load(Relaxed) == 0 {
+                    return;
+                }
+                idle.await;
+            }
+        })
+        .await;
     }
 
     /// The agreement of some instance; asks for one if there is none yet.

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 
 use super::catalog::Catalog;
 use super::discovery::Agreed;
+use super::traffic::Traffic;
 use super::{Link, Outgoing, Shared};
 use crate::clock::lock;
 use crate::config::ServerSpec;
@@ -40,6 +41,7 @@ pub(crate) struct Server {
     fleet: ArcSwap<Fleet>,
     /// The fleet changed: whoever found nobody serving looks again.
     changed: Notify,
+    pub(crate) traffic: Traffic,
     state: AtomicU8,
     last_error: Mutex<Option<String>>,
     draining: AtomicBool,
@@ -61,6 +63,7 @@ impl Server {
                 .collect();
             Self {
                 name: spec.name.clone(),
+                traffic: Traffic::new(&spec),
                 fleet: ArcSwap::from_pointee(Fleet {
                     current: Revision::new(1, spec, links, seed),
                     candidate: None,
@@ -118,6 +121,7 @@ impl Server {
         } else if new == ServerState::Healthy {
             *lock(&self.last_error) = None;
         }
+        let new = self.traffic.shown(new);
         let old = ServerState::from_u8(self.state.swap(new as u8, Relaxed));
         if old != new {
             self.shared.events.send(

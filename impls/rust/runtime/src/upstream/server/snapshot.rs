@@ -11,7 +11,14 @@ use crate::metrics::ServerCounters;
 
 impl Server {
     pub(crate) fn counters(&self) -> ServerCounters {
+        let counts = &self.traffic.counts;
         ServerCounters {
+            retries: counts.retries.load(Relaxed),
+            hedges: counts.hedges.load(Relaxed),
+            hedged_wins: counts.hedged_wins.load(Relaxed),
+            rate_limited: counts.rate_limited.load(Relaxed),
+            shed: counts.shed.load(Relaxed),
+            queued: counts.queued.load(Relaxed),
             requests: self.requests.load(Relaxed),
             errors: self.errors.load(Relaxed),
             rejected: self.rejected.load(Relaxed),

@@ -86,8 +86,7 @@ impl Server {
             }
             Err(Refusal::Paused) => Err(Denied::Paused),
             Err(Refusal::Open(wait_ns)) => {
-                self.rejected.fetch_add(1, Relaxed);
-                self.shared.metrics.rejected.fetch_add(1, Relaxed);
+                self.rejected();
                 Err(Denied::Failed(self.open_circuit(wait_ns)))
             }
         }
@@ -124,8 +123,16 @@ impl Server {
         }
     }
 
+    /// One more was refused before it was sent.
+    pub(crate) fn rejected(&self) {
+        self.rejected.fetch_add(1, Relaxed);
+        self.shared.metrics.rejected.fetch_add(1, Relaxed);
+    }
+
     fn left(&self) {
-        if self.in_flight.fetch_sub(1, Relaxed) == 1 && self.draining.load(Relaxed) {
+        if self.in_flight.fetch_sub(1, Relaxed) == 1
+            && (self.draining.load(Relaxed) || self.traffic.in_maintenance())
+        {
             self.idle.notify_waiters();
             self.idle.notify_one();
         }
@@ -148,8 +155,7 @@ impl Ticket {
     pub(crate) fn settle(mut self, failure: Option<&Error>) {
         if failure.is_some_and(|error| !error.blames_server()) {
             if matches!(failure, Some(Error::PoolTimeout { .. })) {
-                self.server.rejected.fetch_add(1, Relaxed);
-                self.server.shared.metrics.rejected.fetch_add(1, Relaxed);
+                self.server.rejected();
             }
             return; // Drop forgets it
         }
