@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.vectors.life_walks import LIFE_WALKS
 from tests.vectors.path_walks import PATH_WALKS
 from tests.vectors.walk import STEPS, Walk
 
@@ -76,6 +77,7 @@ def _balancer(kind: str, number: int, rng: SplitMix64) -> dict[str, Any]:
 
 def pool(number: int, rng: SplitMix64) -> dict[str, Any]:
     config = {
+        "min_connections": rng.below(2) * rng.below(6),
         "max_connections": 1 + rng.below(4),
         "max_waiters": rng.below(6),
         "streams": 1 + rng.below(3),
@@ -105,9 +107,12 @@ def pool(number: int, rng: SplitMix64) -> dict[str, Any]:
             perform(walk.step("cancel", drop(waiters)))
         elif walk.chance(120):
             perform(walk.step("lost", 1 + rng.below(8)))
+        elif walk.chance(150):
+            perform(walk.step("resize", rng.below(4), 1 + rng.below(5)) if walk.chance(600) else walk.step("start"))
         elif late and walk.chance(80):
             perform(walk.step("drain"))
         else:
+            walk.now_ns += (1 << 30) if walk.chance(60) else 0
             perform(walk.step("tick"))
 
     for turn in range(STEPS):
@@ -212,6 +217,7 @@ KINDS: dict[str, tuple[Callable[[int, SplitMix64], dict[str, Any]], int]] = {
     "pool": (pool, 48),
     "cache": (cache, 16),
     "rollout": (rollout, 60),
+    **LIFE_WALKS,
     **PATH_WALKS,
 }
 

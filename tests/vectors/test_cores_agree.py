@@ -103,6 +103,7 @@ def test_balancers_agree(kind: str, weights: list[int], seed: int, walk: list[St
 @given(
     config=st.fixed_dictionaries(
         {
+            "min_connections": st.integers(0, 5),
             "max_connections": st.integers(1, 4),
             "max_waiters": st.integers(0, 4),
             "streams": st.integers(1, 3),
@@ -120,6 +121,8 @@ def test_balancers_agree(kind: str, weights: list[int], seed: int, walk: list[St
         op("connect_failed", CONN),
         op("lost", CONN),
         op("tick"),
+        op("start"),
+        op("resize", st.integers(0, 5), st.integers(1, 5)),
         op("drain"),
         op("next_deadline_ns"),
         op("counts"),

@@ -1,4 +1,6 @@
-"""The laws at the top of ``cores/pool.py``, held against random shells that connect, fail, cancel, lose and drain."""
+"""The laws at the top of ``cores/pool.py``, held against random shells that connect, fail, cancel, lose, resize and
+drain.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from crossfade.impls.cores import Action, Close, Connect, Grant, Pool, PoolConfig, Reject
+from crossfade.impls.cores.pool_books import WARM_NS
 
 CONFIGS = st.builds(
     PoolConfig,
+    min_connections=st.integers(0, 3),
     max_connections=st.integers(1, 4),
     max_waiters=st.integers(0, 5),
     streams=st.integers(1, 3),
@@ -27,6 +31,10 @@ class PoolShell(RuleBasedStateMachine):
     @initialize(config=CONFIGS)
     def start(self, config: PoolConfig) -> None:
         self.config = config
+        self.most, self.ceiling = config.max_connections, config.max_connections  # the ceiling falls as surplus closes
+        self.crowd = config.max_waiters + config.streams * self.most
+        self.least = min(config.min_connections, self.most)
+        self.started = False
         self.pool = Pool(config)
         self.now_ns = 0
         self.ids = 0
@@ -48,12 +56,14 @@ class PoolShell(RuleBasedStateMachine):
                     assert conn not in self.connecting
                     assert conn not in self.open
                     self.connecting.append(conn)
+                    assert len(self.open) + len(self.connecting) <= self.most, "law 1"
                 case Close(conn, reason):
                     if conn in self.connecting:
                         assert reason == "draining"
                         self.connecting.remove(conn)
                     else:
                         assert self.open.pop(conn) == 0, "law 6: closed with a lease out"
+                        assert reason != "idle" or len(self.open) >= self.least, "law 10"
                         self.released.remove(conn)
                 case Grant(waiter, conn):
                     assert not self.pool.draining
@@ -172,6 +182,33 @@ class PoolShell(RuleBasedStateMachine):
             after = self.pool.next_deadline_ns()
             assert after is None or after > self.now_ns, "law 8: tick made no progress"
 
+    @rule()
+    def open_the_minimum(self) -> None:
+        self.started = True
+        self.perform(self.pool.start(self.now_ns))
+        assert self.pool.draining or len(self.open) + len(self.connecting) >= self.least, "law 10"
+
+    @rule(least=st.integers(0, 4), most=st.integers(1, 5))
+    def resize(self, least: int, most: int) -> None:
+        idle = sum(leases == 0 for leases in self.open.values())
+        held = {conn for conn, leases in self.open.items() if leases}
+        self.least, self.most = min(least, most), most
+        self.ceiling = max(most, len(self.open) + len(self.connecting))
+        self.crowd = max(self.crowd, self.config.max_waiters + self.config.streams * most)
+        before = len(self.open)
+        self.perform(self.pool.resize(self.now_ns, least, most))
+        assert held <= set(self.open), "law 6: taken from a caller"
+        assert self.pool.draining or before - len(self.open) <= min(idle, max(0, before - most)), "closed too many"
+        if not self.pool.draining:
+            self.broken |= held
+
+    @rule()
+    def a_second_passes(self) -> None:
+        self.now_ns += WARM_NS
+        self.perform(self.pool.tick(self.now_ns))
+        kept = not self.started or self.pool.draining
+        assert kept or len(self.open) + len(self.connecting) >= self.least, "law 10: a second later it is there"
+
     @precondition(lambda self: self.ids > 8)
     @rule()
     def drain(self) -> None:
@@ -185,14 +222,15 @@ class PoolShell(RuleBasedStateMachine):
         pool, config = self.pool, self.config
         assert pool.open == len(self.open)
         assert pool.connecting == len(self.connecting)
-        assert pool.open + pool.connecting <= config.max_connections, "law 1"
+        self.ceiling = max(self.most, min(self.ceiling, pool.open + pool.connecting))
+        assert pool.open + pool.connecting <= self.ceiling, "law 1"
         assert all(0 <= leases <= config.streams for leases in self.open.values()), "law 1"
         assert pool.in_use == sum(self.open.values())
         assert pool.waiting == len(self.queue)
         assert pool.untaken == len(self.granted)
-        assert pool.waiting <= config.max_waiters + config.streams * config.max_connections, "law 9"
+        assert pool.waiting <= self.crowd, "law 9"
         if self.queue and not pool.draining:
-            busy = pool.open + pool.connecting == config.max_connections
+            busy = pool.open + pool.connecting >= self.most
             assert busy or len(self.queue) <= pool.connecting * config.streams, "waiters without a connect"
 
     def teardown(self) -> None:

@@ -59,7 +59,7 @@ def test_the_walks_reach_every_decision() -> None:
         if step["op"] not in ("counts", "try_acquire", "take", "next_deadline_ns")
         for action in step["expect"]
     }
-    closes = {("close", reason) for reason in ("idle", "max_age", "unusable", "draining")}
+    closes = {("close", reason) for reason in ("idle", "max_age", "unusable", "draining", "shrunk")}
     rejects = {("reject", reason) for reason in ("queue_full", "deadline", "connect_failed", "draining")}
     assert seen == {("connect", ""), ("grant", "")} | closes | rejects
     states = {s["expect"] for k, _, v in VECTORS if k == "breaker" for s in v["steps"] if s["op"] == "state"}

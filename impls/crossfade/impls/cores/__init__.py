@@ -9,10 +9,12 @@ from crossfade.impls.cores.balancer import P2C, Balancer
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
 from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
 from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
+from crossfade.impls.cores.health import Health, HealthConfig
 from crossfade.impls.cores.limiter import Gcra, KeyedLimiter, RateLimitConfig
 from crossfade.impls.cores.pool import Pool
 from crossfade.impls.cores.protocols import BreakerCore, GcraCore, KeyedLimiterCore, PoolCore
 from crossfade.impls.cores.rendezvous import Rendezvous
+from crossfade.impls.cores.restart import Restart, RestartConfig
 from crossfade.impls.cores.rng import SplitMix64
 from crossfade.impls.cores.turns import LeastPending, RoundRobin, Weighted
 
@@ -32,6 +34,8 @@ __all__ = [
     "Gcra",
     "GcraCore",
     "Grant",
+    "Health",
+    "HealthConfig",
     "KeyedLimiter",
     "KeyedLimiterCore",
     "LeastPending",
@@ -41,6 +45,8 @@ __all__ = [
     "RateLimitConfig",
     "Reject",
     "Rendezvous",
+    "Restart",
+    "RestartConfig",
     "RoundRobin",
     "SplitMix64",
     "Weighted",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 if TYPE_CHECKING:
     from crossfade.impls.config import PoolSpec
 
-CloseReason = Literal["idle", "max_age", "unusable", "draining"]
+CloseReason = Literal["idle", "max_age", "unusable", "draining", "shrunk"]
 RejectReason = Literal["queue_full", "deadline", "connect_failed", "draining"]
 
 _MS: Final = 1_000_000
@@ -46,8 +46,12 @@ Action = Connect | Close | Grant | Reject
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
-    """``streams``: leases per connection. ``idle_timeout_ns`` and ``max_age_ns`` 0: never."""
+    """``streams``: leases per connection. ``idle_timeout_ns`` and ``max_age_ns`` 0: never.
 
+    ``min_connections`` is at most ``max_connections``.
+    """
+
+    min_connections: int = 0
     max_connections: int = 64
     max_waiters: int = 1024
     streams: int = 1
@@ -58,6 +62,7 @@ class PoolConfig:
     def from_spec(cls, spec: PoolSpec, *, stdio: bool = False) -> Self:
         """The pool of one HTTP instance; for a stdio child one connection with ``stdio_streams`` places, never idle."""
         return cls(
+            min_connections=0 if stdio else spec.min_connections,
             max_connections=1 if stdio else spec.max_connections,
             max_waiters=spec.max_waiters,
             streams=spec.stdio_streams if stdio else 1,

@@ -10,6 +10,7 @@ or after the grant.
 The laws:
 
 1. Connecting plus open connections never exceed ``max_connections``; leases never exceed ``streams`` per connection.
+   After a ``resize`` to fewer, the surplus is closed: idle ones at once, the others with their last lease.
 2. Every waiter gets exactly one Grant or Reject, or is cancelled. Grants go strictly in order of arrival.
 3. Somebody waits only if no place is free. So ``try_acquire`` cannot overtake anybody.
 4. A lease ends by ``release`` (or ``cancel`` of an untaken grant) or with its connection (``lost``); what is said
@@ -20,69 +21,25 @@ The laws:
 8. ``tick(next_deadline_ns())`` always makes progress. After ``drain`` nothing is granted or opened.
 9. ``max_waiters`` bounds those who wait for somebody else's release; whoever a connection is being opened for, or still
    may be, does not count.
+10. From ``start`` on the pool keeps ``min_connections``: it opens what is missing, at most once in ``WARM_NS``, and
+   closes nothing for being idle below that.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from crossfade.impls.cores.actions import Action, Close, CloseReason, Connect, Grant, PoolConfig, Reject
-from crossfade.impls.cores.waiters import Waiters
+from crossfade.impls.cores.actions import Action, Close, Grant, Reject
+from crossfade.impls.cores.pool_books import WARM_NS, Conn, PoolBooks
 
 _NOTHING: Final[Sequence[Action]] = ()
 
 
-class _Conn:
-    """An open connection: leases out, when it was last given back, when it opened, why it gets no new lease."""
-
-    __slots__ = ("free_since", "opened_at", "retired", "used")
-
-    def __init__(self, now_ns: int) -> None:
-        self.used = 0
-        self.free_since = now_ns
-        self.opened_at = now_ns
-        self.retired: CloseReason | None = None
-
-
-class Pool:
+class Pool(PoolBooks):
     """The connections to one instance. Waiter ids are the caller's, unique while alive; connections count from 1."""
 
-    __slots__ = (
-        "_aging",
-        "_config",
-        "_connecting",
-        "_free",
-        "_granted",
-        "_idle_timeout_ns",
-        "_max_age_ns",
-        "_next_conn",
-        "_open",
-        "_queue",
-        "_streams",
-        "_waiting",
-        "draining",
-        "in_use",
-    )
-
-    def __init__(self, config: PoolConfig) -> None:
-        self._config = config
-        self._streams = config.streams
-        self._idle_timeout_ns = config.idle_timeout_ns
-        self._max_age_ns = config.max_age_ns
-        self._next_conn = 1
-        self._connecting: set[int] = set()
-        self._open: dict[int, _Conn] = {}
-        # Connections with a free place, least recently released first; a dict is an ordered set whose end pops in O(1).
-        self._free: dict[int, _Conn] = {}
-        # Connections that can still come of age, oldest first. OrderedDict: its front pops in O(1), a dict's does not.
-        self._aging: OrderedDict[int, _Conn] = OrderedDict()
-        self._queue = Waiters()
-        self._waiting = self._queue.alive
-        self._granted: dict[int, int] = {}  # waiter -> connection, until taken
-        self.in_use = 0
-        self.draining = False
+    __slots__ = ()
 
     # -- the hot path
 
@@ -126,8 +83,8 @@ class Pool:
             return (Grant(waiter, conn),)
         if deadline_ns <= now_ns:
             return (Reject(waiter, "deadline"),)
-        room = self._config.max_connections - len(self._open)
-        if len(self._waiting) >= self._config.max_waiters + self._streams * room:
+        room = max(0, self._max_connections - len(self._open))
+        if len(self._waiting) >= self._max_waiters + self._streams * room:
             return (Reject(waiter, "queue_full"),)
         self._queue.push(waiter, deadline_ns)
         actions: list[Action] = []
@@ -145,6 +102,27 @@ class Pool:
         conn = self._granted.pop(waiter, None)
         return _NOTHING if conn is None else self.release(now_ns, conn, True)
 
+    # -- its size
+
+    def start(self, now_ns: int) -> Sequence[Action]:
+        """Open the minimum, and keep it from now on."""
+        actions: list[Action] = []
+        if not self.draining:
+            self._warm(now_ns, actions)
+        return actions
+
+    def resize(self, now_ns: int, min_connections: int, max_connections: int) -> Sequence[Action]:
+        """Other bounds from now on. More room serves waiters at once; a surplus goes, idle connections first."""
+        self._max_connections = max_connections
+        self._min_connections = min(min_connections, max_connections)
+        actions: list[Action] = []
+        if not self.draining:
+            self._shrink(actions)
+            self._grow(actions)
+            if self._warm_at >= 0:
+                self._warm(now_ns, actions)
+        return actions
+
     # -- what the shell reports
 
     def connected(self, now_ns: int, conn: int) -> Sequence[Action]:
@@ -154,7 +132,9 @@ class Pool:
         self._connecting.remove(conn)
         if self.draining:
             return (Close(conn, "draining"),)
-        state = self._open[conn] = _Conn(now_ns)
+        if len(self._open) >= self._max_connections:
+            return (Close(conn, "shrunk"),)
+        state = self._open[conn] = Conn(now_ns)
         if self._max_age_ns:
             self._aging[conn] = state
         actions: list[Action] = []
@@ -201,12 +181,10 @@ class Pool:
                 break
             self._retire(conn, state, "max_age", actions)
         if self._idle_timeout_ns:
-            for conn, state in list(self._free.items()) if self._has_idle(now_ns) else ():
-                if state.used == 0:
-                    if now_ns - state.free_since < self._idle_timeout_ns:
-                        break
-                    self._retire(conn, state, "idle", actions)
+            self._close_idle(now_ns, actions)
         self._grow(actions)
+        if self._missing() and now_ns - self._warm_at >= WARM_NS:
+            self._warm(now_ns, actions)
         return actions
 
     def drain(self, now_ns: int) -> Sequence[Action]:
@@ -229,8 +207,11 @@ class Pool:
             found.append(deadline_ns)
         if self._aging:
             found.append(next(iter(self._aging.values())).opened_at + self._max_age_ns)
-        if self._idle_timeout_ns and (idle := self._first_idle()) is not None:
+        may_close = self._idle_timeout_ns and len(self._open) > self._min_connections
+        if may_close and (idle := self._first_idle()) is not None:
             found.append(idle.free_since + self._idle_timeout_ns)
+        if self._missing():
+            found.append(self._warm_at + WARM_NS)
         return min(found, default=None)
 
     # -- counts
@@ -254,64 +235,3 @@ class Pool:
     def untaken(self) -> int:
         """Grants that were neither taken nor cancelled yet; they are ``in_use``."""
         return len(self._granted)
-
-    # -- steps
-
-    def _grow(self, actions: list[Action]) -> None:
-        room = self._config.max_connections - len(self._open) - len(self._connecting)
-        while room > 0 and len(self._waiting) > len(self._connecting) * self._streams:
-            conn = self._next_conn
-            self._next_conn += 1
-            self._connecting.add(conn)
-            actions.append(Connect(conn))
-            room -= 1
-
-    def _grant(self, now_ns: int, conn: int, state: _Conn, actions: list[Action]) -> bool:
-        """Lease one place to the oldest waiter whose time is not over; False if there is none."""
-        while self._waiting:
-            waiter, deadline_ns = self._queue.pop()
-            if deadline_ns <= now_ns:
-                actions.append(Reject(waiter, "deadline"))
-                continue
-            state.used += 1
-            self.in_use += 1
-            self._granted[waiter] = conn
-            actions.append(Grant(waiter, conn))
-            return True
-        return False
-
-    def _give_back(self, now_ns: int, conn: int, state: _Conn, reusable: bool) -> Sequence[Action]:
-        """The rest of ``release``: retire, hand over to a waiter, or free."""
-        actions: list[Action] = []
-        if not reusable:
-            self._retire(conn, state, "unusable", actions)
-        elif state.retired is not None:
-            self._retire(conn, state, state.retired, actions)
-        elif self._max_age_ns and now_ns - state.opened_at >= self._max_age_ns:
-            self._retire(conn, state, "max_age", actions)
-        elif not self._grant(now_ns, conn, state, actions):
-            self._free.pop(conn, None)
-            self._free[conn] = state
-            state.free_since = now_ns
-        self._grow(actions)
-        return actions
-
-    def _retire(self, conn: int, state: _Conn, reason: CloseReason, actions: list[Action]) -> None:
-        """No new lease for this connection; close it if nobody uses it. The first reason stands."""
-        state.retired = state.retired or reason
-        self._free.pop(conn, None)
-        self._aging.pop(conn, None)
-        if state.used == 0:
-            del self._open[conn]
-            actions.append(Close(conn, state.retired))
-
-    def _first_idle(self) -> _Conn | None:
-        """The connection idle for longest: the order of ``_free`` is the order of last release."""
-        for state in self._free.values():
-            if state.used == 0:
-                return state
-        return None
-
-    def _has_idle(self, now_ns: int) -> bool:
-        first = self._first_idle()
-        return first is not None and now_ns - first.free_since >= self._idle_timeout_ns

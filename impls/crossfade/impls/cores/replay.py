@@ -14,6 +14,7 @@ from crossfade.impls.cores.breaker import Breaker, BreakerConfig
 from crossfade.impls.cores.cache import Cache, CacheConfig
 from crossfade.impls.cores.pool import Pool
 from crossfade.impls.cores.rendezvous import Rendezvous
+from crossfade.impls.cores.replay_life import LIFE_KINDS
 from crossfade.impls.cores.replay_path import PATH_KINDS, Step, actions_of
 from crossfade.impls.cores.rng import SplitMix64
 from crossfade.impls.cores.rollout import Rollout
@@ -64,9 +65,10 @@ def _balancer(balancer: Balancer) -> dict[str, Step]:
 def _pool(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     pool = Pool(PoolConfig(**config))
 
-    acting = (pool.acquire, pool.cancel, pool.release, pool.connected, pool.connect_failed, pool.lost)
+    waiting = (pool.acquire, pool.cancel, pool.release, pool.tick)
+    acting = (*waiting, pool.connected, pool.connect_failed, pool.lost, pool.drain, pool.start, pool.resize)
     return {
-        **{method.__name__: actions_of(method) for method in (*acting, pool.tick, pool.drain)},
+        **{method.__name__: actions_of(method) for method in acting},
         "try_acquire": pool.try_acquire,
         "take": lambda _now, waiter: pool.take(waiter),
         "next_deadline_ns": lambda _now: pool.next_deadline_ns(),
@@ -116,5 +118,6 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], int], dict[str, Step]]] = {
     "pool": _pool,
     "cache": _cache,
     "rollout": _rollout,
+    **LIFE_KINDS,
     **PATH_KINDS,
 }

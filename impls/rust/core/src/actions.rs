@@ -7,6 +7,7 @@ pub enum CloseReason {
     MaxAge,
     Unusable,
     Draining,
+    Shrunk,
 }
 
 impl CloseReason {
@@ -16,6 +17,7 @@ impl CloseReason {
             Self::MaxAge => "max_age",
             Self::Unusable => "unusable",
             Self::Draining => "draining",
+            Self::Shrunk => "shrunk",
         }
     }
 }
@@ -50,6 +52,7 @@ pub enum Action {
 }
 
 /// `streams`: leases per connection. `idle_timeout_ns` and `max_age_ns` 0: never.
+/// `min_connections` is at most `max_connections`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
     feature = "replay",
@@ -57,6 +60,7 @@ pub enum Action {
     serde(default, deny_unknown_fields)
 )]
 pub struct PoolConfig {
+    pub min_connections: usize,
     pub max_connections: usize,
     pub max_waiters: usize,
     pub streams: usize,
@@ -67,6 +71,7 @@ pub struct PoolConfig {
 impl Default for PoolConfig {
     fn default() -> Self {
         Self {
+            min_connections: 0,
             max_connections: 64,
             max_waiters: 1024,
             streams: 1,

@@ -12,6 +12,7 @@ pub mod bench_ops;
 pub mod breaker;
 pub mod bulkhead;
 pub mod cache;
+pub mod health;
 mod ids;
 pub mod limiter;
 pub mod mask;
@@ -19,6 +20,7 @@ mod order;
 pub mod pool;
 #[cfg(feature = "replay")]
 pub mod replay;
+pub mod restart;
 pub mod rng;
 pub mod rollout;
 pub mod rollout_plan;
@@ -30,9 +32,11 @@ pub use balancer::{Balance, Balancer, LeastPending, P2c, Rendezvous, RoundRobin,
 pub use breaker::{Breaker, BreakerConfig, CircuitState};
 pub use bulkhead::{Bulkhead, BulkheadConfig};
 pub use cache::{Cache, CacheConfig};
+pub use health::{Health, HealthConfig};
 pub use limiter::{Gcra, KeyedLimiter, RateLimitConfig};
 pub use mask::Mask;
 pub use pool::Pool;
+pub use restart::{Restart, RestartConfig};
 pub use rng::SplitMix64;
 pub use rollout::Rollout;
 pub use rollout_plan::RolloutConfig;

@@ -10,6 +10,7 @@
 //! The laws:
 //!
 //! 1. Connecting plus open connections never exceed `max_connections`; leases never exceed `streams` per connection.
+//!    After a `resize` to fewer, the surplus is closed: idle ones at once, the others with their last lease.
 //! 2. Every waiter gets exactly one Grant or Reject, or is cancelled. Grants go strictly in order of arrival.
 //! 3. Somebody waits only if no place is free. So `try_acquire` cannot overtake anybody.
 //! 4. A lease ends by `release` (or `cancel` of an untaken grant) or with its connection (`lost`); what is said
@@ -20,8 +21,11 @@
 //! 8. `tick(next_deadline_ns())` always makes progress. After `drain` nothing is granted or opened.
 //! 9. `max_waiters` bounds those who wait for somebody else's release; whoever a connection is being opened for, or
 //!    still may be, does not count.
+//! 10. From `start` on the pool keeps `min_connections`: it opens what is missing, at most once in [`WARM_NS`], and
+//!     closes nothing for being idle below that.
 
 mod reports;
+mod size;
 mod slots;
 mod waiting;
 
@@ -29,6 +33,7 @@ pub use crate::actions::{Action, CloseReason, PoolConfig, RejectReason};
 use crate::ids::{ById, IdSet};
 use crate::order::Order;
 use crate::waiters::Waiters;
+pub use size::WARM_NS;
 
 /// An open connection.
 #[derive(Debug, Clone)]
@@ -52,7 +57,8 @@ pub struct Pool {
     free: Order,  // connections with a free place, least recently released first
     aging: Order, // connections that can still come of age, oldest first; unused without `max_age_ns`
     waiting: Waiters,
-    granted: ById<u64>, // waiter -> connection, until taken
+    granted: ById<u64>,   // waiter -> connection, until taken
+    warm_at: Option<u64>, // when the minimum was last seen to; `None`: not started
     in_use: usize,
     draining: bool,
 }
@@ -60,7 +66,10 @@ pub struct Pool {
 impl Pool {
     pub fn new(config: PoolConfig) -> Self {
         Self {
-            config,
+            config: PoolConfig {
+                min_connections: config.min_connections.min(config.max_connections),
+                ..config
+            },
             next_conn: 1,
             connecting: IdSet::default(),
             slots: Vec::new(),
@@ -70,6 +79,7 @@ impl Pool {
             aging: Order::new(),
             waiting: Waiters::default(),
             granted: ById::default(),
+            warm_at: None,
             in_use: 0,
             draining: false,
         }

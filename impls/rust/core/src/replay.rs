@@ -3,6 +3,7 @@
 //! Rule: it only translates. `impls/crossfade/impls/cores/replay.py` is its twin, and whatever replays one replays the
 //! other. It is for tests: behind the feature `replay`, and nothing on a request path uses it.
 
+mod life;
 mod path;
 mod rollout;
 
@@ -19,6 +20,7 @@ use crate::pool::{Action, Pool, PoolConfig};
 use crate::rng::SplitMix64;
 use crate::rollout::Rollout;
 use crate::rollout_plan::RolloutConfig;
+use life::LifeCore;
 use path::PathCore;
 
 #[derive(Debug)]
@@ -27,6 +29,7 @@ enum Core {
     Breaker(Breaker),
     Balancer(Balancer),
     Pool(Box<Pool>),
+    Life(LifeCore),
     Path(PathCore),
     Rollout(Box<Rollout>),
     Cache(Cache<u64, ()>),
@@ -88,14 +91,7 @@ impl Replayer {
                 config_json,
             )?))),
             "cache" => Core::Cache(Cache::new(parse("config", config_json)?)),
-            other => match PathCore::new(other, config_json, seed)? {
-                Some(core) => Core::Path(core),
-                None => {
-                    return Err(format!(
-                        "kind {other:?} is unknown; see impls/vectors/SCHEMA.md"
-                    ));
-                }
-            },
+            other => elsewhere(other, config_json, seed)?,
         }))
     }
 
@@ -106,6 +102,7 @@ impl Replayer {
             Core::Breaker(breaker) => breaker_step(breaker, at_ns, op, args_json),
             Core::Balancer(balancer) => balancer_step(balancer, at_ns, op, args_json),
             Core::Pool(pool) => pool_step(pool, at_ns, op, args_json),
+            Core::Life(core) => core.step(at_ns, op, args_json),
             Core::Path(core) => core.step(at_ns, op, args_json),
             Core::Rollout(rollout) => rollout::step(rollout, at_ns, op, args_json),
             Core::Cache(cache) => cache_step(cache, at_ns, op, args_json),
@@ -114,6 +111,16 @@ impl Replayer {
             .ok_or_else(|| format!("operation {op:?} is unknown; see impls/vectors/SCHEMA.md"))?;
         Ok(answer.to_string())
     }
+}
+
+/// A core whose wire form is in a module of its own.
+fn elsewhere(kind: &str, config: &str, seed: u64) -> Result<Core, String> {
+    if let Some(core) = LifeCore::new(kind, config, seed)? {
+        return Ok(Core::Life(core));
+    }
+    PathCore::new(kind, config, seed)?
+        .map(Core::Path)
+        .ok_or_else(|| format!("kind {kind:?} is unknown; see impls/vectors/SCHEMA.md"))
 }
 
 type Stepped = Result<Option<Value>, String>;
@@ -208,6 +215,11 @@ fn pool_step(pool: &mut Pool, now_ns: u64, op: &str, args: &str) -> Stepped {
         "lost" => pool.lost(now_ns, one(op, args)?),
         "tick" => pool.tick(now_ns),
         "drain" => pool.drain(now_ns),
+        "start" => pool.start(now_ns),
+        "resize" => {
+            let (min_connections, max_connections) = parse(op, args)?;
+            pool.resize(now_ns, min_connections, max_connections)
+        }
         _ => return Ok(None),
     };
     Ok(Some(actions.into_iter().map(wire).collect()))

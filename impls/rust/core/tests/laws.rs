@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crossfade_core::pool::WARM_NS;
 use crossfade_core::{
     Action, Breaker, BreakerConfig, CircuitState, Pool, PoolConfig, RejectReason, SharedBreaker,
 };
@@ -10,6 +11,9 @@ use proptest::prelude::*;
 /// What the shell of a pool knows from the actions alone.
 struct Shell {
     config: PoolConfig,
+    started: bool,
+    ceiling: usize, // of connections; it falls as the surplus after a resize closes
+    crowd: usize,
     pool: Pool,
     now_ns: u64,
     next_waiter: u64,
@@ -25,6 +29,9 @@ impl Shell {
     fn new(config: PoolConfig) -> Self {
         Self {
             config,
+            started: false,
+            ceiling: config.max_connections,
+            crowd: config.max_waiters + config.streams * config.max_connections,
             pool: Pool::new(config),
             now_ns: 0,
             next_waiter: 1,
@@ -168,12 +175,19 @@ impl Shell {
                 let actions = self.pool.lost(now_ns, conn);
                 self.perform(actions);
             }
+            12 => {
+                self.started = true;
+                let actions = self.pool.start(now_ns);
+                self.perform(actions);
+                self.check_minimum();
+            }
+            13 if !self.pool.draining() => self.resize(pick % 5, 1 + pick % 3),
             11 if amount == 0 => {
                 let actions = self.pool.drain(now_ns);
                 self.perform(actions);
             }
             _ => {
-                self.now_ns += amount;
+                self.now_ns += if amount == 19 { WARM_NS } else { amount };
                 let actions = self.pool.tick(self.now_ns);
                 self.perform(actions);
                 let next = self.pool.next_deadline_ns();
@@ -181,20 +195,47 @@ impl Shell {
                     next.is_none_or(|at| at > self.now_ns),
                     "law 8: tick left something to do"
                 );
+                if amount == 19 && self.started {
+                    self.check_minimum();
+                }
             }
         }
     }
 
-    fn check(&self) {
+    fn resize(&mut self, least: usize, most: usize) {
+        let before = self.open.clone();
+        self.config.min_connections = least.min(most);
+        self.config.max_connections = most;
+        self.ceiling = most.max(self.open.len() + self.connecting.len());
+        self.crowd = self
+            .crowd
+            .max(self.config.max_waiters + self.config.streams * most);
+        let actions = self.pool.resize(self.now_ns, least, most);
+        self.perform(actions);
+        let closed = before.keys().filter(|conn| !self.open.contains_key(conn));
+        assert!(
+            closed.count() <= before.len().saturating_sub(most),
+            "closed too many"
+        );
+    }
+
+    fn check_minimum(&self) {
+        let there = self.open.len() + self.connecting.len();
+        assert!(
+            self.pool.draining() || there >= self.config.min_connections,
+            "law 10"
+        );
+    }
+
+    fn check(&mut self) {
         let (pool, config) = (&self.pool, &self.config);
         assert_eq!(
             (pool.open(), pool.connecting()),
             (self.open.len(), self.connecting.len())
         );
-        assert!(
-            pool.open() + pool.connecting() <= config.max_connections,
-            "law 1"
-        );
+        let there = pool.open() + pool.connecting();
+        self.ceiling = config.max_connections.max(self.ceiling.min(there));
+        assert!(there <= self.ceiling, "law 1");
         assert!(
             self.open.values().all(|&leases| leases <= config.streams),
             "law 1"
@@ -204,11 +245,8 @@ impl Shell {
             (pool.waiting(), pool.untaken()),
             (self.queue.len(), self.granted.len())
         );
-        assert!(
-            pool.waiting() <= config.max_waiters + config.streams * config.max_connections,
-            "law 9"
-        );
-        let full = pool.open() + pool.connecting() == config.max_connections;
+        assert!(pool.waiting() <= self.crowd, "law 9");
+        let full = there >= config.max_connections;
         assert!(
             full || pool.waiting() <= pool.connecting() * config.streams,
             "waiters without a connect"
@@ -218,13 +256,14 @@ impl Shell {
 
 prop_compose! {
     fn pool_config()(
+        min_connections in 0..4usize,
         max_connections in 1..5usize,
         max_waiters in 0..6usize,
         streams in 1..4usize,
         idle_timeout_ns in prop_oneof![Just(0), Just(15)],
         max_age_ns in prop_oneof![Just(0), Just(40)],
     ) -> PoolConfig {
-        PoolConfig { max_connections, max_waiters, streams, idle_timeout_ns, max_age_ns }
+        PoolConfig { min_connections: min_connections.min(max_connections), max_connections, max_waiters, streams, idle_timeout_ns, max_age_ns }
     }
 }
 
@@ -251,7 +290,7 @@ proptest! {
     #[test]
     fn the_books_of_pool_and_shell_agree(
         config in pool_config(),
-        steps in prop::collection::vec((0..14u8, 0..8usize, 0..20u64), 1..150),
+        steps in prop::collection::vec((0..17u8, 0..8usize, 0..20u64), 1..150),
     ) {
         let mut shell = Shell::new(config);
         for (op, pick, amount) in steps {

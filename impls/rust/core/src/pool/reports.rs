@@ -18,6 +18,12 @@ impl Pool {
                 reason: CloseReason::Draining,
             }];
         }
+        if self.open.len() >= self.config.max_connections {
+            return vec![Action::Close {
+                conn,
+                reason: CloseReason::Shrunk,
+            }];
+        }
         let slot = self.open_slot(now_ns, conn);
         let mut actions = Vec::new();
         while self.slots[slot as usize].used < self.config.streams
@@ -78,7 +84,9 @@ impl Pool {
             self.retire(slot, CloseReason::MaxAge, &mut actions);
         }
         if self.config.idle_timeout_ns > 0 {
-            while let Some(slot) = self.first_idle() {
+            while self.open.len() > self.config.min_connections
+                && let Some(slot) = self.first_idle()
+            {
                 if now_ns.saturating_sub(self.slots[slot as usize].free_since)
                     < self.config.idle_timeout_ns
                 {
@@ -88,6 +96,9 @@ impl Pool {
             }
         }
         self.grow(&mut actions);
+        if self.warm_deadline_ns().is_some_and(|at| at <= now_ns) {
+            self.warm(now_ns, &mut actions);
+        }
         actions
     }
 
@@ -118,13 +129,17 @@ impl Pool {
         let waiter = self.waiting.first_deadline_ns();
         let aged = self.aging.first().map(|slot| &self.slots[slot as usize]);
         let aged = aged.map(|conn| conn.opened_at.saturating_add(self.config.max_age_ns));
-        let idle = if self.config.idle_timeout_ns > 0 {
+        let may_close = self.open.len() > self.config.min_connections;
+        let idle = if may_close && self.config.idle_timeout_ns > 0 {
             self.first_idle()
         } else {
             None
         };
         let idle = idle.map(|slot| &self.slots[slot as usize]);
         let idle = idle.map(|conn| conn.free_since.saturating_add(self.config.idle_timeout_ns));
-        [waiter, aged, idle].into_iter().flatten().min()
+        [waiter, aged, idle, self.warm_deadline_ns()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -34,7 +34,7 @@ impl Pool {
                 reason: RejectReason::Deadline,
             }];
         }
-        let room = self.config.max_connections - self.open.len();
+        let room = self.config.max_connections.saturating_sub(self.open.len());
         if self.waiting.len() >= self.config.max_waiters + self.config.streams * room {
             return vec![Action::Reject {
                 waiter,
@@ -67,11 +67,15 @@ impl Pool {
         while self.waiting.len() > self.connecting.len() * self.config.streams
             && self.open.len() + self.connecting.len() < self.config.max_connections
         {
-            let conn = self.next_conn;
-            self.next_conn += 1;
-            self.connecting.insert(conn);
-            actions.push(Action::Connect { conn });
+            self.connect(actions);
         }
+    }
+
+    pub(super) fn connect(&mut self, actions: &mut Vec<Action>) {
+        let conn = self.next_conn;
+        self.next_conn += 1;
+        self.connecting.insert(conn);
+        actions.push(Action::Connect { conn });
     }
 
     /// Lease one place to the oldest waiter whose time is not over; `false` if there is none.
