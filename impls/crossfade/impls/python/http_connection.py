@@ -163,6 +163,11 @@ class HttpConnection(asyncio.Protocol):
                 ServerCrashed(f"{self._who()} was closed while a call was in flight; call again", **self._name())
             )
 
+    def rest(self, now_ns: int) -> None:
+        """Nobody uses it yet: as if it had been given back now."""
+        self.reused = True
+        self.idle_since_ns = now_ns
+
     def expire(self, now_ns: int) -> None:
         """Fail the exchange if its time is over."""
         if self.sink is not None and now_ns >= self.deadline_ns:

@@ -155,6 +155,8 @@ class Instance(abc.ABC):
         finally:
             self._starting = None
         self.recovered()
+        self.perform(self.pool.start(monotonic_ns()))
+        self.server.wake()
         return self.peer
 
     # -- state
@@ -285,7 +287,11 @@ class Instance(abc.ABC):
                 raise
             return
         self.conns[conn_id] = conn
-        self.perform(self.pool.connected(monotonic_ns(), conn_id))
+        now = monotonic_ns()
+        actions = self.pool.connected(now, conn_id)
+        if not actions:
+            conn.rest(now)
+        self.perform(actions)
 
     def _refusal(self, reason: str) -> CrossfadeError:
         name = self.spec.name

@@ -108,6 +108,9 @@ class StdioConnection:
             self.instance.abandon(monotonic_ns(), pending.started_ns)
             self.instance.release(self, True)
 
+    def rest(self, now_ns: int) -> None:
+        """Nobody uses it yet. A pipe does not grow stale."""
+
     def expire(self, now_ns: int) -> None:
         """Fail what is past its deadline, and tell the child to stop working on it."""
         late = [(i, pending) for i, pending in self._in_flight.items() if now_ns >= pending.deadline_ns]

@@ -17,6 +17,9 @@ class Connection(Protocol):
     def expire(self, now_ns: int) -> None:
         """Fail what is past its deadline."""
 
+    def rest(self, now_ns: int) -> None:
+        """It opened and nobody uses it yet: by the time somebody does, it may be stale."""
+
 
 class Waiter(Protocol):
     """Whoever queues for a connection. One of the two is called, once, possibly before ``queue`` has returned."""

@@ -22,7 +22,7 @@ use crate::wire::buffers;
 pub(crate) struct Conn {
     pub(crate) stream: TcpStream,
     pub(crate) buffer: Vec<u8>,
-    /// It served a request before, so the peer may have closed it meanwhile.
+    /// It served a request before, or rested since it opened, so the peer may have closed it meanwhile.
     pub(crate) reused: bool,
 }
 
@@ -119,6 +119,7 @@ impl Connections {
         handle: Handle,
     ) -> Arc<Self> {
         let config = PoolConfig {
+            min_connections: spec.pool.min_connections as usize,
             max_connections: spec.pool.max_connections as usize,
             max_waiters: spec.pool.max_waiters as usize,
             streams: 1,
@@ -144,6 +145,12 @@ impl Connections {
 
     pub(crate) fn open(&self) -> usize {
         lock(&self.state).core.open()
+    }
+
+    /// The server is ready: open the minimum, and keep it.
+    pub(crate) fn start(self: &Arc<Self>) {
+        let actions = lock(&self.state).core.start(now_ns());
+        self.perform(actions);
     }
 
     pub(crate) fn tick(self: &Arc<Self>) {
@@ -294,7 +301,12 @@ impl Connections {
                             reused: false,
                         },
                     );
-                    state.core.connected(now_ns(), conn)
+                    let actions = state.core.connected(now_ns(), conn);
+                    if let Some(resting) = state.parked.get_mut(&conn) {
+                        // Nobody waits for it: by the time somebody uses it, it may be stale.
+                        resting.reused = actions.is_empty();
+                    }
+                    actions
                 }
                 Err(why) => {
                     state.failure = Some(why);

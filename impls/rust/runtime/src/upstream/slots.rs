@@ -78,6 +78,7 @@ impl Slots {
     /// The places of a child that is running: for the core, its start was the connect.
     pub(crate) fn new(spec: &PoolSpec) -> Self {
         let mut core = Pool::new(PoolConfig {
+            min_connections: 0,
             max_connections: 1,
             max_waiters: spec.max_waiters as usize,
             streams: spec.stdio_streams as usize,
