@@ -64,8 +64,10 @@ impl Forward {
             return Way::Call;
         };
         let fleet = routed.server.fleet();
-        let Link::Http(link) = &fleet.current.front else {
-            return Way::Call;
+        let link = match &fleet.front {
+            Some(Link::Http(link)) => link,
+            Some(Link::Stdio(_)) => return Way::Call,
+            None => return Way::Unknown,
         };
         let Some(era) = link.era() else {
             return Way::Unknown;

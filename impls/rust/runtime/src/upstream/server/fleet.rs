@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::instance::Instance;
 use super::revision::{Refusal, Revision};
 use crate::upstream::Link;
 
@@ -24,8 +25,7 @@ pub(crate) struct Wish<'a> {
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) revision: Arc<Revision>,
-    pub(crate) link: Link,
-    pub(crate) index: usize,
+    pub(crate) instance: Arc<Instance>,
 }
 
 /// A new revision and its part of the calls.
@@ -40,7 +40,9 @@ pub(crate) struct Candidate {
 #[derive(Debug)]
 pub(crate) struct Fleet {
     pub(crate) current: Arc<Revision>,
-    pub(crate) candidate: Option<Candidate>,
+    pub(crate) candidate: Option<Arc<Candidate>>,
+    /// An instance that takes calls, for what all of them have in common; `None` while none does.
+    pub(crate) front: Option<Link>,
 }
 
 impl Candidate {
@@ -60,6 +62,20 @@ impl Candidate {
 }
 
 impl Fleet {
+    pub(super) fn new(current: Arc<Revision>, candidate: Option<Arc<Candidate>>) -> Self {
+        let mut serving = current.serving();
+        if serving.is_empty()
+            && let Some(candidate) = &candidate
+        {
+            serving = candidate.revision.serving();
+        }
+        Self {
+            front: serving.first().map(|instance| instance.link.clone()),
+            current,
+            candidate,
+        }
+    }
+
     pub(super) fn choose(&self, wish: &Wish<'_>, now: u64) -> Result<Seat, Refusal> {
         match &self.candidate {
             None => self.current.choose(wish, now),
@@ -73,7 +89,7 @@ impl Fleet {
         wish: &Wish<'_>,
         now: u64,
     ) -> Result<Seat, Refusal> {
-        let pinned = |revision: &Revision| wish.pinned.is_some_and(|of| revision.holds(of));
+        let pinned = |revision: &Revision| wish.pinned.is_some_and(|of| revision.binds(of));
         let new = if pinned(&self.current) {
             false
         } else {
@@ -97,5 +113,12 @@ impl Fleet {
     pub(crate) fn revisions(&self) -> impl Iterator<Item = &Arc<Revision>> {
         std::iter::once(&self.current)
             .chain(self.candidate.iter().map(|candidate| &candidate.revision))
+    }
+
+    /// The ways to all of their instances.
+    pub(crate) fn links(&self) -> Vec<Link> {
+        self.revisions()
+            .flat_map(|revision| revision.links())
+            .collect()
     }
 }

@@ -93,14 +93,14 @@ impl Server {
     pub(crate) async fn close(&self, drain: Duration) {
         self.draining.store(true, Relaxed);
         self.drained(drain).await;
-        let links: Vec<_> = self
+        let all: Vec<_> = self
             .fleet
             .load()
             .revisions()
-            .flat_map(|revision| revision.links())
+            .flat_map(|revision| revision.everybody())
             .collect();
-        for link in &links {
-            link.close().await;
+        for instance in &all {
+            instance.link.close().await;
         }
         self.set_state(ServerState::Stopped, None);
     }

@@ -3,7 +3,9 @@
 //! The rule: nothing holds a lock across an await. Which revision gets a call is decided in `fleet`, which of its
 //! instances in `revision` and `policy`, what its end means in `ticket`; `life` connects and closes, `snapshot` describes.
 
+mod arrange;
 pub(crate) mod fleet;
+pub(crate) mod instance;
 mod life;
 mod policy;
 pub(crate) mod revision;
@@ -38,7 +40,9 @@ pub(crate) struct Server {
     name: String,
     pub(crate) shared: Arc<Shared>,
     pub(crate) catalog: Catalog,
+    seed: u64,
     fleet: ArcSwap<Fleet>,
+    arranging: Mutex<()>,
     /// The fleet changed: whoever found nobody serving looks again.
     changed: Notify,
     pub(crate) traffic: Traffic,
@@ -58,16 +62,17 @@ impl Server {
     pub(crate) fn new(spec: ServerSpec, shared: Arc<Shared>, seed: u64) -> Arc<Self> {
         let spec = Arc::new(spec);
         Arc::new_cyclic(|server| {
-            let links = (0..spec.replicas())
-                .map(|index| Link::new(&spec, index, &shared, server.clone()))
-                .collect();
+            let revision = Revision::new(1, Arc::clone(&spec), seed);
+            for index in 0..spec.replicas() {
+                let link = Link::new(&spec, index, &shared, server.clone());
+                revision.open(&revision.put(index, link));
+            }
             Self {
                 name: spec.name.clone(),
                 traffic: Traffic::new(&spec),
-                fleet: ArcSwap::from_pointee(Fleet {
-                    current: Revision::new(1, spec, links, seed),
-                    candidate: None,
-                }),
+                seed,
+                fleet: ArcSwap::from_pointee(Fleet::new(revision, None)),
+                arranging: Mutex::default(),
                 changed: Notify::new(),
                 catalog: Catalog::default(),
                 state: AtomicU8::new(ServerState::Initializing as u8),
@@ -147,10 +152,7 @@ impl Server {
     /// The agreement of the first instance that has one.
     pub(crate) fn agreed(&self) -> Option<Arc<Agreed>> {
         let fleet = self.fleet.load();
-        fleet
-            .current
-            .front
-            .agreed()
-            .or_else(|| fleet.current.links().iter().find_map(Link::agreed))
+        let front = fleet.front.as_ref().and_then(Link::agreed);
+        front.or_else(|| fleet.links().iter().find_map(Link::agreed))
     }
 }

@@ -12,9 +12,10 @@ use super::MILLI;
 use crate::config::{BalancerKind, ServerSpec};
 
 /// What the choice is made from.
-#[derive(Debug, Default)]
-pub(super) struct Pick {
-    /// The first so many instances take calls.
+#[derive(Debug)]
+pub(super) struct Pick<'a> {
+    /// The instances that take calls, and how many they are: at least one.
+    pub(super) usable: &'a Mask,
     pub(super) serving: usize,
     /// Taken before any other.
     pub(super) wanted: Option<usize>,
@@ -28,6 +29,7 @@ pub(super) struct Pick {
 pub(super) struct Policy {
     balancer: Balancer,
     breakers: Vec<Breaker>,
+    config: BreakerConfig,
 }
 
 impl Policy {
@@ -46,14 +48,33 @@ impl Policy {
         Self {
             balancer: balancer(spec, instances, seed),
             breakers: (0..instances).map(|_| Breaker::new(config)).collect(),
+            config,
         }
     }
 
+    /// Room for so many instances.
+    pub(super) fn resize(&mut self, instances: usize) {
+        self.balancer.resize(instances);
+        self.breakers
+            .resize_with(instances, || Breaker::new(self.config));
+    }
+
+    /// Somebody else takes the slot: what was held against the one before is forgotten.
+    pub(super) fn renew(&mut self, index: usize) {
+        self.breakers[index] = Breaker::new(self.config);
+    }
+
+    /// A call of one that has lost its slot ended.
+    pub(super) fn left(&mut self, index: usize) {
+        self.balancer.cancelled(index);
+    }
+
     /// Picks an instance that its breaker admits; else says in how many ns to try again.
-    pub(super) fn choose(&mut self, pick: &Pick, now: u64) -> Result<usize, u64> {
-        let Self { balancer, breakers } = self;
-        let breakers = &mut breakers[..pick.serving];
-        let picked = if pick.serving == 1 {
+    pub(super) fn choose(&mut self, pick: &Pick<'_>, now: u64) -> Result<usize, u64> {
+        let Self {
+            balancer, breakers, ..
+        } = self;
+        let picked = if breakers.len() == 1 {
             breakers[0].admit(now).then_some(0)
         } else {
             let wanted = pick.wanted.filter(|&index| !pick.tried.get(index));
@@ -62,9 +83,9 @@ impl Policy {
                 .or_else(|| choose(balancer, breakers, pick, now))
         };
         let Some(index) = picked else {
-            return Err(breakers
-                .iter()
-                .map(|breaker| breaker.retry_after_ns(now))
+            let usable = (0..breakers.len()).filter(|&index| pick.usable.get(index));
+            return Err(usable
+                .map(|index| breakers[index].retry_after_ns(now))
                 .min()
                 .unwrap_or(0));
         };
@@ -93,20 +114,8 @@ impl Policy {
         self.breakers[index].forget(now, took_ns);
     }
 
-    /// How many instances are shut off by their breakers.
-    pub(super) fn open(&self, now: u64) -> usize {
-        self.breakers
-            .iter()
-            .filter(|breaker| breaker.state(now) == CircuitState::Open)
-            .count()
-    }
-
     pub(super) fn circuit(&self, index: usize, now: u64) -> CircuitState {
         self.breakers[index].state(now)
-    }
-
-    pub(super) fn pending(&self, index: usize) -> u64 {
-        self.balancer.pending(index)
     }
 
     pub(super) fn ewma_ns(&self, index: usize) -> u64 {
@@ -133,13 +142,13 @@ fn balancer(spec: &ServerSpec, instances: usize, seed: u64) -> Balancer {
 fn choose(
     balancer: &mut Balancer,
     breakers: &mut [Breaker],
-    pick: &Pick,
+    pick: &Pick<'_>,
     now: u64,
 ) -> Option<usize> {
-    let mut fresh = Mask::all(breakers.len());
+    let mut fresh = pick.usable.clone();
     let mut again = Mask::default();
     for index in 0..breakers.len() {
-        if pick.tried.get(index) {
+        if fresh.get(index) && pick.tried.get(index) {
             fresh.set(index, false);
             again.set(index, true);
         }

@@ -1,14 +1,14 @@
 //! One specification of a server and the instances that run it.
 //!
-//! The rule: instances come and go at the end of the row only, so an index stays true for as long as a call holds it;
-//! which of them take calls is decided under one short lock, so that nobody is chosen who is being drained.
+//! The rule: every instance has a slot of its own; which of them take calls is decided under one short lock, so that
+//! nobody is chosen who is being drained.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
-use crossfade_core::CircuitState;
-use tokio::sync::Notify;
+use crossfade_core::{CircuitState, Mask};
+use tokio::sync::mpsc::UnboundedSender;
 
+use super::instance::Instance;
 use super::policy::{Pick, Policy};
 use super::{Seat, Wish};
 use crate::clock::lock;
@@ -28,13 +28,15 @@ pub(crate) enum Refusal {
 
 #[derive(Debug)]
 struct Row {
-    links: Vec<Link>,
-    /// The first so many take calls.
+    slots: Vec<Option<Arc<Instance>>>,
+    /// Those that take calls.
+    usable: Mask,
     serving: usize,
     policy: Policy,
-    in_flight: usize,
-    samples: u64,
-    failures: u64,
+    /// Retired, and not closed yet.
+    leaving: Vec<Arc<Instance>>,
+    /// Who wants to know how each call ended.
+    judge: Option<UnboundedSender<bool>>,
 }
 
 /// One revision; `number` counts from 1.
@@ -43,164 +45,239 @@ pub(crate) struct Revision {
     pub(crate) number: u32,
     pub(crate) spec: Arc<ServerSpec>,
     pub(crate) shown: Shown,
-    /// The first instance, which is the last one to go.
-    pub(crate) front: Link,
     row: Mutex<Row>,
-    left: Notify,
 }
 
 impl Revision {
-    /// All of `links` (at least one) serve at once.
-    pub(crate) fn new(
-        number: u32,
-        spec: Arc<ServerSpec>,
-        links: Vec<Link>,
-        seed: u64,
-    ) -> Arc<Self> {
+    /// With free slots only.
+    pub(crate) fn new(number: u32, spec: Arc<ServerSpec>, seed: u64) -> Arc<Self> {
+        let slots = spec.replicas();
         Arc::new(Self {
             number,
-            front: links[0].clone(),
             row: Mutex::new(Row {
-                serving: links.len(),
-                policy: Policy::new(&spec, links.len(), seed),
-                links,
-                in_flight: 0,
-                samples: 0,
-                failures: 0,
+                slots: vec![None; slots],
+                usable: Mask::default(),
+                serving: 0,
+                policy: Policy::new(&spec, slots, seed),
+                leaving: Vec::new(),
+                judge: None,
             }),
             shown: Shown::new(&spec),
             spec,
-            left: Notify::new(),
         })
     }
 
-    pub(crate) fn links(&self) -> Vec<Link> {
-        lock(&self.row).links.clone()
+    // -- who is there
+
+    /// Instances in their slots, whether or not they take calls.
+    pub(crate) fn present(&self) -> Vec<Arc<Instance>> {
+        lock(&self.row).slots.iter().flatten().cloned().collect()
     }
 
-    /// How many instances take calls.
-    pub(crate) fn serving(&self) -> usize {
-        lock(&self.row).serving
+    /// Everybody who may be running: those in their slots, and those that leave.
+    pub(crate) fn everybody(&self) -> Vec<Arc<Instance>> {
+        let row = lock(&self.row);
+        row.slots
+            .iter()
+            .flatten()
+            .chain(&row.leaving)
+            .cloned()
+            .collect()
     }
+
+    /// Those that take calls, in order of their slots.
+    pub(crate) fn serving(&self) -> Vec<Arc<Instance>> {
+        let row = lock(&self.row);
+        let taken = row.slots.iter().flatten();
+        taken
+            .filter(|instance| row.usable.get(instance.index))
+            .cloned()
+            .collect()
+    }
+
+    /// Slots that nobody has.
+    pub(crate) fn free(&self) -> Vec<usize> {
+        let row = lock(&self.row);
+        (0..row.slots.len())
+            .filter(|&index| row.slots[index].is_none())
+            .collect()
+    }
+
+    /// The links of [`Revision::present`].
+    pub(crate) fn links(&self) -> Vec<Link> {
+        let row = lock(&self.row);
+        let taken = row.slots.iter().flatten();
+        taken.map(|instance| instance.link.clone()).collect()
+    }
+
+    // -- who comes and goes
+
+    /// Takes a free slot; no calls yet.
+    pub(super) fn put(&self, index: usize, link: Link) -> Arc<Instance> {
+        let instance = Arc::new(Instance::new(index, link));
+        let mut row = lock(&self.row);
+        row.policy.renew(index);
+        row.slots[index] = Some(Arc::clone(&instance));
+        instance
+    }
+
+    /// From now on it takes calls, if it is still in its slot.
+    pub(super) fn open(&self, instance: &Instance) {
+        let mut row = lock(&self.row);
+        if row.holds(instance) && !row.usable.get(instance.index) {
+            row.usable.set(instance.index, true);
+            row.serving += 1;
+        }
+    }
+
+    /// From now on it takes no calls; its slot is free. False if it was retired before.
+    pub(super) fn retire(&self, instance: &Arc<Instance>) -> bool {
+        let mut row = lock(&self.row);
+        if !row.holds(instance) {
+            return false;
+        }
+        if row.usable.get(instance.index) {
+            row.usable.set(instance.index, false);
+            row.serving -= 1;
+        }
+        row.slots[instance.index] = None;
+        row.leaving.push(Arc::clone(instance));
+        instance.retire();
+        true
+    }
+
+    /// It is closed.
+    pub(super) fn forget(&self, instance: &Arc<Instance>) {
+        lock(&self.row)
+            .leaving
+            .retain(|other| !Arc::ptr_eq(other, instance));
+    }
+
+    /// Room for `count` instances; slots that fall away must be free.
+    pub(super) fn resize(&self, count: usize) {
+        let mut row = lock(&self.row);
+        row.slots.resize(count, None);
+        row.policy.resize(count);
+    }
+
+    /// Tells of every call that ends with a verdict from now on; `None` for nobody.
+    pub(crate) fn judge(&self, judge: Option<UnboundedSender<bool>>) {
+        lock(&self.row).judge = judge;
+    }
+
+    // -- calls
 
     /// Takes an instance that serves and that its breaker admits.
     pub(super) fn choose(self: &Arc<Self>, wish: &Wish<'_>, now: u64) -> Result<Seat, Refusal> {
         let mut row = lock(&self.row);
         let Row {
-            links,
+            slots,
+            usable,
             serving,
             policy,
-            in_flight,
             ..
         } = &mut *row;
         if *serving == 0 {
             return Err(Refusal::Paused);
         }
         let mut pick = Pick {
+            usable,
             serving: *serving,
+            wanted: None,
+            tried: Mask::default(),
             key: wish.key,
-            ..Pick::default()
         };
         if *serving > 1 {
-            let links = &links[..*serving];
-            pick.wanted = wish.pinned.and_then(|pinned| links.iter().position(pinned));
+            let at = |is: &dyn Fn(&Link) -> bool| {
+                let mut taken = slots.iter().flatten();
+                taken
+                    .find(|taken| pick.usable.get(taken.index) && is(&taken.link))
+                    .map(|taken| taken.index)
+            };
+            pick.wanted = wish.pinned.and_then(|pinned| at(&|link| pinned(link)));
             for link in wish.tried {
-                if let Some(index) = links.iter().position(|other| other.is(link)) {
+                if let Some(index) = at(&|other| other.is(link)) {
                     pick.tried.set(index, true);
                 }
             }
         }
         let index = policy.choose(&pick, now).map_err(Refusal::Open)?;
-        *in_flight += 1;
+        let Some(instance) = &slots[index] else {
+            return Err(Refusal::Paused); // usable ones have an instance
+        };
+        instance.enter();
         Ok(Seat {
             revision: Arc::clone(self),
-            link: links[index].clone(),
-            index,
+            instance: Arc::clone(instance),
         })
     }
 
     /// Whether one of the instances that serve is the one that the caller is bound to.
-    pub(super) fn holds(&self, pinned: &(dyn Fn(&Link) -> bool + Sync)) -> bool {
+    pub(super) fn binds(&self, pinned: &(dyn Fn(&Link) -> bool + Sync)) -> bool {
         let row = lock(&self.row);
-        row.links[..row.serving].iter().any(pinned)
+        let mut taken = row.slots.iter().flatten();
+        taken.any(|taken| row.usable.get(taken.index) && pinned(&taken.link))
     }
 
     /// A call ended with a verdict; returns the state of its breaker before and after.
     pub(super) fn finished(
         &self,
-        index: usize,
+        instance: &Instance,
         now: u64,
         took_ns: u64,
         ok: bool,
     ) -> (CircuitState, CircuitState) {
         let mut row = lock(&self.row);
-        row.samples += 1;
-        row.failures += u64::from(!ok);
-        let states = row.policy.finished(index, now, took_ns, ok);
-        self.leave(row);
+        if let Some(judge) = &row.judge {
+            // A judge that is gone has judged.
+            let _ = judge.send(ok);
+        }
+        let states = if row.holds(instance) {
+            row.policy.finished(instance.index, now, took_ns, ok)
+        } else {
+            row.policy.left(instance.index);
+            (CircuitState::Closed, CircuitState::Closed)
+        };
+        drop(row);
+        instance.leave();
         states
     }
 
     /// A call ended without a verdict.
-    pub(super) fn cancelled(&self, index: usize, now: u64, took_ns: u64) {
+    pub(super) fn cancelled(&self, instance: &Instance, now: u64, took_ns: u64) {
         let mut row = lock(&self.row);
-        row.policy.cancelled(index, now, took_ns);
-        self.leave(row);
-    }
-
-    fn leave(&self, mut row: std::sync::MutexGuard<'_, Row>) {
-        row.in_flight -= 1;
-        let draining = row.serving < row.links.len();
-        drop(row);
-        if draining {
-            self.left.notify_waiters();
+        if row.holds(instance) {
+            row.policy.cancelled(instance.index, now, took_ns);
+        } else {
+            row.policy.left(instance.index);
         }
+        drop(row);
+        instance.leave();
     }
 
-    /// From now on only the first `serving` instances take calls.
-    pub(crate) fn serve(&self, serving: usize) {
-        let mut row = lock(&self.row);
-        row.serving = serving.min(row.links.len());
-    }
-
-    /// Waits until no instance beyond the serving ones has a call in flight; false if `within` was over before.
-    pub(crate) async fn drained(&self, within: Duration) -> bool {
-        tokio::time::timeout_at((Instant::now() + within).into(), async {
-            loop {
-                let left = self.left.notified();
-                tokio::pin!(left);
-                left.as_mut().enable();
-                let busy = {
-                    let row = lock(&self.row);
-                    (row.serving..row.links.len()).any(|index| row.policy.pending(index) > 0)
-                };
-                if !busy {
-                    return;
-                }
-                left.await;
-            }
-        })
-        .await
-        .is_ok()
-    }
+    // -- what is shown
 
     /// How many instances are shut off by their breakers, and how many there are.
-    pub(super) fn open(&self, now: u64) -> (usize, usize) {
+    pub(super) fn shut(&self, now: u64) -> (usize, usize) {
         let row = lock(&self.row);
-        (row.policy.open(now), row.links.len())
+        let taken = || row.slots.iter().flatten();
+        let shut = taken()
+            .filter(|taken| row.policy.circuit(taken.index, now) == CircuitState::Open)
+            .count();
+        (shut, taken().count())
     }
 
     pub(super) fn describe(&self, now: u64, otherwise: ServerState) -> Vec<InstanceInfo> {
         let row = lock(&self.row);
-        let describe = |(index, link): (usize, &Link)| {
-            let circuit = circuit(row.policy.circuit(index, now));
+        let describe = |instance: &Arc<Instance>, circuit: Circuit| {
+            let link = &instance.link;
             let (pid, url) = match link {
                 Link::Http(http) => (None, Some(http.url().to_owned())),
                 Link::Stdio(stdio) => (stdio.pid(), None),
             };
             let agreed = link.agreed();
             InstanceInfo {
-                index,
+                index: instance.index,
                 state: match circuit {
                     Circuit::Open => ServerState::Unhealthy,
                     Circuit::HalfOpen => ServerState::Degraded,
@@ -212,12 +289,28 @@ impl Revision {
                 pid,
                 url,
                 connections: link.connections(),
-                in_flight: usize::try_from(row.policy.pending(index)).unwrap_or(usize::MAX),
-                ewma_ns: row.policy.ewma_ns(index),
+                in_flight: instance.busy(),
+                ewma_ns: row.policy.ewma_ns(instance.index),
                 revision: self.number,
             }
         };
-        row.links.iter().enumerate().map(describe).collect()
+        let taken = row.slots.iter().flatten();
+        let serving = taken.map(|taken| {
+            let circuit = circuit(row.policy.circuit(taken.index, now));
+            describe(taken, circuit)
+        });
+        let leaving = row.leaving.iter();
+        serving
+            .chain(leaving.map(|leaving| describe(leaving, Circuit::Closed)))
+            .collect()
+    }
+}
+
+impl Row {
+    /// Whether it has its slot still.
+    fn holds(&self, instance: &Instance) -> bool {
+        let slot = self.slots.get(instance.index).and_then(Option::as_deref);
+        slot.is_some_and(|taken| std::ptr::eq(taken, instance))
     }
 }
 

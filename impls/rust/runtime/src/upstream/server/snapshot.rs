@@ -8,6 +8,7 @@ use super::Server;
 use crate::clock::{lock, now_ns};
 use crate::info::ServerInfo;
 use crate::metrics::ServerCounters;
+use crate::upstream::Link;
 
 impl Server {
     pub(crate) fn counters(&self) -> ServerCounters {
@@ -26,9 +27,9 @@ impl Server {
             connections: self
                 .fleet
                 .load()
-                .revisions()
-                .flat_map(|revision| revision.links())
-                .map(|link| link.connections())
+                .links()
+                .iter()
+                .map(Link::connections)
                 .sum::<usize>() as u64,
         }
     }

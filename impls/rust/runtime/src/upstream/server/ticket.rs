@@ -141,7 +141,7 @@ impl Server {
 
 impl Ticket {
     pub(crate) fn link(&self) -> &Link {
-        &self.seat.link
+        &self.seat.instance.link
     }
 
     pub(crate) fn settle_with<T>(self, outcome: &Result<T>) {
@@ -167,7 +167,7 @@ impl Ticket {
         let ok = failure.is_none();
         let server = &*self.server;
         let seat = &self.seat;
-        let (before, after) = seat.revision.finished(seat.index, now, took, ok);
+        let (before, after) = seat.revision.finished(&seat.instance, now, took, ok);
         server.requests.fetch_add(1, Relaxed);
         server.shared.metrics.latency.record(took);
         if !ok {
@@ -199,7 +199,7 @@ impl Ticket {
         if server.state() == ServerState::Stopped {
             return;
         }
-        let (open, all) = server.fleet.load().current.open(now_ns());
+        let (open, all) = server.fleet.load().current.shut(now_ns());
         if open == all {
             server.set_state(ServerState::Unhealthy, failure.map(Error::message));
         } else if open > 0 {
@@ -219,7 +219,7 @@ impl Drop for Ticket {
         let took = u64::try_from(now.saturating_duration_since(self.started).as_nanos())
             .unwrap_or(u64::MAX);
         let seat = &self.seat;
-        seat.revision.cancelled(seat.index, at_ns(now), took);
+        seat.revision.cancelled(&seat.instance, at_ns(now), took);
         self.server.left();
     }
 }

@@ -1,0 +1,79 @@
+//! How instances and revisions of a server come and go.
+//!
+//! The rule: whoever changes a row or the choice between rows does it here, so that the fleet that everybody reads is
+//! always the newest, and whoever waits for an instance looks again.
+
+use std::sync::{Arc, Weak};
+
+use super::Server;
+use super::fleet::{Candidate, Fleet};
+use super::instance::Instance;
+use super::revision::Revision;
+use crate::clock::lock;
+use crate::config::ServerSpec;
+use crate::error::Result;
+use crate::upstream::Link;
+
+impl Server {
+    fn arrange(&self, edit: impl FnOnce(&Fleet) -> Fleet) {
+        {
+            let _one = lock(&self.arranging);
+            let new = edit(&self.fleet.load());
+            self.fleet.store(Arc::new(new));
+        }
+        self.changed.notify_waiters();
+    }
+
+    fn rearranged(&self) {
+        self.arrange(|fleet| Fleet::new(Arc::clone(&fleet.current), fleet.candidate.clone()));
+    }
+
+    /// A revision of this server without instances.
+    pub(crate) fn revise(&self, number: u32, spec: Arc<ServerSpec>) -> Arc<Revision> {
+        Revision::new(number, spec, self.seed.wrapping_add(u64::from(number) - 1))
+    }
+
+    /// The revision that serves from now on.
+    pub(crate) fn install(&self, revision: Arc<Revision>) {
+        self.arrange(|_| Fleet::new(revision, None));
+        self.catalog.invalidate();
+    }
+
+    /// A second revision that gets `share_percent` of the calls.
+    pub(crate) fn propose(&self, revision: &Arc<Revision>, share_percent: u8) {
+        self.arrange(|fleet| {
+            let candidate = Candidate::new(Arc::clone(revision), u64::from(share_percent));
+            Fleet::new(Arc::clone(&fleet.current), Some(Arc::new(candidate)))
+        });
+    }
+
+    /// The second revision gets no calls any more.
+    pub(crate) fn withdraw(&self) {
+        self.arrange(|fleet| Fleet::new(Arc::clone(&fleet.current), None));
+    }
+
+    /// A new instance in a free slot; it is not started and takes no calls.
+    pub(crate) fn add(self: &Arc<Self>, revision: &Revision, slot: usize) -> Result<Arc<Instance>> {
+        let owner: Weak<Self> = Arc::downgrade(self);
+        let link = Link::new(&revision.spec, slot, &self.shared, owner);
+        Ok(revision.put(slot, link))
+    }
+
+    /// From now on it takes calls.
+    pub(crate) fn open(&self, revision: &Revision, instance: &Instance) {
+        revision.open(instance);
+        self.rearranged();
+    }
+
+    /// From now on it takes no calls; false if that was so before.
+    pub(crate) fn retire(&self, revision: &Revision, instance: &Arc<Instance>) -> bool {
+        let done = revision.retire(instance);
+        self.rearranged();
+        done
+    }
+
+    /// It is closed.
+    pub(crate) fn forget(&self, revision: &Revision, instance: &Arc<Instance>) {
+        revision.forget(instance);
+    }
+}

@@ -1,0 +1,65 @@
+//! One running replica: the way to it, and how many calls hold it.
+//!
+//! The rule: once retired it gets no call any more, and it is closed only when the last one has left.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::upstream::Link;
+
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(crate) link: Link,
+    pub(crate) index: usize,
+    busy: AtomicUsize,
+    retired: AtomicBool,
+    left: Notify,
+}
+
+impl Instance {
+    pub(super) fn new(index: usize, link: Link) -> Self {
+        Self {
+            link,
+            index,
+            busy: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
+            left: Notify::new(),
+        }
+    }
+
+    /// Calls that hold it.
+    pub(crate) fn busy(&self) -> usize {
+        self.busy.load(SeqCst)
+    }
+
+    /// A call takes it. Only while it stands in a row, whose lock is held: so nobody enters once it is retired.
+    pub(super) fn enter(&self) {
+        self.busy.fetch_add(1, SeqCst);
+    }
+
+    pub(super) fn leave(&self) {
+        // Either this sees `retired`, or whoever retires it sees that nobody is left.
+        if self.busy.fetch_sub(1, SeqCst) == 1 && self.retired.load(SeqCst) {
+            self.left.notify_waiters();
+        }
+    }
+
+    pub(super) fn retire(&self) {
+        self.retired.store(true, SeqCst);
+    }
+
+    /// Waits until no call holds it, at most `within`.
+    pub(crate) async fn drained(&self, within: Duration) {
+        let until = Instant::now() + within;
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            left.as_mut().enable();
+            if self.busy() == 0 || tokio::time::timeout_at(until.into(), left).await.is_err() {
+                return;
+            }
+        }
+    }
+}
