@@ -84,9 +84,53 @@ def bulkhead(number: int, rng: SplitMix64) -> dict[str, Any]:
     return walk.vector
 
 
+def retry(number: int, rng: SplitMix64) -> dict[str, Any]:
+    config = {
+        "attempts": 1 + rng.below(5),
+        "base_ns": rng.below(100),
+        "cap_ns": rng.below(1000),
+        "budget_per_mille": rng.below(1001),
+        "budget_burst": 1 + rng.below(4),
+    }
+    walk = Walk("retry", number, config, rng)
+    for _ in range(STEPS):
+        walk.now_ns += rng.below(9)
+        walk.step("request")
+        made = 1
+        while walk.chance(500) and walk.step("next", made) >= 0:
+            made += 1
+            if walk.chance(100):
+                walk.step("forget")
+                break
+        if walk.chance(300):
+            walk.step("budget_milli")
+    return walk.vector
+
+
+def hedge(number: int, rng: SplitMix64) -> dict[str, Any]:
+    config = {"delay_ns": 0 if number % 3 else 1 + rng.below(99), "per_mille": 1 + rng.below(1000)}
+    walk = Walk("hedge", number, config, rng)
+    for _ in range(STEPS):
+        walk.now_ns += rng.below(9)
+        walk.step("request")
+        if walk.chance(200):
+            walk.step("try_start")
+        for _ in range(rng.below(3)):
+            latency_ns = rng.below(1 << (4 + 4 * rng.below(9)))
+            if number % 2:
+                walk.step("record", latency_ns)
+            else:  # enough for the sketch to forget
+                walk.step("record_many", latency_ns, rng.below(99))
+        if walk.chance(300):
+            walk.step("delay_ns")
+    return walk.vector
+
+
 PATH_WALKS: dict[str, tuple[Callable[[int, SplitMix64], dict[str, Any]], int]] = {
     "gcra": (gcra, 10),
     "keyed_limiter": (keyed_limiter, 16),
     "bulkhead": (bulkhead, 32),
+    "retry": (retry, 16),
+    "hedge": (hedge, 8),
 }
 """Kind to its walk, and how many of them are kept."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vectors.agreement import NEEDS_NATIVE, NS, Step, agree, op, own_waiters, steps
+from tests.vectors.agreement import NEEDS_NATIVE, NS, SEEDS, Step, agree, op, own_waiters, steps
 
 pytestmark = NEEDS_NATIVE
 
@@ -55,3 +55,37 @@ WAITER = st.integers(0, 6)
 )
 def test_bulkheads_agree(config: dict[str, Any], walk: list[Step]) -> None:
     agree("bulkhead", config, 0, own_waiters(walk))
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    config=st.fixed_dictionaries(
+        {
+            "attempts": st.integers(0, 70),
+            "base_ns": st.one_of(NS, st.integers(0, 2**64 - 1)),
+            "cap_ns": st.one_of(NS, st.integers(0, 2**64 - 1)),
+            "budget_per_mille": st.integers(0, 1000),
+            "budget_burst": st.integers(0, 30),
+        }
+    ),
+    seed=SEEDS,
+    walk=steps(op("request"), op("next", st.integers(0, 70)), op("forget"), op("budget_milli")),
+)
+def test_retries_agree(config: dict[str, Any], seed: int, walk: list[Step]) -> None:
+    agree("retry", config, seed, walk)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    config=st.fixed_dictionaries({"delay_ns": st.sampled_from([0, 0, 7]), "per_mille": st.integers(0, 1000)}),
+    walk=steps(
+        op("request"),
+        op("try_start"),
+        op("delay_ns"),
+        op("record", st.integers(0, 2**64 - 1)),
+        op("record_many", NS, st.integers(0, 600)),
+        op("record_many", NS, st.integers(0, 40)),
+    ),
+)
+def test_hedges_agree(config: dict[str, Any], walk: list[Step]) -> None:
+    agree("hedge", config, 0, walk)

@@ -10,11 +10,13 @@ from crossfade.impls.cores.breaker import Breaker, BreakerConfig
 from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
 from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
 from crossfade.impls.cores.health import Health, HealthConfig
+from crossfade.impls.cores.hedge import Hedge, HedgeConfig
 from crossfade.impls.cores.limiter import Gcra, KeyedLimiter, RateLimitConfig
 from crossfade.impls.cores.pool import Pool
 from crossfade.impls.cores.protocols import BreakerCore, GcraCore, KeyedLimiterCore, PoolCore
 from crossfade.impls.cores.rendezvous import Rendezvous
 from crossfade.impls.cores.restart import Restart, RestartConfig
+from crossfade.impls.cores.retry import Retry, RetryConfig
 from crossfade.impls.cores.rng import SplitMix64
 from crossfade.impls.cores.turns import LeastPending, RoundRobin, Weighted
 
@@ -36,6 +38,8 @@ __all__ = [
     "Grant",
     "Health",
     "HealthConfig",
+    "Hedge",
+    "HedgeConfig",
     "KeyedLimiter",
     "KeyedLimiterCore",
     "LeastPending",
@@ -47,6 +51,8 @@ __all__ = [
     "Rendezvous",
     "Restart",
     "RestartConfig",
+    "Retry",
+    "RetryConfig",
     "RoundRobin",
     "SplitMix64",
     "Weighted",

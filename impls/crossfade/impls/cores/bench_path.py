@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
+from crossfade.impls.cores.hedge import Hedge, HedgeConfig
 from crossfade.impls.cores.limiter import KeyedLimiter, RateLimitConfig
+from crossfade.impls.cores.retry import Retry, RetryConfig
 
 
 def _rate_limit(iterations: int, size: int) -> Callable[[], int]:
@@ -42,7 +44,40 @@ def _bulkhead(iterations: int, size: int) -> Callable[[], int]:
     return enter
 
 
+def _retry(iterations: int, size: int) -> Callable[[], int]:
+    """``request`` and ``next``: every request fails once, and one in five is paid for."""
+    retry = Retry(RetryConfig(budget_burst=size), 1)
+
+    def again() -> int:
+        total = 0
+        for _ in range(iterations):
+            retry.request()
+            if retry.next(1) >= 0:
+                total += 1
+        return total
+
+    return again
+
+
+def _hedge(iterations: int, size: int) -> Callable[[], int]:
+    """``request``, ``delay_ns``, ``record`` of latencies around 1 ms, and ``try_start`` for one request in 16."""
+    hedge = Hedge(HedgeConfig())
+
+    def race() -> int:
+        total = 0
+        for i in range(iterations):
+            hedge.request()
+            if not i % 16 and hedge.delay_ns() >= 0 and hedge.try_start():
+                total += 1
+            hedge.record(1_000_000 + (i % size) * 10_000)
+        return total
+
+    return race
+
+
 PATH_OPS: dict[str, Callable[[int, int], Callable[[], int]]] = {
     "rate_limit": _rate_limit,
     "bulkhead": _bulkhead,
+    "retry": _retry,
+    "hedge": _hedge,
 }

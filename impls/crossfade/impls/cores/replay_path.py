@@ -10,7 +10,9 @@ from typing import Any
 
 from crossfade.impls.cores.actions import Action
 from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
+from crossfade.impls.cores.hedge import Hedge, HedgeConfig
 from crossfade.impls.cores.limiter import Gcra, KeyedLimiter, RateLimitConfig
+from crossfade.impls.cores.retry import Retry, RetryConfig
 
 Step = Callable[..., Any]
 
@@ -42,8 +44,36 @@ def _bulkhead(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     }
 
 
+def _retry(config: Mapping[str, Any], seed: int) -> dict[str, Step]:
+    retry = Retry(RetryConfig(**config), seed)
+    return {
+        "request": lambda _now: retry.request(),
+        "next": lambda _now, made: retry.next(made),
+        "forget": lambda _now: retry.forget(),
+        "budget_milli": lambda _now: retry.budget_milli(),
+    }
+
+
+def _hedge(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    hedge = Hedge(HedgeConfig(**config))
+
+    def record_many(_now: int, latency_ns: int, times: int) -> None:
+        for _ in range(times):
+            hedge.record(latency_ns)
+
+    return {
+        "request": lambda _now: hedge.request(),
+        "delay_ns": lambda _now: hedge.delay_ns(),
+        "try_start": lambda _now: hedge.try_start(),
+        "record": lambda _now, latency_ns: hedge.record(latency_ns),
+        "record_many": record_many,
+    }
+
+
 PATH_KINDS: dict[str, Callable[[Mapping[str, Any], int], dict[str, Step]]] = {
     "gcra": _gcra,
     "keyed_limiter": _keyed_limiter,
     "bulkhead": _bulkhead,
+    "retry": _retry,
+    "hedge": _hedge,
 }

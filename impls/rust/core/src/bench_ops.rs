@@ -20,6 +20,8 @@ pub const OPS: &[&str] = &[
     "registry_lookup",
     "rate_limit",
     "bulkhead",
+    "retry",
+    "hedge",
 ];
 
 /// What to time; see [`prepare`].

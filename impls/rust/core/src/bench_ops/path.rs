@@ -6,12 +6,16 @@ use std::hint::black_box;
 
 use super::{Run, times};
 use crate::bulkhead::{Bulkhead, BulkheadConfig};
+use crate::hedge::{Hedge, HedgeConfig};
 use crate::limiter::{KeyedLimiter, RateLimitConfig};
+use crate::retry::{Retry, RetryConfig};
 
 pub(super) fn prepare(op: &str, iterations: u64, size: usize) -> Option<Run> {
     match op {
         "rate_limit" => Some(rate_limit(iterations, size)),
         "bulkhead" => Some(bulkhead(iterations, size)),
+        "retry" => Some(retry(iterations, size)),
+        "hedge" => Some(hedge(iterations, size)),
         _ => None,
     }
 }
@@ -48,6 +52,39 @@ fn bulkhead(iterations: u64, size: usize) -> Run {
                 total += 1;
                 black_box(bulkhead.release(now_ns));
             }
+        }
+        total
+    })
+}
+
+/// `request` and `next`: every request fails once, and one in five is paid for.
+fn retry(iterations: u64, size: usize) -> Run {
+    let config = RetryConfig {
+        budget_burst: size as u64,
+        ..RetryConfig::default()
+    };
+    let mut retry = Retry::new(config, 1);
+    Box::new(move || {
+        let mut total = 0;
+        for made in (0..iterations).map(|_| black_box(1)) {
+            retry.request();
+            total += u64::from(black_box(retry.next(made)).is_some());
+        }
+        total
+    })
+}
+
+/// `request`, `delay_ns`, `record` of latencies around 1 ms, and `try_start` for one request in 16.
+fn hedge(iterations: u64, size: usize) -> Run {
+    let mut hedge = Hedge::new(HedgeConfig::default());
+    Box::new(move || {
+        let mut total = 0;
+        for i in (0..iterations).map(black_box) {
+            hedge.request();
+            if i.is_multiple_of(16) && black_box(hedge.delay_ns()).is_some() && hedge.try_start() {
+                total += 1;
+            }
+            hedge.record(1_000_000 + (i % size as u64) * 10_000);
         }
         total
     })

@@ -2,26 +2,32 @@
 //!
 //! `impls/crossfade/impls/cores/replay_path.py` is its twin.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Stepped, one, parse, wire};
 use crate::bulkhead::Bulkhead;
+use crate::hedge::Hedge;
 use crate::limiter::{Gcra, KeyedLimiter};
+use crate::retry::Retry;
 
 #[derive(Debug)]
 pub(super) enum PathCore {
     Gcra(Gcra),
     Keyed(Box<KeyedLimiter>),
     Bulkhead(Box<Bulkhead>),
+    Retry(Retry),
+    Hedge(Hedge),
 }
 
 impl PathCore {
     /// `None`: the kind is none of these.
-    pub(super) fn new(kind: &str, config: &str, _seed: u64) -> Result<Option<Self>, String> {
+    pub(super) fn new(kind: &str, config: &str, seed: u64) -> Result<Option<Self>, String> {
         Ok(Some(match kind {
             "gcra" => Self::Gcra(Gcra::new(parse("config", config)?)),
             "keyed_limiter" => Self::Keyed(Box::new(KeyedLimiter::new(parse("config", config)?))),
             "bulkhead" => Self::Bulkhead(Box::new(Bulkhead::new(parse("config", config)?))),
+            "retry" => Self::Retry(Retry::new(parse("config", config)?, seed)),
+            "hedge" => Self::Hedge(Hedge::new(parse("config", config)?)),
             _ => return Ok(None),
         }))
     }
@@ -31,6 +37,8 @@ impl PathCore {
             Self::Gcra(limit) => gcra_step(limit, now_ns, op),
             Self::Keyed(limiter) => keyed_step(limiter, now_ns, op, args),
             Self::Bulkhead(bulkhead) => bulkhead_step(bulkhead, now_ns, op, args),
+            Self::Retry(retry) => retry_step(retry, op, args),
+            Self::Hedge(hedge) => hedge_step(hedge, op, args),
         }
     }
 }
@@ -76,4 +84,45 @@ fn bulkhead_step(bulkhead: &mut Bulkhead, now_ns: u64, op: &str, args: &str) -> 
         _ => return Ok(None),
     };
     Ok(Some(actions.into_iter().map(wire).collect()))
+}
+
+fn retry_step(retry: &mut Retry, op: &str, args: &str) -> Stepped {
+    Ok(Some(match op {
+        "request" => {
+            retry.request();
+            Value::Null
+        }
+        "next" => or_minus_one(retry.next(one(op, args)?)),
+        "forget" => {
+            retry.forget();
+            Value::Null
+        }
+        "budget_milli" => json!(retry.budget_milli()),
+        _ => return Ok(None),
+    }))
+}
+
+fn hedge_step(hedge: &mut Hedge, op: &str, args: &str) -> Stepped {
+    Ok(Some(match op {
+        "request" => {
+            hedge.request();
+            Value::Null
+        }
+        "delay_ns" => or_minus_one(hedge.delay_ns()),
+        "try_start" => json!(hedge.try_start()),
+        "record" => {
+            hedge.record(one(op, args)?);
+            Value::Null
+        }
+        "record_many" => {
+            let (latency_ns, times): (u64, u64) = parse(op, args)?;
+            (0..times).for_each(|_| hedge.record(latency_ns));
+            Value::Null
+        }
+        _ => return Ok(None),
+    }))
+}
+
+fn or_minus_one(found: Option<u64>) -> Value {
+    found.map_or(json!(-1), |ns| json!(ns))
 }
