@@ -138,6 +138,7 @@ readme: $(VENV)/.stamp-python ## Take results/latest as the stored result behind
 	mkdir -p reports/baselines/quick
 	cp results/latest/results.json reports/baselines/quick/results.json
 	$(BIN)/crossfade report reports/baselines/quick --into README.md
+	$(BIN)/crossfade report reports/baselines/quick --performance > docs/performance-report.md
 	$(BIN)/python -m tests.reports.picture results/latest/report.html docs/report.png
 
 .PHONY: clean

@@ -13,7 +13,7 @@ import pytest
 from crossfade.harness.store import load
 from crossfade.impls import StorageClass, Strategy, config
 from crossfade.impls.config.schema import json_schema
-from crossfade.reports import insert, markdown
+from crossfade.reports import insert, markdown, performance
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
@@ -89,3 +89,9 @@ def test_every_figure_of_the_readme_comes_from_the_stored_result() -> None:
     readme = (ROOT / "README.md").read_text()
     told = insert(readme, markdown(load(ROOT / "reports" / "baselines" / "quick")))
     assert readme == told, "README.md differs from reports/baselines/quick; run `make readme`"
+
+
+def test_the_performance_report_is_of_the_stored_result() -> None:
+    stored = (ROOT / "docs" / "performance-report.md").read_text()
+    told = performance(load(ROOT / "reports" / "baselines" / "quick"))
+    assert stored == told, "docs/performance-report.md differs from reports/baselines/quick; run `make readme`"

@@ -54,7 +54,7 @@ KINDS = {
     ),
     "ops": (
         '"route_ns", "breaker_ns", "pool_checkout_ns", "register_us", "health_us"',
-        '[ops]\nnames = ["register", "pool_checkout", "route", "breaker", "health"]\niterations = 2000\n',
+        "",
         0.4,
     ),
     "faults": (

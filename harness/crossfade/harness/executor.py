@@ -101,6 +101,7 @@ def build(task: Task, found: Measured, *, started: datetime, wall_s: float, fail
         metrics=found.metrics,
         points=found.points,
         ladder=found.ladder,
+        operations=found.operations,
         marks=found.marks,
         errors=found.errors,
         notes=found.notes,

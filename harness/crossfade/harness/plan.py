@@ -18,7 +18,7 @@ OVERHEAD_S: dict[str, float] = {
     "sweep": 1.0,
     "memory_clients": 0.3,
     "memory_upstreams": 0.5,
-    "ops": 1.2,
+    "ops": 2.5,
     "faults": 1.0,
 }
 """Starting and ending a block's processes, in seconds; from the blocks of reports/baselines/quick, rounded up."""
@@ -78,7 +78,7 @@ def block_seconds(scenario: Scenario, profile: Profile) -> float:
     if scenario.ladder is not None:
         hold = scenario.ladder.hold_ms / 1000 if scenario.kind == "memory_upstreams" else 0.0
         return len(scenario.ladder.rungs) * (overhead + hold + 2 * scenario.ladder.settle_s)
-    if scenario.ops is not None:
+    if scenario.kind == "ops":
         return overhead
     return overhead + one
 

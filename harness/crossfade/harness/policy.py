@@ -1,41 +1,82 @@
 """Timing single policy operations of a core, without traffic.
 
-The operations are the cores' own (``crossfade.impls.cores.bench_ops``, and the same in Rust behind
-``crossfade_native.policy_bench``): each core is timed where its variant runs it. This module holds the clock.
+The operations are the cores' own (``crossfade.impls.cores.bench_ops``, and the same in numba and Rust): each core is
+timed in its own language (``core``) and, where a Python shell runs on it, as that shell calls it (``called``): the
+difference is what the crossing costs. This module holds the clock.
+
+A batch is a thousand operations or more on fresh state, so that the clock's own nanoseconds vanish in it; quantiles are
+over batches. Interruptions only ever add time, so the smallest batch is what the operation needs, and the 99th
+percentile what it needs on this machine.
 """
 
 from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from crossfade.harness.problems import BlockFailed
+from crossfade.harness.samples import Operation
 from crossfade.impls.cores import bench_ops
 
-BATCHES = 7
-CORE_OPS = ("pool_checkout", "route", "breaker")
+BATCHES = 60
+MIN_BATCH_NS = 20_000
+"""A batch takes at least this long: a thousand times the clock's resolution."""
+CORE_OPS: dict[str, tuple[int, ...]] = {
+    "pool_checkout": (8,),
+    "route": (8, 10, 100, 1000),
+    "registry_lookup": (10, 100, 1000),
+    "breaker": (100,),
+    "rate_limit": (1000,),
+    "bulkhead": (64,),
+}
+"""Every operation of a core and the sizes it is timed at."""
+
+Bench = Callable[[str, int, int], int]
+"""Nanoseconds that so many iterations of an operation take over so many items."""
 
 
 def python_bench(op: str, iterations: int, size: int) -> int:
-    """Nanoseconds that ``iterations`` of ``op`` take with Python cores. Same signature as the native one."""
+    """With Python cores. Same signature as the native one."""
     timed = bench_ops.prepare(op, iterations, size)
     begin = time.perf_counter_ns()
     timed()
     return time.perf_counter_ns() - begin
 
 
-def ns_per_op(core: str, op: str, iterations: int, size: int) -> float:
-    """The smallest of several batches, in nanoseconds per operation: interruptions only ever add time.
+def bench_of(core: str) -> Bench:
+    """The bench in a core's own language: ``python``, ``numba`` or ``rust``. Raises BlockFailed for another."""
+    bench: Bench
+    match core:
+        case "python":
+            bench = python_bench
+        case "numba":
+            bench = importlib.import_module("crossfade.impls.cores_numba.bench_ops").bench
+        case "rust":
+            bench = importlib.import_module("crossfade_native").policy_bench
+        case _:
+            raise BlockFailed(f"no policy bench for core {core!r}; add one to crossfade.harness.policy")
+    return bench
 
-    ``core`` is a variant's core, ``python`` or ``rust``. Raises BlockFailed for another.
-    """
-    bench: Callable[[str, int, int], int]
-    if core == "python":
-        bench = python_bench
-    elif core == "rust":
-        bench = importlib.import_module("crossfade_native").policy_bench
-    else:
-        raise BlockFailed(f"no policy bench for core {core!r}; add one to crossfade.harness.policy")
-    bench(op, max(1, iterations // 10), size)
-    return min(bench(op, iterations, size) for _ in range(BATCHES)) / iterations
+
+def distribution(bench: Bench, op: str, size: int, where: str, *, name: str | None = None) -> Operation:
+    """Time an operation in batches."""
+    per_batch = 1000
+    while (took := bench(op, per_batch, size)) < MIN_BATCH_NS and per_batch < 1_000_000:
+        per_batch *= max(2, min(10, MIN_BATCH_NS // max(took, 1)))
+    return summed(name or op, where, size, per_batch, [bench(op, per_batch, size) for _ in range(BATCHES)])
+
+
+def summed(name: str, where: str, size: int, per_batch: int, batches_ns: Sequence[int]) -> Operation:
+    """The record of batches that took ``batches_ns``."""
+    each = sorted(ns / per_batch for ns in batches_ns)
+    return Operation(
+        name=name,
+        where=where,  # type: ignore[arg-type]  # the callers are in this package
+        size=size,
+        per_batch=per_batch,
+        batches=len(each),
+        min_ns=each[0],
+        p50_ns=each[len(each) // 2],
+        p99_ns=each[min(len(each) - 1, round(0.99 * (len(each) - 1)))],
+    )

@@ -46,11 +46,14 @@ METRICS: dict[str, Metric] = {
         Metric(name="slope_kib", title="Memory per connection, idle", unit="KiB", better="lower"),
         Metric(name="slope_load_kib", title="Memory per connection, calls in flight", unit="KiB", better="lower"),
         Metric(name="intercept_mib", title="Memory without connections", unit="MiB", better="lower"),
+        Metric(name="call_cpu_us", title="Processor time of one call in process", unit="us", better="lower"),
         Metric(name="register_us", title="Register and unregister a server", unit="us", better="lower"),
         Metric(name="health_us", title="Health probe of a server", unit="us", better="lower"),
         Metric(name="pool_checkout_ns", title="Pool checkout and release", unit="ns", better="lower"),
         Metric(name="route_ns", title="Choose an instance (balancer)", unit="ns", better="lower"),
+        Metric(name="route_1000_ns", title="Choose among 1,000 instances", unit="ns", better="lower"),
         Metric(name="breaker_ns", title="Circuit breaker, admit and record", unit="ns", better="lower"),
+        Metric(name="broadcast_us", title="One call to each of ten servers", unit="us", better="lower"),
         Metric(name="first_success_ms", title="Recovery to the first success", unit="ms", better="lower"),
         Metric(name="restored_ms", title="Recovery to 90 % of the rate", unit="ms", better="lower"),
         Metric(name="failed_requests", title="Requests that failed", unit="requests", better="lower"),
@@ -192,6 +195,24 @@ class Mark(_Record, frozen=True):
     what: str
 
 
+class Operation(_Record, frozen=True):
+    """One operation timed alone, in nanoseconds: quantiles over ``batches``, each the mean of ``per_batch`` in a row.
+
+    ``where`` says what stands around it: ``core`` nothing, the loop is in the core's own language; ``called`` each one
+    is called from Python, as the asyncio shell does; ``interface`` each one is awaited through ``Manager``. ``size`` is
+    the number of servers, instances or connections it works on.
+    """
+
+    name: str
+    where: Literal["core", "called", "interface"]
+    size: int
+    per_batch: int
+    batches: int
+    min_ns: float
+    p50_ns: float
+    p99_ns: float
+
+
 class Block(_Record, frozen=True):
     """One run of one variant on one scenario in fresh processes: the unit of evidence.
 
@@ -213,6 +234,7 @@ class Block(_Record, frozen=True):
     points: tuple[LoadPoint, ...] = ()
     ladder: tuple[Rung, ...] = ()
     marks: tuple[Mark, ...] = ()
+    operations: tuple[Operation, ...] = ()
     errors: dict[str, int] = {}
     notes: tuple[str, ...] = ()
 

@@ -1,47 +1,94 @@
-"""Policy operations of an open manager: registry and health through the interface, cores through their bench.
+"""Policy operations of an open manager: the cores' alone, and what a caller of the interface waits for.
 
-``register`` is one register and one unregister of a lazy server; ``health`` is one probe of a live server. Both are
-microseconds per operation as the caller sees them, the event loop included; the smallest of several batches counts.
+Of the interface: ``register`` is one register and one unregister of a lazy server, ``call`` one ``call_tool`` of a live
+server, ``broadcast`` one to each of ten servers at once, ``health`` one probe. Those are timed one by one, the event
+loop included.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from crossfade.harness.policy import BATCHES, CORE_OPS, ns_per_op
+import msgspec
+
+from crossfade.harness.policy import CORE_OPS, bench_of, distribution, summed
+from crossfade.harness.samples import Operation
 from crossfade.impls import VARIANTS, Manager, ServerSpec
 
-REGISTER_BATCH = 200
-HEALTH_BATCH = 50
+ECHO = msgspec.Raw(b'{"text":"0123456789abcdef","n":1}')
+SINGLES = 150
+SERVERS = 10
+IN_FLIGHT = 16
+CALLS_EACH = 400
+SCALARS = {
+    ("pool_checkout", 8): "pool_checkout_ns",
+    ("route", 8): "route_ns",
+    ("route", 1000): "route_1000_ns",
+    ("breaker", 100): "breaker_ns",
+}
+"""Operations of a core that are metrics of the block: its smallest batch."""
 
 
 async def run_ops(manager: Manager, order: dict[str, Any], emit: Callable[[object], None]) -> None:
-    """Time every operation that was asked for and report ``metrics``."""
-    metrics: dict[str, float] = {}
-    for name in order["names"]:
-        if name in CORE_OPS:
-            core = VARIANTS[manager.variant].core
-            metrics[f"{name}_ns"] = ns_per_op(core, name, order["iterations"], order["size"])
-        elif name == "register":
-            metrics["register_us"] = await _best_us(lambda: _register(manager, order["url"]), REGISTER_BATCH)
-        else:
-            metrics["health_us"] = await _best_us(lambda: manager.health(order["server"]), HEALTH_BATCH)
-    emit({"event": "result", "metrics": metrics})
+    """Time every operation and report ``metrics`` and ``operations``."""
+    found = [*_core_ops(VARIANTS[manager.variant].core), *await _interface_ops(manager, order)]
+    metrics = {
+        SCALARS[op.name, op.size]: op.min_ns for op in found if op.where == "core" and (op.name, op.size) in SCALARS
+    }
+    metrics |= {f"{op.name}_us": op.p50_ns / 1000 for op in found if op.where == "interface" and op.name != "call"}
+    metrics["call_cpu_us"] = await _call_cpu_us(manager, f"{order['server']}__echo")
+    emit({"event": "result", "metrics": metrics, "operations": msgspec.to_builtins(found)})
 
 
-async def _register(manager: Manager, url: str) -> None:
-    await manager.register(ServerSpec(name="extra", urls=(url,), lazy=True))
-    await manager.unregister("extra", drain_s=0.0)
+def _core_ops(core: str) -> list[Operation]:
+    bench = bench_of(core)
+    return [distribution(bench, op, size, "core") for op, sizes in CORE_OPS.items() for size in sizes]
 
 
-async def _best_us(operation: Callable[[], Awaitable[object]], batch: int) -> float:
-    await operation()
-    best = float("inf")
-    for _ in range(BATCHES):
+async def _interface_ops(manager: Manager, order: dict[str, Any]) -> list[Operation]:
+    url, server = order["url"], order["server"]
+    crowd = [f"crowd-{n}" for n in range(SERVERS)]
+    for name in crowd:
+        await manager.register(ServerSpec(name=name, urls=(url,)))
+
+    async def register() -> None:
+        await manager.register(ServerSpec(name="extra", urls=(url,), lazy=True))
+        await manager.unregister("extra", drain_s=0.0)
+
+    async def broadcast() -> None:
+        await asyncio.gather(*(manager.call_tool(f"{name}__echo", ECHO) for name in crowd))
+
+    return [
+        await _one_by_one("register", 1, register),
+        await _one_by_one("call", 1, lambda: manager.call_tool(f"{server}__echo", ECHO)),
+        await _one_by_one("broadcast", SERVERS, broadcast),
+        await _one_by_one("health", 1, lambda: manager.health(server)),
+    ]
+
+
+async def _call_cpu_us(manager: Manager, tool: str) -> float:
+    """Processor time of one call, all threads of the process together, with ``IN_FLIGHT`` at once."""
+
+    async def caller(calls: int) -> None:
+        for _ in range(calls):
+            await manager.call_tool(tool, ECHO)
+
+    for calls in (CALLS_EACH // 10, CALLS_EACH):
+        begin = time.process_time_ns()
+        await asyncio.gather(*(caller(calls) for _ in range(IN_FLIGHT)))
+        took = time.process_time_ns() - begin
+    return took / (CALLS_EACH * IN_FLIGHT) / 1000
+
+
+async def _one_by_one(name: str, size: int, operation: Callable[[], Awaitable[object]]) -> Operation:
+    for _ in range(SINGLES // 10):
+        await operation()
+    took = []
+    for _ in range(SINGLES):
         begin = time.perf_counter_ns()
-        for _ in range(batch):
-            await operation()
-        best = min(best, (time.perf_counter_ns() - begin) / batch / 1000)
-    return best
+        await operation()
+        took.append(time.perf_counter_ns() - begin)
+    return summed(name, "interface", size, 1, took)

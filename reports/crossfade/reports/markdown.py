@@ -31,19 +31,19 @@ def markdown(results: Results) -> str:
 
 def of_page(page: Page) -> str:
     """The same from a page that is already there."""
-    lines = [f"**{_text(page.headline)}**", ""]
+    lines = [f"**{escaped(page.headline)}**", ""]
     for banner in page.banners:
-        lines += [f"> **{_text(banner.title)}** {_text(banner.text)}", ""]
+        lines += [f"> **{escaped(banner.title)}** {escaped(banner.text)}", ""]
     for found in page.verdicts:
         lines += [*_table(found), ""]
     if page.goals:
         lines += [*_goals(page.goals), ""]
-    lines.append(f"{_text(' '.join(page.standfirst))} Again: {_code(page.command)}")
+    lines.append(f"{escaped(' '.join(page.standfirst))} Again: {_code(page.command)}")
     return "\n".join(lines) + "\n"
 
 
 def _table(found: VerdictTable) -> list[str]:
-    pair = f"{_text(found.baseline.name)} | {_text(found.candidate.name)}"
+    pair = f"{escaped(found.baseline.name)} | {escaped(found.candidate.name)}"
     head = f"| scenario | quantity | {pair} | times better | verdict |"
     return [head, "| --- | --- | ---: | ---: | --- | --- |", *(_row(row) for row in found.rows)]
 
@@ -55,7 +55,7 @@ def _row(row: Verdict) -> str:
     elif row.corrected:
         told += " (after correction for all questions)"
     values = (quantity(row.baseline, row.unit), quantity(row.candidate, row.unit), gain(row.gain))
-    return f"| {_text(row.scenario)} | {_text(row.quantity)} | {' | '.join(values)} | {told} |"
+    return f"| {escaped(row.scenario)} | {escaped(row.quantity)} | {' | '.join(values)} | {told} |"
 
 
 _MET = {True: "met", False: "**missed**", None: "open"}
@@ -63,7 +63,8 @@ _MET = {True: "met", False: "**missed**", None: "open"}
 
 def _goals(goals: tuple[Goal, ...]) -> list[str]:
     rows = (
-        f"| {_text(goal.text)} | {_text(goal.measured or 'not measured')} | {_text(goal.asked)} | {_MET[goal.met]} |"
+        f"| {escaped(goal.text)} | {escaped(goal.measured or 'not measured')} | {escaped(goal.asked)} "
+        f"| {_MET[goal.met]} |"
         for goal in goals
     )
     return ["| goal | measured | asked | |", "| --- | ---: | ---: | --- |", *rows]
@@ -77,7 +78,7 @@ def insert(document: str, text: str) -> str:
     return f"{head}{BEGIN}\n{text}{END}{tail}"
 
 
-def _text(words: str) -> str:
+def escaped(words: str) -> str:
     """Text that Markdown prints as it stands, on one line."""
     return _SPECIAL.sub(lambda match: "\\" + match[1], " ".join(words.split()))
 

@@ -221,6 +221,48 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """Nanoseconds of one operation: the smallest, median and 99th percentile batch, each the median over blocks."""
+
+    min_ns: float
+    p50_ns: float
+    p99_ns: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimingRow:
+    """One operation at one size; ``cells`` are in the order of the table's columns, None where there is none."""
+
+    name: str
+    size: str
+    cells: tuple[Timing | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimingTable:
+    """Operations side by side. ``what`` says what the columns have in common."""
+
+    what: str
+    columns: tuple[str, ...]
+    rows: tuple[TimingRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Where the processor time of one call in process goes, in microseconds; None where it cannot be told apart."""
+
+    who: Series
+    whole: float
+    policy: float
+    crossing: float | None
+
+    @property
+    def shell(self) -> float:
+        """What is left: the event loop, the connection, the envelope."""
+        return max(0.0, self.whole - self.policy - (self.crossing or 0.0))
+
+
+@dataclass(frozen=True, slots=True)
 class CrashBlock:
     """One block around a fault: times relative to the fault, completions and errors per second."""
 
@@ -290,6 +332,8 @@ class Page:
     tails: tuple[Tails, ...] = ()
     ladders: tuple[Ladder, ...] = ()
     operations: tuple[Operation, ...] = ()
+    timings: tuple[TimingTable, ...] = ()
+    shares: tuple[Share, ...] = ()
     crashes: tuple[Crash, ...] = ()
     traces: tuple[Traces, ...] = ()
     goals: tuple[Goal, ...] = ()

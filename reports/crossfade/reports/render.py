@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 from crossfade.harness.samples import Results
 from crossfade.reports import words
-from crossfade.reports.page import Against, Fault, Page, Verdict, VerdictTable
+from crossfade.reports.page import Against, Fault, Page, Timing, TimingTable, Verdict, VerdictTable
 from crossfade.reports.plates import NONE, Table, gain, plates
 from crossfade.reports.view import view
 
@@ -69,6 +69,7 @@ def html(page: Page) -> str:
         clean=len(page.faults) - len(dirty),
         faults_table=faults_table,
         shown_table=shown_table,
+        timing_table=timing_table,
     )
 
 
@@ -142,6 +143,22 @@ def against_table(rows: Sequence[Against]) -> Table:
         ("scenario", "quantity", "variant", "limit", "times the limit\u2019s"),
         tuple((row.scenario, row.quantity, row.who, row.limit, gain(row.ratio)) for row in rows),
     )
+
+
+def timing_table(table: TimingTable) -> Table:
+    """Operations side by side: median and 99th percentile."""
+    return Table(
+        ("operation", *table.columns),
+        tuple(
+            (f"{row.name}, {row.size}" if row.size else row.name, *(timing(cell) for cell in row.cells))
+            for row in table.rows
+        ),
+    )
+
+
+def timing(cell: Timing | None) -> str:
+    """13 to 15 ns: the median and the 99th percentile, the unit said once."""
+    return NONE if cell is None else f"{words.span(cell.p50_ns, cell.p99_ns)}"
 
 
 def shown_table(table: VerdictTable) -> Table:

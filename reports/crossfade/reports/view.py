@@ -10,7 +10,7 @@ from datetime import datetime
 
 from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import ALPHA, Analysis, Comparison, analyse
-from crossfade.reports import facts, measured, phases, story
+from crossfade.reports import facts, measured, phases, story, timings
 from crossfade.reports.measured import Cast, summary
 from crossfade.reports.page import Against, Estimate, Page, Verdict, VerdictTable
 from crossfade.reports.targets import goals
@@ -78,6 +78,8 @@ def view(results: Results, *, raw: str = "results.json") -> Page:
         tails=phases.tails(results, analysis, cast),
         ladders=measured.ladders(results, analysis, cast),
         operations=measured.operations(results, analysis, cast),
+        timings=timings.tables(results),
+        shares=timings.shares(results, analysis, cast),
         crashes=phases.crashes(results, cast),
         traces=phases.traces(results, cast),
         goals=goals(analysis),

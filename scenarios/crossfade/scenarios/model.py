@@ -75,16 +75,6 @@ class Ladder(_Table, frozen=True):
     hold_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 800
 
 
-class Ops(_Table, frozen=True):
-    """Policy operations, each timed in batches; ``size`` is the number of instances or connections they work on."""
-
-    names: Annotated[
-        tuple[Literal["register", "pool_checkout", "route", "breaker", "health"], ...], msgspec.Meta(min_length=1)
-    ]
-    size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 8
-    iterations: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] = 20_000
-
-
 class Faults(_Table, frozen=True):
     """The upstream crashes and comes back, in seconds from the start of measuring.
 
@@ -120,7 +110,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "calls": ("load",),
     "memory_clients": ("load", "ladder"),
     "memory_upstreams": ("load", "ladder"),
-    "ops": ("ops",),
+    "ops": (),
     "faults": ("load", "faults"),
 }
 """Which sections a kind needs; the ones it does not need must be absent."""
@@ -149,12 +139,11 @@ class Scenario(_Table, frozen=True):
     load: Load | None = None
     sweep: Sweep | None = None
     ladder: Ladder | None = None
-    ops: Ops | None = None
     faults: Faults | None = None
     manager: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        for section in ("load", "sweep", "ladder", "ops", "faults"):
+        for section in ("load", "sweep", "ladder", "faults"):
             wanted, there = section in _SECTIONS[self.kind], getattr(self, section) is not None
             if wanted and not there:
                 raise ValueError(f"kind {self.kind!r} needs a [{section}] table; add it")

@@ -156,6 +156,9 @@ def _judging(commands: argparse._SubParsersAction[Parser]) -> None:
         "--markdown", action="store_true", help="print the headline and its tables as Markdown instead (one result)"
     )
     command.add_argument(
+        "--performance", action="store_true", help="print docs/performance-report.md of it instead (one result)"
+    )
+    command.add_argument(
         "--into",
         type=Path,
         metavar="FILE",

@@ -19,6 +19,8 @@ from crossfade.scenarios import builtin
 def report(options: argparse.Namespace) -> int:
     """``crossfade report``: the page again, from what is stored."""
     loaded = [(path, load(path)) for path in options.results]
+    if options.performance:
+        return _performance(loaded)
     if options.markdown or options.into is not None:
         return _as_markdown(loaded, options.into)
     if options.out is not None and options.out.suffix == ".html" and len(loaded) > 1:
@@ -29,6 +31,15 @@ def report(options: argparse.Namespace) -> int:
         if options.out is not None and len(loaded) > 1:
             out = options.out / results.id
         output.say(str(write_report(results, out)))
+    return EX_OK
+
+
+def _performance(loaded: list[tuple[Path, Results]]) -> int:
+    from crossfade.reports import performance  # noqa: PLC0415  imported late, as write_report says
+
+    if len(loaded) > 1:
+        raise UsageError(f"--performance takes one result and {len(loaded)} were given; give one")
+    output.say(performance(loaded[0][1]).rstrip("\n"))
     return EX_OK
 
 

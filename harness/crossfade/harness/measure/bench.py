@@ -19,7 +19,7 @@ from crossfade.harness.affinity import Placement
 from crossfade.harness.probe import Probe
 from crossfade.harness.problems import BlockFailed
 from crossfade.harness.processes import Child
-from crossfade.harness.samples import LoadPoint, Mark, Rung
+from crossfade.harness.samples import LoadPoint, Mark, Operation, Rung
 from crossfade.scenarios import Profile, Rounds, Scenario
 
 SERVER = "up"
@@ -35,6 +35,7 @@ class Measured(msgspec.Struct, kw_only=True):
     points: tuple[LoadPoint, ...] = ()
     ladder: tuple[Rung, ...] = ()
     marks: tuple[Mark, ...] = ()
+    operations: tuple[Operation, ...] = ()
     errors: dict[str, int] = {}
     notes: tuple[str, ...] = ()
     void: str | None = None

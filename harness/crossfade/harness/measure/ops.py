@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from crossfade.harness.measure.bench import SERVER, Bench, Measured
+from crossfade.harness.samples import Operation
 
 PATIENCE_S = 120.0
 
 
 def run(bench: Bench) -> Measured:
     """Ask the worker for its figures."""
-    ops = bench.scenario.ops
-    assert ops is not None  # noqa: S101 - the scenario was validated
     with bench.fleet() as (_, port), bench.worker(port, serve=False) as (child, _ready):
-        child.send(
-            {
-                "op": "ops",
-                "names": ops.names,
-                "size": ops.size,
-                "iterations": ops.iterations,
-                "server": SERVER,
-                "url": f"http://127.0.0.1:{port}/mcp",
-            }
-        )
+        child.send({"op": "ops", "server": SERVER, "url": f"http://127.0.0.1:{port}/mcp"})
         result = child.expect("result", timeout_s=PATIENCE_S)
-    return Measured(metrics={name: float(value) for name, value in result["metrics"].items()})
+    return Measured(
+        metrics={name: float(value) for name, value in result["metrics"].items()},
+        operations=msgspec.convert(result["operations"], tuple[Operation, ...]),
+    )

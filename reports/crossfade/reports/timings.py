@@ -1,0 +1,140 @@
+"""Single operations in every core, and what they tell about a whole call: policy, crossing, shell. Pure.
+
+The rule: a figure stands for one core in one place. ``core`` is the loop in the core's own language, ``called`` the
+same operation called from Python, as the asyncio shell does; the difference is the crossing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import median
+
+from crossfade.harness.samples import Operation, Results, ScenarioRecord
+from crossfade.harness.stats import Analysis
+from crossfade.reports.measured import Cast, summary
+from crossfade.reports.page import Share, Timing, TimingRow, TimingTable
+from crossfade.reports.words import plain
+
+TITLES = {
+    "pool_checkout": ("Pool checkout and release", "connections"),
+    "route": ("Choose an instance (P2C)", "instances"),
+    "registry_lookup": ("Find a server by name", "servers"),
+    "breaker": ("Circuit breaker: admit and record", "verdicts kept"),
+    "health": ("Health verdict", ""),
+    "rate_limit": ("Rate limit", "keys"),
+    "bulkhead": ("Bulkhead: enter and leave", "places"),
+    "retry": ("Retry: budget and delay", ""),
+    "hedge": ("Hedge: budget and delay", ""),
+    "shed": ("Load shedding", ""),
+    "metrics": ("Metrics of one request", ""),
+    "register": ("Register and unregister a server", ""),
+    "call": ("One call", ""),
+    "broadcast": ("One call to each server at once", "servers"),
+}
+PROBE = "Health probe of a live server"
+PER_CALL = (("pool_checkout", 8), ("route", 8), ("breaker", 100))
+"""What every call asks of the policy."""
+_PLACES = (("core", "in its own language"), ("called", "called from Python"))
+
+
+def tables(results: Results) -> tuple[TimingTable, ...]:
+    """Cores first, the interface after."""
+    found = []
+    for record in results.scenarios:
+        if record.kind == "ops":
+            found += [_cores(results, record), _interface(results, record)]
+    return tuple(table for table in found if table.rows)
+
+
+def _cores(results: Results, record: ScenarioRecord) -> TimingTable:
+    """One column per core and place. Variants that share a core measure the same thing: their blocks are pooled."""
+    columns: list[tuple[str, Callable[[str, str], bool]]] = []
+    for core, variants in CORES.items():
+        for where, words in _PLACES:
+            there = [op for v in variants for op in _of(results, record, v) if op.where == where]
+            if there:
+                columns.append((f"{core}, {words}", _matcher(variants, where)))
+    return _table("The cores alone", results, record, columns, interface=False)
+
+
+CORES = {"python": ("python",), "numba": ("numba",), "Rust": ("rust-core", "rust")}
+"""Cores, and the variants that run on them."""
+
+
+def _interface(results: Results, record: ScenarioRecord) -> TimingTable:
+    columns = [
+        (plain(variant), _matcher((variant,), "interface"))
+        for variant in record.variants
+        if any(op.where == "interface" for op in _of(results, record, variant))
+    ]
+    return _table("Through the interface, as the caller waits", results, record, columns, interface=True)
+
+
+def _matcher(variants: Sequence[str], where: str) -> Callable[[str, str], bool]:
+    return lambda variant, place: variant in variants and place == where
+
+
+def _table(
+    what: str,
+    results: Results,
+    record: ScenarioRecord,
+    columns: Sequence[tuple[str, Callable[[str, str], bool]]],
+    *,
+    interface: bool,
+) -> TimingTable:
+    pairs = [
+        (v, op) for v in record.variants for op in _of(results, record, v) if (op.where == "interface") == interface
+    ]
+    keys = list(dict.fromkeys((op.name, op.size) for _, op in pairs))
+    places = {name: i for i, name in enumerate(TITLES)}
+    rows = []
+    for name, size in sorted(keys, key=lambda key: (places.get(key[0], len(places)), key[1])):
+        title, unit = TITLES.get(name, (plain(name), ""))
+        if name == "health" and interface:
+            title = PROBE
+        cells = tuple(
+            _timing([op for variant, op in pairs if (op.name, op.size) == (name, size) and fits(variant, op.where)])
+            for _, fits in columns
+        )
+        rows.append(TimingRow(title, f"{size:,} {unit}" if unit else "", cells))
+    return TimingTable(what, tuple(label for label, _ in columns), tuple(rows))
+
+
+def _of(results: Results, record: ScenarioRecord, variant: str) -> list[Operation]:
+    return [op for block in results.of(record.name, variant) for op in block.operations]
+
+
+def _timing(found: Sequence[Operation]) -> Timing | None:
+    if not found:
+        return None
+    return Timing(*(median(getattr(op, field) for op in found) for field in ("min_ns", "p50_ns", "p99_ns")))
+
+
+def shares(results: Results, analysis: Analysis, cast: Cast) -> tuple[Share, ...]:
+    """Processor time of one in-process call, split by what the operations cost alone."""
+    ops = next((s for s in results.scenarios if s.kind == "ops"), None)
+    if ops is None:
+        return ()
+    found = []
+    for variant in ops.variants:
+        whole = summary(analysis, ops.name, variant, "call_cpu_us")
+        alone = _per_call(_of(results, ops, variant), "core")
+        if whole is None or alone is None or variant not in cast.variants:
+            continue
+        called = _per_call(_of(results, ops, variant), "called")
+        crossing = None if called is None else max(0.0, called - alone)
+        if variant == "python":
+            crossing = 0.0
+        found.append(Share(cast[variant], whole.mean, alone, crossing))
+    return tuple(found)
+
+
+def _per_call(found: Sequence[Operation], where: str) -> float | None:
+    """Microseconds of policy in one call, or None if an operation was not timed there."""
+    costs = []
+    for name, size in PER_CALL:
+        timing = _timing([op for op in found if (op.name, op.size, op.where) == (name, size, where)])
+        if timing is None:
+            return None
+        costs.append(timing.p50_ns)
+    return sum(costs) / 1000
