@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -41,11 +42,17 @@ def manager_of(variant: str, *servers: ServerSpec, shed: ShedSpec | None = None,
 class HttpServer:
     """One fixture process over HTTP; ``port`` lets a second one take the place of the first."""
 
-    def __init__(self, *, era: str = "legacy", sse: bool = False, port: int = 0, name: str = "fixture") -> None:
+    def __init__(
+        self, *, era: str = "legacy", sse: bool = False, port: int = 0, name: str = "fixture", **env: str
+    ) -> None:
         command = [*PYTHON, "tests.contract.servers.http", "--era", era, "--name", name, "--port", str(port)]
         self.era = era
         self.process = subprocess.Popen(
-            [*command, *(["--sse"] if sse else [])], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [*command, *(["--sse"] if sse else [])],
+            cwd=ROOT,
+            env={**os.environ, **env},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

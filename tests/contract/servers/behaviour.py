@@ -108,6 +108,8 @@ class Behaviour:
         if method == "ping" and not modern:
             return {}
         if method == "tools/call":
+            if os.environ.get("FIXTURE_FAULT") == "internal":
+                raise RpcError(-32603, "told to fail by FIXTURE_FAULT")
             tool = TOOLS.get(call.params.get("name", ""))
             if tool is None:
                 raise RpcError(-32602, f"Unknown tool: {call.params.get('name')}")
@@ -215,7 +217,8 @@ def _half(_: Behaviour, __: Message, ___: Call) -> Literal:
 
 
 def _pid(_: Behaviour, __: Message, call: Call) -> Message:
-    return text(json.dumps({"pid": os.getpid(), "cwd": str(os.getcwd()), "env": os.environ.get("FIXTURE_ENV")}))  # noqa: PTH109
+    env = {"env": os.environ.get("FIXTURE_ENV"), "storage": os.environ.get("CROSSFADE_STORAGE")}
+    return text(json.dumps({"pid": os.getpid(), "cwd": str(os.getcwd()), **env}))  # noqa: PTH109
 
 
 TOOLS: dict[str, Callable[[Behaviour, Message, Call], Message | Literal | None]] = {
@@ -259,7 +262,11 @@ def _tools(params: Message) -> Message:
 def _read(params: Message) -> Message:
     uri = params.get("uri", "")
     if uri == "fixture://greeting" or uri.startswith("fixture://item/"):
-        return {"contents": [{"uri": uri, "mimeType": "text/plain", "text": f"content of {uri}"}]}
+        return {
+            "contents": [
+                {"uri": uri, "mimeType": "text/plain", "text": f"{os.environ.get('FIXTURE_TEXT', 'content')} of {uri}"}
+            ]
+        }
     raise RpcError(-32602, f"Resource not found: {uri}", {"uri": uri})
 
 

@@ -98,7 +98,7 @@ class Deploying(Manager):
                     server=name,
                 )
             number, spec = deployment.history[-1]
-            return await self._update(spec, spec.deploy.strategy, number)
+            return await self._update(spec, strategy_of(None, spec.deploy.strategy), number)
         return deployment.info()
 
     async def undeploy(self, name: str, *, drain_s: float = 5.0, keep_storage: bool | None = None) -> None:

@@ -28,9 +28,11 @@ _HISTORY: Final = 10
 def strategy_of(name: Strategy | str | None, default: Strategy) -> Strategy:
     """Raises ConfigError for one that does not exist."""
     try:
-        return default if name is None else Strategy(name)
+        return Strategy(default if name is None else name)
     except ValueError:
-        raise ConfigError(f"strategy {name!r} is unknown; choose one of {', '.join(Strategy)}") from None
+        raise ConfigError(
+            f"strategy {str(name or default)!r} is unknown; choose one of {', '.join(Strategy)}"
+        ) from None
 
 
 def check_replicas(server: str, count: int) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Sequence
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from crossfade.impls.config import ServerSpec
 from crossfade.impls.cores import Cores
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from crossfade.impls.python.revision import Revision
     from crossfade.impls.python.shadow import Shadow
 
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+_U64: Final = (1 << 64) - 1
 _ids = itertools.count(1)
 
 
@@ -34,8 +36,8 @@ class Server:
     """A server and its replicas. ``publish`` takes events, ``wake`` tells the manager that a deadline is running."""
 
     __slots__ = (
-        "_credit",
         "_leaving",
+        "_turn",
         "acquire_timeout_ns",
         "calls",
         "candidate",
@@ -86,7 +88,7 @@ class Server:
         self.current: Revision
         self.candidate: Revision | None = None
         self.share = 0
-        self._credit = 0
+        self._turn = 0
         self._leaving: list[Instance] = []
         self.only: Instance | None = None
         self.held: asyncio.Event | None = None
@@ -181,7 +183,7 @@ class Server:
 
     def propose(self, revision: Revision | None) -> None:
         """A second revision, that gets ``share`` percent of the calls; None takes it back."""
-        self.candidate, self.share, self._credit = revision, 0, 0
+        self.candidate, self.share = revision, 0
         self.rearranged()
 
     def rearranged(self) -> None:
@@ -220,15 +222,15 @@ class Server:
     def pick(self, now_ns: int, tried: Sequence[Instance] = (), key: int = 0) -> Instance | None:
         """An instance that its breaker admits, none of those ``tried``; None if there is no other.
 
-        By share among the revisions, evenly spread; one that admits nobody leaves its calls to the other.
+        By share among the revisions, evenly spread; one that admits nobody leaves its calls to the other. The turns are
+        a Weyl sequence (multiples of the golden ratio): a count would fall into step with callers that take turns, too.
         """
         candidate = self.candidate
         if candidate is None or self.share == 0:
             return self.current.pick(now_ns, tried, key)
-        self._credit += self.share
-        if self._credit < 100:
+        self._turn = turn = (self._turn + _GOLDEN) & _U64
+        if turn * 100 >> 64 >= self.share:
             return self.current.pick(now_ns, tried, key) or candidate.pick(now_ns, tried, key)
-        self._credit -= 100
         return candidate.pick(now_ns, tried, key) or self.current.pick(now_ns, tried, key)
 
     # -- requests
