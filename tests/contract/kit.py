@@ -40,12 +40,24 @@ def manager_of(variant: str, *servers: ServerSpec, shed: ShedSpec | None = None,
 
 
 class HttpServer:
-    """One fixture process over HTTP; ``port`` lets a second one take the place of the first."""
+    """One fixture process over HTTP; ``port`` lets a second one take the place of the first.
+
+    The first ``fail`` requests get no answer, the others theirs after ``delay_ms``; handshakes and pings are not asked.
+    """
 
     def __init__(
-        self, *, era: str = "legacy", sse: bool = False, port: int = 0, name: str = "fixture", **env: str
+        self,
+        *,
+        era: str = "legacy",
+        sse: bool = False,
+        port: int = 0,
+        name: str = "fixture",
+        fail: int = 0,
+        delay_ms: int = 0,
+        **env: str,
     ) -> None:
         command = [*PYTHON, "tests.contract.servers.http", "--era", era, "--name", name, "--port", str(port)]
+        command += ["--fail", str(fail), "--delay-ms", str(delay_ms)]
         self.era = era
         self.process = subprocess.Popen(
             [*command, *(["--sse"] if sse else [])],

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 MODERN = "2026-07-28"
@@ -74,8 +75,11 @@ class Call:
 class Behaviour:
     """The server itself. ``handle`` answers one request with a result, raises :class:`RpcError`, or misbehaves."""
 
-    def __init__(self, *, era: str, name: str = "fixture", log: Log | None = None) -> None:
+    def __init__(
+        self, *, era: str, name: str = "fixture", log: Log | None = None, fail: int = 0, delay_ms: int = 0
+    ) -> None:
         self.era, self.name, self.log = era, name, log or Log()
+        self.fail, self.delay_ms = fail, delay_ms
         self.forget_sessions: Callable[[], None] = lambda: None
 
     def is_modern(self, message: Message) -> bool:
@@ -107,6 +111,8 @@ class Behaviour:
             return {"protocolVersion": version, "capabilities": CAPABILITIES, "serverInfo": self._info()}
         if method == "ping" and not modern:
             return {}
+        if (self.fail or self.delay_ms) and self._spoiled(call):
+            return None
         if method == "tools/call":
             if os.environ.get("FIXTURE_FAULT") == "internal":
                 raise RpcError(-32603, "told to fail by FIXTURE_FAULT")
@@ -120,6 +126,17 @@ class Behaviour:
             raise RpcError(-32601, f"Method not found: {method}")
         result = answer(call.params)
         return self._dress(result, listed=method.endswith("list") or method == "resources/read") if modern else result
+
+    def _spoiled(self, call: Call) -> bool:
+        """Whether this request gets no answer: the first ``fail`` do not, and the others after ``delay_ms``."""
+        if self.fail:
+            self.fail -= 1
+            self.log.add("failed", id=call.id)
+            return True
+        if call.wait(self.delay_ms / 1000):
+            self.log.add("stopped", id=call.id)
+            return True
+        return False
 
     def _info(self) -> Message:
         return {"name": self.name, "version": "1.2.3"}
@@ -216,6 +233,18 @@ def _half(_: Behaviour, __: Message, ___: Call) -> Literal:
     return Literal(b'{"jsonrpc": "2.0", "id": 1, "resu', then_close=True)
 
 
+def _flaky(_: Behaviour, arguments: Message, call: Call) -> Message | None:
+    """No answer the first ``times``, counted in a file because a child that ends forgets; then one."""
+    path = Path(arguments["file"])
+    made = int(path.read_text()) if path.exists() else 0
+    path.write_text(str(made + 1))
+    if made >= arguments.get("times", 1):
+        return text(f"answered at attempt {made + 1}")
+    if not call.headers:
+        os._exit(9)
+    return None
+
+
 def _pid(_: Behaviour, __: Message, call: Call) -> Message:
     env = {"env": os.environ.get("FIXTURE_ENV"), "storage": os.environ.get("CROSSFADE_STORAGE")}
     return text(json.dumps({"pid": os.getpid(), "cwd": str(os.getcwd()), **env}))  # noqa: PTH109
@@ -241,7 +270,11 @@ TOOLS: dict[str, Callable[[Behaviour, Message, Call], Message | Literal | None]]
     "forget": _forget,
     "headers": lambda _, __, call: text(json.dumps(call.headers)),
     "process": _pid,
+    "flaky": _flaky,
+    "look": _echo,
+    "again": _echo,
 }
+HINTS: dict[str, Message] = {"look": {"readOnlyHint": True}, "again": {"idempotentHint": True}, "echo": {"title": "e"}}
 
 
 def _page(key: str, items: list[Message], params: Message) -> Message:
@@ -256,7 +289,12 @@ def _page(key: str, items: list[Message], params: Message) -> Message:
 
 def _tools(params: Message) -> Message:
     schema = {"type": "object", "$defs": {"kept": {"$anchor": "kept"}}, "x-unknown": True}
-    return _page("tools", [{"name": name, "inputSchema": schema, "x-tool": name} for name in TOOLS], params)
+    return _page("tools", [_tool(name, schema) for name in TOOLS], params)
+
+
+def _tool(name: str, schema: Message) -> Message:
+    hints = {"annotations": HINTS[name]} if name in HINTS else {}
+    return {"name": name, "inputSchema": schema, "x-tool": name, **hints}
 
 
 def _read(params: Message) -> Message:

@@ -13,7 +13,15 @@ from crossfade.impls.cores.health import Health, HealthConfig
 from crossfade.impls.cores.hedge import Hedge, HedgeConfig
 from crossfade.impls.cores.limiter import Gcra, KeyedLimiter, RateLimitConfig
 from crossfade.impls.cores.pool import Pool
-from crossfade.impls.cores.protocols import BreakerCore, GcraCore, KeyedLimiterCore, PoolCore
+from crossfade.impls.cores.protocols import (
+    BreakerCore,
+    BulkheadCore,
+    GcraCore,
+    HedgeCore,
+    KeyedLimiterCore,
+    PoolCore,
+    RetryCore,
+)
 from crossfade.impls.cores.rendezvous import Rendezvous
 from crossfade.impls.cores.restart import Restart, RestartConfig
 from crossfade.impls.cores.retry import Retry, RetryConfig
@@ -30,6 +38,7 @@ __all__ = [
     "BreakerCore",
     "Bulkhead",
     "BulkheadConfig",
+    "BulkheadCore",
     "Close",
     "Connect",
     "Cores",
@@ -40,6 +49,7 @@ __all__ = [
     "HealthConfig",
     "Hedge",
     "HedgeConfig",
+    "HedgeCore",
     "KeyedLimiter",
     "KeyedLimiterCore",
     "LeastPending",
@@ -53,6 +63,7 @@ __all__ = [
     "RestartConfig",
     "Retry",
     "RetryConfig",
+    "RetryCore",
     "RoundRobin",
     "SplitMix64",
     "Weighted",

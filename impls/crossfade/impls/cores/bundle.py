@@ -12,10 +12,21 @@ from dataclasses import dataclass
 from crossfade.impls.cores.actions import PoolConfig
 from crossfade.impls.cores.balancer import P2C, Balancer
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
+from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
+from crossfade.impls.cores.hedge import Hedge, HedgeConfig
 from crossfade.impls.cores.limiter import Gcra, KeyedLimiter, RateLimitConfig
 from crossfade.impls.cores.pool import Pool
-from crossfade.impls.cores.protocols import BreakerCore, GcraCore, KeyedLimiterCore, PoolCore
+from crossfade.impls.cores.protocols import (
+    BreakerCore,
+    BulkheadCore,
+    GcraCore,
+    HedgeCore,
+    KeyedLimiterCore,
+    PoolCore,
+    RetryCore,
+)
 from crossfade.impls.cores.rendezvous import Rendezvous
+from crossfade.impls.cores.retry import Retry, RetryConfig
 from crossfade.impls.cores.turns import LeastPending, RoundRobin, Weighted
 
 BalancerFactory = Callable[[str, int, Sequence[int], int], Balancer]
@@ -33,6 +44,9 @@ class Cores:
     balancer: BalancerFactory
     gcra: Callable[[RateLimitConfig], GcraCore] = Gcra
     keyed_limiter: Callable[[RateLimitConfig], KeyedLimiterCore] = KeyedLimiter
+    retry: Callable[[RetryConfig, int], RetryCore] = Retry
+    hedge: Callable[[HedgeConfig], HedgeCore] = Hedge
+    bulkhead: Callable[[BulkheadConfig], BulkheadCore] = Bulkhead
 
 
 def python_balancer(kind: str, n: int, weights: Sequence[int], seed: int) -> Balancer:

@@ -1,7 +1,8 @@
-"""Owns the way of one request through a server: admission, the attempt, and another one where that is safe.
+"""Owns the way of one request through a server: admission, bulkhead, attempts, and what is done when one fails.
 
-Rule: a request is admitted once and ends by its one deadline. It goes to an instance that the breaker admits, and on
-to another one if that could not be connected to, because then nothing was sent.
+Rule: a request is admitted once, has one place in the bulkhead however many attempts it becomes, and ends by its one
+deadline. An attempt goes to an instance that the breaker admits, and on to another one if that could not be connected
+to, because then nothing was sent. More than that gets only what is safe to repeat (``repeating``).
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from collections.abc import Mapping
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
-from crossfade.impls.errors import ServerStartError, ServerTimeout
+from crossfade.impls.cores import HedgeConfig
+from crossfade.impls.errors import CrossfadeError, ServerStartError, ServerTimeout
 from crossfade.impls.python.admission import Admission
 from crossfade.impls.python.jsonrpc import encode
-from crossfade.impls.python.matching import key_of
+from crossfade.impls.python.matching import Globs, key_of
+from crossfade.impls.python.places import Place, Places
+from crossfade.impls.python.race import race
+from crossfade.impls.python.repeating import READS, Repeating
 from crossfade.impls.python.translate import HOP_KEYS, modern_meta
 from crossfade.impls.python.updating import Use, let_in
 from crossfade.impls.snapshots import Era
@@ -37,14 +42,16 @@ def encode_params(era: Era, fields: Mapping[str, object], meta: Mapping[str, Any
 class Ticket:
     """What a request has behind it, for whoever carries on: the relay hands over to the long way with it.
 
-    ``tried`` are the instances it was sent to.
+    ``made`` attempts were made, on ``tried``. ``place`` is the bulkhead's; who set it gives it back.
     """
 
-    __slots__ = ("admitted", "deadline_ns", "tried")
+    __slots__ = ("admitted", "deadline_ns", "made", "place", "tried")
 
     def __init__(self, deadline_ns: int = 0) -> None:
         self.deadline_ns = deadline_ns
         self.admitted = False
+        self.place: Place | None = None
+        self.made = 0
         self.tried: list[Instance] = []
 
 
@@ -81,7 +88,7 @@ class Calls:
     that the hot path has one thing to look at.
     """
 
-    __slots__ = ("_server", "_spec", "affinity", "gate", "plain")
+    __slots__ = ("_hedge", "_hedged", "_server", "_spec", "affinity", "gate", "places", "plain", "repeating")
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -89,16 +96,26 @@ class Calls:
         self.adopt(server.spec)
 
     def adopt(self, spec: ServerSpec) -> None:
-        """Go by another specification. Limits that it leaves as they were keep their count."""
+        """Go by another specification. What it leaves as it was keeps its count: limits, places, budgets."""
         old, self._spec = self._spec, spec
+        server, cores = self._server, self._server.cores
         if old is None or old.rate_limits != spec.rate_limits:
-            self.gate = Admission(self._server, spec.rate_limits)
+            self.gate = Admission(server, spec.rate_limits)
+        if old is None or not old.bulkhead.max_in_flight or not spec.bulkhead.max_in_flight:
+            self.places = Places(server, spec.bulkhead) if spec.bulkhead.max_in_flight else None
+        elif self.places is not None and old.bulkhead != spec.bulkhead:
+            self.places.adopt(spec.bulkhead)
+        if old is None or old.retry != spec.retry:
+            self.repeating = Repeating(spec.retry, cores, key_of(spec.name))
+        if old is None or old.hedge != spec.hedge:
+            self._hedge = cores.hedge(HedgeConfig.from_spec(spec.hedge)) if spec.hedge.enabled else None
+            self._hedged = Globs(spec.hedge.tools if spec.hedge.enabled else ())
         self.affinity = spec.affinity if spec.balancer == "rendezvous" else None
         self.gate_changed()
 
     def gate_changed(self) -> None:
         """Maintenance began or ended."""
-        self.plain = self.gate.idle and self.affinity is None
+        self.plain = self.gate.idle and self.places is None and not self._hedged and self.affinity is None
 
     def admit(self, tool: str | None, principal: str | None) -> None:
         """Let one request in, or raise ServerUnavailable, RateLimited or LoadShed. ``tool`` is the server's own name.
@@ -115,6 +132,12 @@ class Calls:
         if self.affinity == "tool":
             return key_of(tool or "")
         return key_of(principal if self.affinity == "principal" or session is None else session)
+
+    def hedges(self, method: str, name: str | None) -> bool:
+        """Whether a request may get a second copy while the first is under way."""
+        if self._hedge is None or len(self._server.instances) < 2:
+            return False
+        return method in READS or (method == "tools/call" and name is not None and self._hedged.matches(name))
 
     # -- one request
 
@@ -141,10 +164,57 @@ class Calls:
             timeout_ns = self._server.timeout_ns if timeout_s is None else int(timeout_s * 1e9)
             ticket.deadline_ns = monotonic_ns() + timeout_ns
         ask = _Ask(method, fields, meta=meta, name=name, sessions=sessions, extra=extra, key=key, ticket=ticket)
-        answer = await self._attempt(ask)
+        if self.places is None or ticket.place is not None:
+            answer = await self._attempts(ask, ticket.made)
+        else:
+            place = await self.places.enter(ticket.deadline_ns)
+            try:
+                answer = await self._attempts(ask, ticket.made)
+            finally:
+                place.leave()
         if self._server.shadow is not None:
             self._server.shadow.copy(method, fields, meta, name, answer)
         return answer
+
+    async def _attempts(self, ask: _Ask, made: int) -> bytes:
+        """One attempt after another, as long as it is safe and the budget lasts."""
+        if not self.repeating.allows(ask.method, ask.name):
+            return await (self._copies(ask) if self._hedge is not None else self._attempt(ask))
+        if not made:
+            self.repeating.core.request()
+        while True:
+            try:
+                return await self._copies(ask)
+            except CrossfadeError as error:
+                made += 1
+                delay_ns = self.repeating.delay_ns(error, made, monotonic_ns(), ask.deadline_ns)
+                if delay_ns < 0:
+                    raise
+            self._server.stats.retries += 1
+            await asyncio.sleep(delay_ns / 1e9)
+
+    async def _copies(self, ask: _Ask) -> bytes:
+        """One attempt, and a second copy of it beside it if it is slow and may have one."""
+        hedge = self._hedge
+        if hedge is None or not self.hedges(ask.method, ask.name):
+            return await self._attempt(ask)
+        hedge.request()
+        delay_ns = hedge.delay_ns()
+        if delay_ns < 0:  # nothing is known of its latency yet
+            started = monotonic_ns()
+            result = await self._attempt(ask)
+            hedge.record(monotonic_ns() - started)
+            return result
+        won = await race(lambda: self._attempt(ask), lambda: self._elsewhere(ask), delay_ns, self._may_hedge)
+        hedge.record(won.took_ns)
+        self._server.stats.hedged_wins += won.second
+        return won.value
+
+    def _may_hedge(self) -> bool:
+        if self._hedge is None or not self._hedge.try_start():
+            return False
+        self._server.stats.hedges += 1
+        return True
 
     # -- one attempt
 
@@ -168,6 +238,16 @@ class Calls:
                 instance = server.pick(now, unreachable, ask.key)
                 if instance is None:
                     raise
+
+    async def _elsewhere(self, ask: _Ask) -> bytes:
+        """The second copy: to an instance that has not got the first."""
+        now = monotonic_ns()
+        instance = self._server.pick(now, ask.tried, ask.key)
+        if instance is None:
+            name = self._server.spec.name
+            raise ServerStartError(f"server {name!r} has no second instance to ask; add one", server=name)
+        with Use(instance):
+            return await self._send(instance, ask, now)
 
     async def _send(self, instance: Instance, ask: _Ask, now_ns: int) -> bytes:
         """Send to an instance whose breaker has admitted it."""

@@ -97,6 +97,8 @@ class Catalog:
         own = entry.get("name")
         if not isinstance(own, str):
             return None
+        if method == "tools/list":
+            server.calls.repeating.learn(own, entry.get("annotations"))
         rule = self.filter(server, _KEYS[method])
         bare = rule.shown(own)
         if bare is None:

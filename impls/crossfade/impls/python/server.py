@@ -128,6 +128,8 @@ class Server:
     async def stop(self) -> None:
         """Close and reap all instances. Never raises CrossfadeError."""
         self.draining = True
+        if self.calls.places is not None:
+            self.calls.places.close()
         try:
             await asyncio.gather(*(i.stop() for i in self.instances))
         finally:

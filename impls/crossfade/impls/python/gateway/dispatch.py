@@ -40,7 +40,7 @@ _UNSET = msgspec.UNSET
 _text = msgspec.json.Decoder(str).decode
 
 
-def post(client: ClientConnection, head: RequestHead, message: Message, body: bytes) -> None:  # noqa: PLR0911, PLR0912  one per way out
+def post(client: ClientConnection, head: RequestHead, message: Message, body: bytes) -> None:  # noqa: PLR0911  one per way out
     """A whole message that was POSTed to /mcp."""
     method = message.method
     raw_id = None if message.id is _UNSET else bytes(message.id)
@@ -72,14 +72,13 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
         is_text = call.name[:1] == b'"'
         try:
             route = routes.get(call.name) or (routes.find(call.name) if is_text else None)
-            if route is not None:
-                if not route.server.calls.plain:
-                    call.enter(route)
-                if _relay(call, route):
-                    return
+            if route is not None and (route.server.calls.plain or call.enter_now(route)) and _relay(call, route):
+                return
         except CrossfadeError as error:
+            call.leave()
             client.fail(raw_id, error)
             return
+        call.leave()
         if is_text:
             client.run(_prepare(call))
             return
@@ -98,11 +97,12 @@ async def _prepare(call: ToolCall) -> HttpAnswer | None:
     long way.
     """
     gateway, session = call.client.gateway, call.session
+    relayed = False
     try:
         route = gateway.routes.get(call.name) or await gateway.routes.ask(call.name)
         server = route.server
         if not server.calls.plain:
-            call.enter(route)
+            await call.enter(route)
         instance = server.only
         if instance is not None and server.straight:
             with Use(instance):
@@ -110,12 +110,15 @@ async def _prepare(call: ToolCall) -> HttpAnswer | None:
                 own_session = session is not None and peer.era == "legacy" and not server.spec.stateless
                 if own_session and session is not None and isinstance(instance, HttpInstance):
                     await instance.session_for(session.upstream, monotonic_ns() + server.timeout_ns)
-            if _relay(call, route):
-                return None
-        return await call.answer()
+        if not server.calls.hedges("tools/call", route.own):
+            relayed = _relay(call, route)
+        return None if relayed else await call.answer()
     except CrossfadeError as error:
         gateway.manager.stats.errors_by_code[error.code] += 1
         return HttpAnswer(200, jsonrpc.error_of(call.raw_id, error))
+    finally:
+        if not relayed:
+            call.leave()
 
 
 def _relay(call: ToolCall, route: Route) -> bool:
@@ -155,6 +158,8 @@ def _relay(call: ToolCall, route: Route) -> bool:
         data = b"%b%d\r\n\r\n%b" % (prefix, len(body), body)
     relay = HttpRelay(call, instance, data)
     call.client.job = relay
+    if calls.repeating.tools:
+        calls.repeating.counted("tools/call", route.own)
     relay.start(now)
     return True
 
@@ -175,6 +180,8 @@ def _relay_stdio(call: ToolCall, route: Route) -> bool:
     modern_to_legacy = call.session is None and peer.era == "legacy"
     relay = StdioRelay(call, instance, params, modern=modern_to_legacy)
     call.client.job = relay
+    if calls.repeating.tools:
+        calls.repeating.counted("tools/call", route.own)
     relay.start(now)
     return True
 
@@ -244,8 +251,8 @@ def stream(  # noqa: PLR0911, PLR0912  one return per reason to wait for the res
     call.route = route
     refusal: CrossfadeError | None = None
     try:
-        if not route.server.calls.plain:
-            call.enter(route)
+        if not route.server.calls.plain and not call.enter_now(route):
+            return None
     except CrossfadeError as error:
         refusal = error
     now = monotonic_ns()
@@ -257,6 +264,7 @@ def stream(  # noqa: PLR0911, PLR0912  one return per reason to wait for the res
             raise refusal
         route.server.choose(now)
     except CrossfadeError as error:
+        call.leave()
         client.fail(raw_id, error)
         return relay
     relay.start(now)

@@ -206,6 +206,7 @@ class HttpRelay:
 
     def cancel(self) -> None:
         """The client is gone: give up the upstream connection. To a modern server that cancels the request."""
+        self._call.leave()
         if self._task is not None:
             self._task.cancel()
         elif self._conn is not None and self._conn.sink is self:
@@ -266,11 +267,14 @@ class HttpRelay:
     # -- endings
 
     def _finished(self) -> None:
+        if self._call.ticket is not None:
+            self._call.leave()
         self.resume()
         self._client.finished()
 
     def _fail(self, error: CrossfadeError) -> None:
         if not self._call.again(error, self._instance, self._deadline_ns):
+            self._call.leave()
             self._client.fail(self._call.raw_id, error)
 
     def _too_long(self, complete: bool) -> bool:

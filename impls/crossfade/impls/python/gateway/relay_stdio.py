@@ -94,6 +94,8 @@ class StdioRelay(Reply):
             body = jsonrpc.result(raw_id, result_to_modern("tools/call", bytes(answer.result)))
         else:
             body = jsonrpc.result(raw_id, answer.result)
+        if self._call.ticket is not None:
+            self._call.leave()
         self._client.respond(HttpAnswer(200, body))
 
     def failed(self, error: CrossfadeError) -> None:
@@ -102,12 +104,14 @@ class StdioRelay(Reply):
 
     def _fail(self, error: CrossfadeError) -> None:
         if not self._call.again(error, self._instance, self._deadline_ns):
+            self._call.leave()
             self._client.fail(self._call.raw_id, error)
 
     # -- Job
 
     def cancel(self) -> None:
         """The client is gone: the child learns of it by ``notifications/cancelled`` with our id."""
+        self._call.leave()
         if self._conn is not None:
             self._conn.cancel(self._request_id)
         elif self._queued:

@@ -1,10 +1,12 @@
 """Owns one ``tools/call`` of a gateway client between the two ways it can take: the relay, and the long way.
 
-Rule: whatever is done for it once (admission, an attempt) stays done when it changes from one way to the other.
+Rule: whatever is done for it once (admission, a place in the bulkhead, an attempt) stays done when it changes from one
+way to the other, and the place is given back where it ends: by the relay, or by the task that answers.
 """
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
@@ -50,13 +52,47 @@ class ToolCall:
 
     # -- before the first attempt
 
-    def enter(self, route: Route) -> None:
-        """Pass what stands before the server, once. Raises RateLimited or ServerUnavailable."""
-        if self.ticket is None:
-            ticket = Ticket(monotonic_ns() + route.server.timeout_ns)
-            route.server.calls.admit(route.own, self.principal)
-            ticket.admitted = True
-            self.ticket = ticket
+    def enter_now(self, route: Route) -> bool:
+        """Pass what stands before the server without waiting. Raises RateLimited, LoadShed or ServerUnavailable.
+
+        False: it has to wait, or may need a second copy, so it goes the long way; nothing was used up.
+        """
+        calls = route.server.calls
+        if calls.hedges("tools/call", route.own):
+            return False
+        ticket = Ticket(monotonic_ns() + route.server.timeout_ns)
+        if calls.places is not None and (place := calls.places.try_enter()) is not None:
+            ticket.place = place
+        elif calls.places is not None:
+            return False
+        self.ticket = ticket
+        try:
+            self._admit(route, ticket)
+        except CrossfadeError:
+            self.leave()
+            raise
+        return True
+
+    async def enter(self, route: Route) -> None:
+        """As ``enter_now``, but wait for a place, as the manager's own requests do."""
+        calls = route.server.calls
+        ticket = self.ticket or Ticket(monotonic_ns() + route.server.timeout_ns)
+        self.ticket = ticket
+        if not ticket.admitted:
+            self._admit(route, ticket)
+        if calls.places is not None and not calls.hedges("tools/call", route.own):
+            ticket.place = await calls.places.enter(ticket.deadline_ns)
+
+    def _admit(self, route: Route, ticket: Ticket) -> None:
+        route.server.calls.admit(route.own, self.principal)
+        ticket.admitted = True
+
+    def leave(self) -> None:
+        """Give the place back, if it has one."""
+        ticket = self.ticket
+        if ticket is not None and ticket.place is not None:
+            ticket.place.leave()
+            ticket.place = None
 
     @property
     def principal(self) -> str:
@@ -89,12 +125,25 @@ class ToolCall:
         route = self.route
         if route is None or not self.body:
             return False
-        if not isinstance(error, ServerStartError) or len(route.server.instances) < 2:
+        calls = route.server.calls
+        if isinstance(error, ServerStartError) and len(route.server.instances) > 1:
+            delay_ns = 0
+        elif calls.repeating.allows("tools/call", route.own):
+            delay_ns = calls.repeating.delay_ns(error, 1, monotonic_ns(), deadline_ns)
+            if delay_ns < 0:
+                return False
+            route.server.stats.retries += 1
+        else:
             return False
         ticket = self.ticket or Ticket()
         ticket.admitted = True
         ticket.deadline_ns = deadline_ns
+        ticket.made = 1
         ticket.tried.append(instance)
         self.ticket = ticket
-        self.client.run(self.answer())
+        self.client.run(self._again(delay_ns), self.leave)
         return True
+
+    async def _again(self, delay_ns: int) -> HttpAnswer:
+        await asyncio.sleep(delay_ns / 1e9)
+        return await self.answer()
