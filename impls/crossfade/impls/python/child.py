@@ -52,15 +52,16 @@ class Child:
         self.stdin: asyncio.WriteTransport | None = None
 
     @classmethod
-    async def start(cls, spec: ServerSpec, listener: ChildListener) -> Child:
-        """Start the command of ``spec``. Raises OSError."""
+    async def start(cls, spec: ServerSpec, listener: ChildListener, directory: str | None = None) -> Child:
+        """Start the command of ``spec``, in ``directory`` unless it says where. Raises OSError."""
+        storage = {"CROSSFADE_STORAGE": directory} if directory is not None else {}
         process = subprocess.Popen(  # noqa: ASYNC220  vfork and exec: less than the loop's own subprocess_exec blocks
             [spec.command or "", *spec.args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **spec.env},
-            cwd=spec.cwd,
+            env={**os.environ, **storage, **spec.env},
+            cwd=spec.cwd or directory,
             bufsize=0,
             start_new_session=True,
         )

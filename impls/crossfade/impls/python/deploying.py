@@ -69,6 +69,9 @@ class Deploying(Manager):
                 server=spec.name,
             )
         deployment = server.deployment
+        deployment.check_idle()
+        if spec.storage is not None:
+            server.storage.check(spec.name, spec.storage, _extra(server.spec, spec, strategy))
         try:
             await deployment.roll_out(spec, strategy, self._next_seed(), number=number)
         finally:
@@ -80,10 +83,13 @@ class Deploying(Manager):
         server = self.catalog.server(name)
         deployment = server.deployment
         check_replicas(name, instances)
+        deployment.check_idle()
         if server.spec.transport == "http":
             raise ConfigError(f"server {name!r} has one instance per URL; update its urls instead", server=name)
         if server.spec.weights:
             raise ConfigError(f"server {name!r} has a weight for each instance; update its specification", server=name)
+        if server.spec.storage is not None:
+            server.storage.check(name, server.spec.storage, max(0, instances - server.spec.instances))
         await deployment.scale(instances)
         return deployment.info()
 
@@ -101,10 +107,17 @@ class Deploying(Manager):
             return await self._update(spec, strategy_of(None, spec.deploy.strategy), number)
         return deployment.info()
 
-    async def undeploy(self, name: str, *, drain_s: float = 5.0, keep_storage: bool | None = None) -> None:
-        self._check_open()
-        del keep_storage
-        await self.unregister(name, drain_s=drain_s)
-
     def deployments(self) -> list[DeploymentInfo]:
         return [server.deployment.info() for server in self.registry.values()]
+
+
+def _extra(old: ServerSpec, new: ServerSpec, strategy: Strategy) -> int:
+    """How many more instances there are at most, at once, while ``new`` replaces ``old``."""
+    if old.storage is None or new.storage is None or old.storage.storage_class is not new.storage.storage_class:
+        return new.replicas
+    most = max(old.replicas, new.replicas)
+    if strategy is Strategy.RECREATE:
+        return most - old.replicas
+    if strategy is Strategy.ROLLING:
+        return min(new.replicas, most + new.deploy.max_surge - old.replicas)
+    return new.replicas

@@ -64,3 +64,4 @@ async def drain(instance: Instance, drain_s: float) -> None:
         instance.kill()
         instance.server.gone(instance)
         instance.state = ServerState.STOPPED
+    await instance.release_storage()

@@ -26,6 +26,7 @@ from crossfade.impls.states import CircuitState, ServerState
 
 if TYPE_CHECKING:
     from crossfade.impls.python.revision import Revision
+    from crossfade.impls.python.storage import Claim
 
 _waiter_ids = itertools.count(1)
 
@@ -46,6 +47,7 @@ class Instance(abc.ABC):
         "_waiters",
         "balancer",
         "breaker",
+        "claim",
         "conns",
         "index",
         "last_error",
@@ -68,6 +70,7 @@ class Instance(abc.ABC):
         self.index = index
         self.balancer = revision.balancer
         self.retired = False
+        self.claim: Claim | None = None
         self.users = 0  # those who have chosen it and hold neither a lease nor a place in its queue yet
         self.breaker = server.cores.breaker(BreakerConfig.from_spec(spec.breaker))
         self.pool = server.cores.pool(PoolConfig.from_spec(spec.pool, stdio=spec.transport == "stdio"))
@@ -122,6 +125,13 @@ class Instance(abc.ABC):
     @abc.abstractmethod
     def info(self) -> InstanceInfo:
         """A snapshot."""
+
+    async def release_storage(self, keep: bool | None = None) -> None:
+        """Give back what it has claimed; None does what the claim says."""
+        claim, wanted = self.claim, self.spec.storage
+        if claim is not None and wanted is not None:
+            self.claim = None
+            await self.server.storage.release(claim, keep=wanted.keep if keep is None else keep)
 
     def words(self) -> str:
         """What the replica said of its trouble, as the end of an error message."""

@@ -30,8 +30,9 @@ from crossfade.impls.python.jsonrpc import HEADER_MISMATCH
 from crossfade.impls.python.metrics import Stats
 from crossfade.impls.python.revision import Revision
 from crossfade.impls.python.server import Server
+from crossfade.impls.python.storage import Storage
 from crossfade.impls.results import CallResult, Item, Result
-from crossfade.impls.snapshots import Event, Metrics, ServerInfo
+from crossfade.impls.snapshots import Event, Metrics, ServerInfo, StorageInfo
 from crossfade.impls.states import DeploymentState, ServerState
 
 _BUSY_TICK_S: Final = 0.05
@@ -54,6 +55,7 @@ class PythonManager(Deploying):
         self.catalog = Catalog(self.registry, prefix=config.gateway.prefix, errors=self.stats.errors_by_code)
         self.gateways: set[GatewayServer] = set()
         self._events = Events()
+        self._storage = Storage(config.storage, self._events.publish)
         self._open = False
         self._seeds = config.seed
         self._ticker: asyncio.TimerHandle | None = None
@@ -102,6 +104,7 @@ class PythonManager(Deploying):
                     instance.kill()
             if self._ticker is not None:
                 self._ticker.cancel()
+            self._storage.close()
             self._events.close()
 
     def _check_open(self) -> None:
@@ -143,6 +146,9 @@ class PythonManager(Deploying):
             )
         server = Server(spec, self.stats.latency, self._events.publish, self.wake, cores=self.cores)
         server.retired = self._retired
+        server.storage = self._storage
+        if spec.storage is not None:
+            self._storage.check(spec.name, spec.storage, spec.replicas)
         server.deployment = Deployment(server, DeploymentState.PENDING if deploy else DeploymentState.RUNNING)
         revision = Revision(server, 0 if deploy else 1, spec, self._next_seed())
         server.install(revision)
@@ -176,11 +182,15 @@ class PythonManager(Deploying):
                 self.registry.pop(spec.name, None)
                 self._changed(spec.name)
                 await server.stop()
+                await server.release_storage()
                 self._events.publish(Event(kind="unregistered", server=spec.name))
                 raise
         return server.info()
 
     async def unregister(self, name: str, *, drain_s: float = 5.0) -> None:
+        await self.undeploy(name, drain_s=drain_s)
+
+    async def undeploy(self, name: str, *, drain_s: float = 5.0, keep_storage: bool | None = None) -> None:
         self._check_open()
         server = self.catalog.server(name)
         del self.registry[name]
@@ -191,9 +201,13 @@ class PythonManager(Deploying):
             await server.drained(drain_s)
         finally:
             await server.stop()
+            await server.release_storage(keep_storage)
             self.stats.retire(server.stats)
             server.deployment.set_state(DeploymentState.STOPPED)
             self._events.publish(Event(kind="unregistered", server=name))
+
+    def storage(self) -> list[StorageInfo]:
+        return self._storage.info()
 
     def get(self, name: str) -> ServerInfo:
         return self.catalog.server(name).info()

@@ -34,10 +34,16 @@ class Revision:
         self.ill = 0
 
     def create(self, slot: int) -> Instance:
-        """A new instance in a free slot; nothing is started, and it is not live."""
+        """A new instance in a free slot; nothing is started, and it is not live.
+
+        Raises StorageExhausted, ServerStartError.
+        """
+        wanted = self.spec.storage
+        claim = self.server.storage.claim(self.spec.name, wanted) if wanted is not None else None
         instance: Instance = (
             HttpInstance(self, slot, self.spec.urls[slot]) if self.spec.urls else StdioInstance(self, slot)
         )
+        instance.claim = claim
         self.instances[slot] = instance
         self.server.rearranged()
         return instance

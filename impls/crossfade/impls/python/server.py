@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from crossfade.impls.python.deployment import Deployment
     from crossfade.impls.python.revision import Revision
     from crossfade.impls.python.shadow import Shadow
+    from crossfade.impls.python.storage import Storage
 
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 _U64: Final = (1 << 64) - 1
@@ -58,6 +59,7 @@ class Server:
         "spec",
         "state",
         "stats",
+        "storage",
         "straight",
         "timeout_ns",
         "wake",
@@ -85,6 +87,7 @@ class Server:
         self.acquire_timeout_ns = spec.pool.acquire_timeout_ms * 1_000_000
         self.instances: list[Instance] = []
         self.deployment: Deployment
+        self.storage: Storage
         self.current: Revision
         self.candidate: Revision | None = None
         self.share = 0
@@ -135,6 +138,13 @@ class Server:
         finally:
             for instance in self.instances:
                 instance.set_state(ServerState.STOPPED)
+
+    async def release_storage(self, keep: bool | None = None) -> None:
+        """Give back what the stopped instances have claimed; None does what the claim says."""
+        for instance in self.instances:
+            await instance.release_storage(keep)
+        if keep is not True and not (keep is None and self.spec.storage is not None and self.spec.storage.keep):
+            await self.storage.forget(self.spec.name)
 
     async def drained(self, drain_s: float) -> None:
         """Wait until no call is in flight, at most ``drain_s`` seconds."""

@@ -137,9 +137,10 @@ class StdioInstance(Instance):
         spec = self.spec
         conn = StdioConnection(self, conn_id)
         try:
-            conn.attach(await Child.start(spec, conn))
+            conn.attach(await Child.start(spec, conn, self.directory))
         except OSError as error:
-            missing = spec.cwd if spec.cwd and error.filename == spec.cwd else spec.command
+            cwd = spec.cwd or self.directory
+            missing = cwd if cwd and error.filename == cwd else spec.command
             raise ServerStartError(
                 f"server {spec.name!r}: {missing!r} cannot be started ({error.strerror or error}); "
                 "install it, or fix command and cwd",
@@ -213,6 +214,11 @@ class StdioInstance(Instance):
     def words(self) -> str:
         return self.child.said() if self.child is not None else ""
 
+    @property
+    def directory(self) -> str | None:
+        """Its claimed storage."""
+        return self.claim.path if self.claim is not None else None
+
     def info(self) -> InstanceInfo:
         return InstanceInfo(
             index=self.index,
@@ -224,6 +230,7 @@ class StdioInstance(Instance):
             in_flight=self.pool.in_use,
             ewma_ns=self.balancer.ewma_ns(self.index),
             revision=self.revision.number,
+            directory=self.directory,
         )
 
 
