@@ -113,7 +113,7 @@ def hedge(number: int, rng: SplitMix64) -> dict[str, Any]:
     for _ in range(STEPS):
         walk.now_ns += rng.below(9)
         walk.step("request")
-        if walk.chance(200):
+        if walk.chance(600):
             walk.step("try_start")
         for _ in range(rng.below(3)):
             latency_ns = rng.below(1 << (4 + 4 * rng.below(9)))
@@ -126,11 +126,30 @@ def hedge(number: int, rng: SplitMix64) -> dict[str, Any]:
     return walk.vector
 
 
+def shedder(number: int, rng: SplitMix64) -> dict[str, Any]:
+    config = {"max_in_flight": rng.below(3) * 4, "target_ns": 5 + rng.below(10), "interval_ns": 20 + rng.below(60)}
+    walk = Walk("shedder", number, config, rng)
+    crowded = True
+    for _ in range(STEPS):
+        walk.now_ns += rng.below(30)
+        if walk.chance(50):
+            crowded = not crowded
+            walk.now_ns += rng.below(2) * rng.below(17 * 80)
+        if walk.chance(600):
+            walk.step("waited", config["target_ns"] + rng.below(20) if crowded else rng.below(12))
+        for _ in range(1 + rng.below(3)):
+            walk.step("admit", rng.below(4 + walk.chance(200)))
+        if walk.chance(200):
+            walk.step("shedding")
+    return walk.vector
+
+
 PATH_WALKS: dict[str, tuple[Callable[[int, SplitMix64], dict[str, Any]], int]] = {
     "gcra": (gcra, 10),
     "keyed_limiter": (keyed_limiter, 16),
     "bulkhead": (bulkhead, 32),
     "retry": (retry, 16),
-    "hedge": (hedge, 8),
+    "hedge": (hedge, 12),
+    "shedder": (shedder, 16),
 }
 """Kind to its walk, and how many of them are kept."""

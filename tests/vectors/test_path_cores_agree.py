@@ -89,3 +89,25 @@ def test_retries_agree(config: dict[str, Any], seed: int, walk: list[Step]) -> N
 )
 def test_hedges_agree(config: dict[str, Any], walk: list[Step]) -> None:
     agree("hedge", config, 0, walk)
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    config=st.fixed_dictionaries(
+        {
+            "max_in_flight": st.sampled_from([0, 0, 3]),
+            "target_ns": st.sampled_from([0, 4, 4, 4]),
+            "interval_ns": st.one_of(st.integers(0, 12), st.integers(0, 12), st.integers(0, 2**60)),
+        }
+    ),
+    walk=steps(
+        op("admit", st.integers(0, 4)),
+        op("admit", st.just(0)),
+        op("waited", st.integers(4, 9)),
+        op("waited", st.integers(4, 9)),
+        op("waited", NS),
+        op("shedding"),
+    ),
+)
+def test_shedders_agree(config: dict[str, Any], walk: list[Step]) -> None:
+    agree("shedder", config, 0, walk)

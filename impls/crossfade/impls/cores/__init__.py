@@ -26,6 +26,7 @@ from crossfade.impls.cores.rendezvous import Rendezvous
 from crossfade.impls.cores.restart import Restart, RestartConfig
 from crossfade.impls.cores.retry import Retry, RetryConfig
 from crossfade.impls.cores.rng import SplitMix64
+from crossfade.impls.cores.shedder import ShedConfig, Shedder
 from crossfade.impls.cores.turns import LeastPending, RoundRobin, Weighted
 
 __all__ = [
@@ -65,6 +66,8 @@ __all__ = [
     "RetryConfig",
     "RetryCore",
     "RoundRobin",
+    "ShedConfig",
+    "Shedder",
     "SplitMix64",
     "Weighted",
 ]

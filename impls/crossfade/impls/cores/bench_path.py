@@ -11,6 +11,7 @@ from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
 from crossfade.impls.cores.hedge import Hedge, HedgeConfig
 from crossfade.impls.cores.limiter import KeyedLimiter, RateLimitConfig
 from crossfade.impls.cores.retry import Retry, RetryConfig
+from crossfade.impls.cores.shedder import ShedConfig, Shedder
 
 
 def _rate_limit(iterations: int, size: int) -> Callable[[], int]:
@@ -75,9 +76,25 @@ def _hedge(iterations: int, size: int) -> Callable[[], int]:
     return race
 
 
+def _shed(iterations: int, size: int) -> Callable[[], int]:
+    """``admit`` and ``waited`` behind a standing queue: every wait is above the target, some requests are shed."""
+    shedder = Shedder(ShedConfig(max_in_flight=size, target_ns=5_000_000))
+
+    def door() -> int:
+        total = 0
+        for now_ns in range(0, iterations * 1000, 1000):
+            if shedder.admit(now_ns, size - 1):
+                total += 1
+                shedder.waited(now_ns, 6_000_000)
+        return total
+
+    return door
+
+
 PATH_OPS: dict[str, Callable[[int, int], Callable[[], int]]] = {
     "rate_limit": _rate_limit,
     "bulkhead": _bulkhead,
     "retry": _retry,
     "hedge": _hedge,
+    "shed": _shed,
 }

@@ -13,6 +13,7 @@ from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
 from crossfade.impls.cores.hedge import Hedge, HedgeConfig
 from crossfade.impls.cores.limiter import Gcra, KeyedLimiter, RateLimitConfig
 from crossfade.impls.cores.retry import Retry, RetryConfig
+from crossfade.impls.cores.shedder import ShedConfig, Shedder
 
 Step = Callable[..., Any]
 
@@ -70,10 +71,16 @@ def _hedge(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     }
 
 
+def _shedder(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    shedder = Shedder(ShedConfig(**config))
+    return {"admit": shedder.admit, "waited": shedder.waited, "shedding": lambda _now: shedder.shedding}
+
+
 PATH_KINDS: dict[str, Callable[[Mapping[str, Any], int], dict[str, Step]]] = {
     "gcra": _gcra,
     "keyed_limiter": _keyed_limiter,
     "bulkhead": _bulkhead,
     "retry": _retry,
     "hedge": _hedge,
+    "shedder": _shedder,
 }

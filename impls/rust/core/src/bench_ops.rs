@@ -22,6 +22,7 @@ pub const OPS: &[&str] = &[
     "bulkhead",
     "retry",
     "hedge",
+    "shed",
 ];
 
 /// What to time; see [`prepare`].

@@ -27,6 +27,7 @@ pub mod rng;
 pub mod rollout;
 pub mod rollout_plan;
 pub mod shared;
+pub mod shedder;
 pub mod sketch;
 mod waiters;
 
@@ -46,4 +47,5 @@ pub use rng::SplitMix64;
 pub use rollout::Rollout;
 pub use rollout_plan::RolloutConfig;
 pub use shared::SharedBreaker;
+pub use shedder::{ShedConfig, Shedder};
 pub use sketch::LatencySketch;

@@ -9,6 +9,7 @@ use crate::bulkhead::{Bulkhead, BulkheadConfig};
 use crate::hedge::{Hedge, HedgeConfig};
 use crate::limiter::{KeyedLimiter, RateLimitConfig};
 use crate::retry::{Retry, RetryConfig};
+use crate::shedder::{ShedConfig, Shedder};
 
 pub(super) fn prepare(op: &str, iterations: u64, size: usize) -> Option<Run> {
     match op {
@@ -16,6 +17,7 @@ pub(super) fn prepare(op: &str, iterations: u64, size: usize) -> Option<Run> {
         "bulkhead" => Some(bulkhead(iterations, size)),
         "retry" => Some(retry(iterations, size)),
         "hedge" => Some(hedge(iterations, size)),
+        "shed" => Some(shed(iterations, size)),
         _ => None,
     }
 }
@@ -85,6 +87,25 @@ fn hedge(iterations: u64, size: usize) -> Run {
                 total += 1;
             }
             hedge.record(1_000_000 + (i % size as u64) * 10_000);
+        }
+        total
+    })
+}
+
+/// `admit` and `waited` behind a standing queue: every wait is above the target, some requests are shed.
+fn shed(iterations: u64, size: usize) -> Run {
+    let mut shedder = Shedder::new(ShedConfig {
+        max_in_flight: size,
+        target_ns: 5_000_000,
+        ..ShedConfig::default()
+    });
+    Box::new(move || {
+        let mut total = 0;
+        for now_ns in times(iterations) {
+            if shedder.admit(now_ns, black_box(size - 1)) {
+                total += 1;
+                shedder.waited(now_ns, 6_000_000);
+            }
         }
         total
     })

@@ -9,6 +9,7 @@ use crate::bulkhead::Bulkhead;
 use crate::hedge::Hedge;
 use crate::limiter::{Gcra, KeyedLimiter};
 use crate::retry::Retry;
+use crate::shedder::Shedder;
 
 #[derive(Debug)]
 pub(super) enum PathCore {
@@ -17,6 +18,7 @@ pub(super) enum PathCore {
     Bulkhead(Box<Bulkhead>),
     Retry(Retry),
     Hedge(Hedge),
+    Shedder(Shedder),
 }
 
 impl PathCore {
@@ -28,6 +30,7 @@ impl PathCore {
             "bulkhead" => Self::Bulkhead(Box::new(Bulkhead::new(parse("config", config)?))),
             "retry" => Self::Retry(Retry::new(parse("config", config)?, seed)),
             "hedge" => Self::Hedge(Hedge::new(parse("config", config)?)),
+            "shedder" => Self::Shedder(Shedder::new(parse("config", config)?)),
             _ => return Ok(None),
         }))
     }
@@ -39,6 +42,7 @@ impl PathCore {
             Self::Bulkhead(bulkhead) => bulkhead_step(bulkhead, now_ns, op, args),
             Self::Retry(retry) => retry_step(retry, op, args),
             Self::Hedge(hedge) => hedge_step(hedge, op, args),
+            Self::Shedder(shedder) => shedder_step(shedder, now_ns, op, args),
         }
     }
 }
@@ -125,4 +129,16 @@ fn hedge_step(hedge: &mut Hedge, op: &str, args: &str) -> Stepped {
 
 fn or_minus_one(found: Option<u64>) -> Value {
     found.map_or(json!(-1), |ns| json!(ns))
+}
+
+fn shedder_step(shedder: &mut Shedder, now_ns: u64, op: &str, args: &str) -> Stepped {
+    Ok(Some(match op {
+        "admit" => json!(shedder.admit(now_ns, one(op, args)?)),
+        "waited" => {
+            shedder.waited(now_ns, one(op, args)?);
+            Value::Null
+        }
+        "shedding" => json!(shedder.shedding()),
+        _ => return Ok(None),
+    }))
 }
