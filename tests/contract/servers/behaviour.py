@@ -81,6 +81,8 @@ class Behaviour:
         self.era, self.name, self.log = era, name, log or Log()
         self.fail, self.delay_ms = fail, delay_ms
         self.forget_sessions: Callable[[], None] = lambda: None
+        self.hints: Message = {"ttlMs": 0, "cacheScope": "private"}
+        self.reads = 0
 
     def is_modern(self, message: Message) -> bool:
         """Whether the message claims the modern era; raises if this server does not serve its era."""
@@ -124,6 +126,8 @@ class Behaviour:
         answer = LISTS.get(method)
         if answer is None:
             raise RpcError(-32601, f"Method not found: {method}")
+        if method == "resources/read" and str(call.params.get("uri")).startswith("fixture://kept/"):
+            return self._kept(call, modern=modern)
         result = answer(call.params)
         return self._dress(result, listed=method.endswith("list") or method == "resources/read") if modern else result
 
@@ -141,9 +145,28 @@ class Behaviour:
     def _info(self) -> Message:
         return {"name": self.name, "version": "1.2.3"}
 
-    @staticmethod
-    def _dress(result: Message, *, listed: bool = False) -> Message:
-        return {"resultType": "complete", **result, **({"ttlMs": 0, "cacheScope": "private"} if listed else {})}
+    def _kept(self, call: Call, *, modern: bool) -> Message | None:
+        """``fixture://kept/TTL/SCOPE/MS[/...]``: fresh for TTL ms in SCOPE, after MS ms; each answer is another one.
+
+        SCOPE ``round`` is the first of several rounds, and ``error`` fails.
+        """
+        uri = call.params["uri"]
+        ttl, scope, wait_ms = uri.removeprefix("fixture://kept/").split("/")[:3]
+        self.reads += 1
+        number = self.reads
+        if wait_ms != "0" and call.wait(int(wait_ms) / 1000):
+            self.log.add("stopped", id=call.id)
+            return None
+        if scope == "error":
+            raise RpcError(-32050, f"error {number}")
+        hints = {"ttlMs": int(ttl), "cacheScope": scope} if modern else {}
+        if scope == "round":
+            return {"resultType": "input_required", "inputRequests": {}, "requestState": f"state {number}", **hints}
+        contents = [{"uri": uri, "text": f"answer {number}", "x-kept": 12345678901234567890123}]
+        return {**({"resultType": "complete"} if modern else {}), **hints, "contents": contents}
+
+    def _dress(self, result: Message, *, listed: bool = False) -> Message:
+        return {"resultType": "complete", **result, **(self.hints if listed else {})}
 
 
 CAPABILITIES: Message = {
@@ -229,6 +252,16 @@ def _forget(server: Behaviour, _: Message, __: Call) -> Message:
     return text("forgotten")
 
 
+def _hint(server: Behaviour, arguments: Message, _: Call) -> Message:
+    server.hints = arguments
+    return text("hinted")
+
+
+def _tell(_: Behaviour, arguments: Message, call: Call) -> Message:
+    call.emit({"jsonrpc": "2.0", "method": f"notifications/{arguments['what']}", "params": arguments.get("params", {})})
+    return text("told")
+
+
 def _half(_: Behaviour, __: Message, ___: Call) -> Literal:
     return Literal(b'{"jsonrpc": "2.0", "id": 1, "resu', then_close=True)
 
@@ -261,6 +294,8 @@ TOOLS: dict[str, Callable[[Behaviour, Message, Call], Message | Literal | None]]
     "wrong": lambda *_: Literal(b"[1, 2, 3]"),
     "huge": _huge,
     "half": _half,
+    "hint": _hint,
+    "tell": _tell,
     "odd": lambda *_: ODD,
     "flood": _flood,
     "seen": _seen,
@@ -312,7 +347,9 @@ def _prompt(params: Message) -> Message:
     if params.get("name") != "greet":
         raise RpcError(-32602, f"Unknown prompt: {params.get('name')}")
     who = (params.get("arguments") or {}).get("who", "nobody")
-    return {"messages": [{"role": "user", "content": {"type": "text", "text": f"Hello, {who}"}}]}
+    ttl = (params.get("arguments") or {}).get("ttl")
+    hints = {} if ttl is None else {"ttlMs": int(ttl)}
+    return {"messages": [{"role": "user", "content": {"type": "text", "text": f"Hello, {who}"}}], **hints}
 
 
 def _complete(params: Message) -> Message:

@@ -39,7 +39,7 @@ class StdioServer:
             self.behaviour.log.add(message["method"], id=message.get("id"), params=message.get("params"))
             if "id" not in message:
                 self._notified(message)
-            elif message["method"] == "tools/call":
+            elif message["method"] in ("tools/call", "resources/read"):
                 self._cancels[message["id"]] = threading.Event()
                 threading.Thread(target=self._serve, args=(message,), daemon=True).start()
             else:

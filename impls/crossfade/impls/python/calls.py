@@ -153,28 +153,36 @@ class Calls:
         extra: Headers = (),
         key: int = 0,
         ticket: Ticket | None = None,
+        principal: str | None = None,
     ) -> bytes:
         """One request that was admitted, answered with the JSON of ``result``.
 
         ``name`` is the upstream's name or URI for Mcp-Name, ``extra`` further headers. ``sessions`` holds the caller's
-        own sessions with legacy servers, by instance; None is the manager's own. ``key`` is for affinity.
+        own sessions with legacy servers, by instance; None is the manager's own. ``key`` is for affinity, ``principal``
+        is whose answers are kept for whom.
         """
         ticket = ticket or Ticket()
         if not ticket.deadline_ns:
             timeout_ns = self._server.timeout_ns if timeout_s is None else int(timeout_s * 1e9)
             ticket.deadline_ns = monotonic_ns() + timeout_ns
         ask = _Ask(method, fields, meta=meta, name=name, sessions=sessions, extra=extra, key=key, ticket=ticket)
-        if self.places is None or ticket.place is not None:
-            answer = await self._attempts(ask, ticket.made)
-        else:
-            place = await self.places.enter(ticket.deadline_ns)
-            try:
-                answer = await self._attempts(ask, ticket.made)
-            finally:
-                place.leave()
+        read = self._server.reads.key(method, fields, meta, principal, sessions)
+        if read is not None:
+            return await self._server.reads.answer(read, ask.deadline_ns, lambda: self._placed(ask, ticket))
+        answer = await self._placed(ask, ticket)
         if self._server.shadow is not None:
             self._server.shadow.copy(method, fields, meta, name, answer)
         return answer
+
+    async def _placed(self, ask: _Ask, ticket: Ticket) -> bytes:
+        """All attempts, in a place of the bulkhead."""
+        if self.places is None or ticket.place is not None:
+            return await self._attempts(ask, ticket.made)
+        place = await self.places.enter(ticket.deadline_ns)
+        try:
+            return await self._attempts(ask, ticket.made)
+        finally:
+            place.leave()
 
     async def _attempts(self, ask: _Ask, made: int) -> bytes:
         """One attempt after another, as long as it is safe and the budget lasts."""

@@ -61,8 +61,14 @@ class Answer(msgspec.Struct, gc=False):
     method: str | msgspec.UnsetType = msgspec.UNSET
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Updated(msgspec.Struct):
+    uri: str
+
+
+_decode_updated = msgspec.json.Decoder(_Updated).decode
 _decode_answer = msgspec.json.Decoder(Answer).decode
 _decode_error = msgspec.json.Decoder(ErrorObject).decode
 
@@ -77,6 +83,14 @@ def decode_answer(data: bytes) -> Answer:
         return _decode_answer(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotJsonRpc(str(error)) from None
+
+
+def updated_uri(message: Answer) -> str | None:
+    """Which resource ``notifications/resources/updated`` is about, if it says so."""
+    try:
+        return None if message.params is msgspec.UNSET else _decode_updated(message.params).uri
+    except msgspec.DecodeError:
+        return None
 
 
 def request(request_id: int, method: str, params: bytes) -> bytes:

@@ -77,7 +77,9 @@ async def read(
     for _ in range(MAX_PAGES):
         left_s = max(deadline_ns - monotonic_ns(), 1) / 1e9
         try:
-            raw = await server.calls.request(method, {} if cursor is None else {"cursor": cursor}, timeout_s=left_s)
+            raw = await server.calls.request(
+                method, {} if cursor is None else {"cursor": cursor}, timeout_s=left_s, principal=principal
+            )
         except RemoteError as error:
             if error.remote_code == METHOD_NOT_FOUND:
                 return []

@@ -351,6 +351,7 @@ class PythonManager(Deploying):
                     calls.admit(tool, who)
                 options["key"] = calls.key(session, who, tool)
             options["ticket"] = ticket = ticket or Ticket()
+            options["principal"] = principal
             if not headed:
                 return await server.calls.request(method, fields, **options)
             extra = self.catalog.param_headers(server.spec.name, name or "", fields.get("arguments"))
@@ -403,6 +404,9 @@ class PythonManager(Deploying):
                 "rate_limited": s.stats.rate_limited,
                 "shed": s.stats.shed,
                 "queued": s.stats.queued,
+                "cache_hits": s.stats.cache_hits,
+                "cache_misses": s.stats.cache_misses,
+                "coalesced": s.stats.coalesced,
             }
             for s in self.registry.values()
         }

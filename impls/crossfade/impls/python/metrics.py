@@ -70,10 +70,14 @@ class ServerStats:
 
     ``requests`` and ``errors`` count attempts; ``retries`` and ``hedges`` (second copies) tell how many of them were
     not a caller's first. ``rate_limited`` and ``shed`` are part of ``rejected``; ``queued`` waited for a place in the
-    bulkhead.
+    bulkhead. Of the reads, ``cache_hits`` were answered from the cache, ``coalesced`` by a request under way, and
+    ``cache_misses`` went to the server.
     """
 
     __slots__ = (
+        "cache_hits",
+        "cache_misses",
+        "coalesced",
         "errors",
         "hedged_wins",
         "hedges",
@@ -99,6 +103,9 @@ class ServerStats:
         self.rate_limited = 0
         self.shed = 0
         self.queued = 0
+        self.cache_hits = 0
+        self.cache_misses = 0
+        self.coalesced = 0
 
 
 class Stats:
@@ -125,6 +132,9 @@ _PER_SERVER: Final = (
     ("requests_total", "counter", "Requests that a server answered or failed.", "requests"),
     ("server_errors_total", "counter", "Requests that a server failed.", "errors"),
     ("rejected_total", "counter", "Requests refused before they were sent.", "rejected"),
+    ("cache_hits_total", "counter", "Reads answered from the cache.", "cache_hits"),
+    ("cache_misses_total", "counter", "Reads that could be kept and were sent.", "cache_misses"),
+    ("coalesced_total", "counter", "Reads answered by a request that was under way.", "coalesced"),
     ("in_flight", "gauge", "Requests in flight.", "in_flight"),
     ("connections", "gauge", "Open upstream connections.", "connections"),
 )

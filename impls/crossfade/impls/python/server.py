@@ -16,9 +16,10 @@ from crossfade.impls.cores import Cores
 from crossfade.impls.errors import CircuitOpen, CrossfadeError, ManagerClosed, ServerStartError, ServerUnavailable
 from crossfade.impls.python.calls import Calls
 from crossfade.impls.python.instance import Instance
-from crossfade.impls.python.jsonrpc import Answer
+from crossfade.impls.python.jsonrpc import Answer, updated_uri
 from crossfade.impls.python.metrics import Histogram, ServerStats
 from crossfade.impls.python.peer import Peer
+from crossfade.impls.python.reads import Reads
 from crossfade.impls.snapshots import Event, ServerInfo
 from crossfade.impls.states import ServerState
 
@@ -53,6 +54,7 @@ class Server:
         "maintenance",
         "only",
         "publish",
+        "reads",
         "retired",
         "shadow",
         "share",
@@ -100,6 +102,7 @@ class Server:
         self.straight = True
         self.retired: Callable[[Instance], None] = lambda _: None
         self.calls = Calls(self)
+        self.reads = Reads(self)
 
     @property
     def peer(self) -> Peer | None:
@@ -176,10 +179,16 @@ class Server:
         self.instance_changed()
 
     def heard(self, instance: Instance, message: Answer) -> None:
-        """A notification or request of the server's own. Only list changes mean something to us so far."""
+        """A notification or request of the server's own. Only changes mean something to us so far."""
         method = message.method
-        if isinstance(method, str) and method.endswith("/list_changed"):
-            self.publish(Event(kind="list_changed", server=self.spec.name, new=method.split("/")[1]))
+        if not isinstance(method, str):
+            return
+        if method.endswith("/list_changed"):
+            what = method.split("/")[1]
+            self.reads.changed(what)
+            self.publish(Event(kind="list_changed", server=self.spec.name, new=what))
+        elif method == "notifications/resources/updated":
+            self.reads.updated(updated_uri(message))
 
     # -- revisions
 
@@ -191,6 +200,7 @@ class Server:
         self.timeout_ns = revision.spec.timeout_ms * 1_000_000
         self.acquire_timeout_ns = revision.spec.pool.acquire_timeout_ms * 1_000_000
         self.calls.adopt(revision.spec)
+        self.reads.adopt(revision.spec.cache)
         self.rearranged()
 
     def propose(self, revision: Revision | None) -> None:
