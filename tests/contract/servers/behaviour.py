@@ -126,10 +126,11 @@ class Behaviour:
         answer = LISTS.get(method)
         if answer is None:
             raise RpcError(-32601, f"Method not found: {method}")
-        if method == "resources/read" and str(call.params.get("uri")).startswith("fixture://kept/"):
-            return self._kept(call, modern=modern)
-        result = answer(call.params)
-        return self._dress(result, listed=method.endswith("list") or method == "resources/read") if modern else result
+        kept = method == "resources/read" and str(call.params.get("uri")).startswith("fixture://kept/")
+        result = self._kept(call, modern=modern) if kept else answer(call.params)
+        if not modern or result is None:
+            return result
+        return self._dress(result, listed=method.endswith("list") or (method == "resources/read" and not kept))
 
     def _spoiled(self, call: Call) -> bool:
         """Whether this request gets no answer: the first ``fail`` do not, and the others after ``delay_ms``."""
