@@ -128,9 +128,8 @@ class Behaviour:
             raise RpcError(-32601, f"Method not found: {method}")
         kept = method == "resources/read" and str(call.params.get("uri")).startswith("fixture://kept/")
         result = self._kept(call, modern=modern) if kept else answer(call.params)
-        if not modern or result is None:
-            return result
-        return self._dress(result, listed=method.endswith("list") or (method == "resources/read" and not kept))
+        listed = method.endswith("list") or (method == "resources/read" and not kept)
+        return result if not modern or result is None else self._dress(result, listed=listed)
 
     def _spoiled(self, call: Call) -> bool:
         """Whether this request gets no answer: the first ``fail`` do not, and the others after ``delay_ms``."""
