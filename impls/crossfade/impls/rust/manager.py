@@ -6,7 +6,8 @@ result pays for its decoding.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -18,8 +19,8 @@ from crossfade.impls.config import Config, ServerSpec
 from crossfade.impls.errors import ManagerClosed
 from crossfade.impls.results import CallResult, Item, Result
 from crossfade.impls.rust import wire
-from crossfade.impls.snapshots import Event, Metrics, ServerInfo
-from crossfade.impls.states import ServerState
+from crossfade.impls.snapshots import DeploymentInfo, Event, Metrics, ServerInfo
+from crossfade.impls.states import ServerState, Strategy
 
 LEAVE_DRAIN_S = 5.0
 """How long leaving the manager waits for calls in flight."""
@@ -67,6 +68,38 @@ class RustManager(api.Manager):
 
     async def maintenance(self, name: str, on: bool = True, *, drain_s: float = 5.0) -> ServerInfo:
         return wire.server_info(await self._native.maintenance(name, on, drain_s))
+
+    # -- deployment
+
+    async def deploy(self, spec: ServerSpec) -> DeploymentInfo:
+        return await self._changing(spec.name, self._native.deploy(msgspec.json.encode(spec)))
+
+    async def update(self, spec: ServerSpec, *, strategy: Strategy | str | None = None) -> DeploymentInfo:
+        return await self._changing(spec.name, self._native.update(msgspec.json.encode(spec), strategy))
+
+    async def scale(self, name: str, instances: int) -> DeploymentInfo:
+        return await self._changing(name, self._native.scale(name, max(0, instances)))
+
+    async def rollback(self, name: str) -> DeploymentInfo:
+        return wire.deployment(await self._native.rollback(name))
+
+    async def _changing(self, name: str, change: crossfade_native.Coroutine[bytes]) -> DeploymentInfo:
+        native = self._native
+        try:
+            return wire.deployment(await change)
+        except asyncio.CancelledError:
+            # Whoever cancels finds the change undone, not on its way to be.
+            await asyncio.shield(_wait(native.settled(name)))
+            raise
+
+    async def undeploy(self, name: str, *, drain_s: float = 5.0, keep_storage: bool | None = None) -> None:
+        del keep_storage
+        await self._native.unregister(name, drain_s)
+
+    def deployments(self) -> list[DeploymentInfo]:
+        return wire.deployments(self._native.deployments())
+
+    # -- looking
 
     def get(self, name: str) -> ServerInfo:
         return wire.server_info(self._native.get(name))
@@ -168,6 +201,10 @@ class RustGateway(api.Gateway):
 
     async def close(self, *, drain_s: float = 5.0) -> None:
         await self._native.close(drain_s)
+
+
+async def _wait(work: Awaitable[None]) -> None:
+    await work
 
 
 async def _events(subscription: crossfade_native.Subscription) -> AsyncIterator[Event]:

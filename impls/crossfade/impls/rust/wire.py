@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from crossfade.impls.results import Item
-from crossfade.impls.snapshots import Event, Metrics, ServerInfo
+from crossfade.impls.snapshots import DeploymentInfo, Event, Metrics, ServerInfo
 from crossfade.impls.states import ServerState
 
 _decode_map = msgspec.json.Decoder(dict[str, Any]).decode
@@ -20,6 +20,8 @@ _decode_maps = msgspec.json.Decoder(list[dict[str, Any]]).decode
 _decode_items = msgspec.json.Decoder(list[Item]).decode
 _decode_states = msgspec.json.Decoder(dict[str, ServerState]).decode
 _decode_event = msgspec.json.Decoder(Event).decode
+_decode_deployment = msgspec.json.Decoder(DeploymentInfo).decode
+_decode_deployments = msgspec.json.Decoder(list[DeploymentInfo]).decode
 _decode_metrics = msgspec.json.Decoder(Metrics).decode
 _encode = msgspec.json.encode
 
@@ -32,6 +34,16 @@ def server_info(raw: bytes) -> ServerInfo:
 def server_infos(raw: bytes) -> list[ServerInfo]:
     """Servers, in order."""
     return [_server_info(entry) for entry in _decode_maps(raw)]
+
+
+def deployment(raw: bytes) -> DeploymentInfo:
+    """One deployment."""
+    return _decode_deployment(raw)
+
+
+def deployments(raw: bytes) -> list[DeploymentInfo]:
+    """Deployments, in order."""
+    return _decode_deployments(raw)
 
 
 def items(raw: bytes) -> list[Item]:

@@ -93,6 +93,71 @@ impl Manager {
         }))
     }
 
+    /// Registers and starts a server; gives its `DeploymentInfo` as JSON, as the four that follow.
+    fn deploy(&self, py: Python<'_>, spec: &[u8]) -> PyResult<Coroutine> {
+        let spec = ServerSpec::from_json(spec).map_err(|error| errors::raise(py, &error))?;
+        let runtime = Arc::clone(&self.runtime);
+        Ok(Coroutine::new("Manager.deploy", async move {
+            runtime
+                .deploy(spec)
+                .await
+                .and_then(|info| json(&info))
+                .into()
+        }))
+    }
+
+    /// Replaces the running revision. Cancelling rolls back; `settled` waits for that.
+    #[pyo3(signature = (spec, strategy = None))]
+    fn update(&self, py: Python<'_>, spec: &[u8], strategy: Option<String>) -> PyResult<Coroutine> {
+        let spec = ServerSpec::from_json(spec).map_err(|error| errors::raise(py, &error))?;
+        let runtime = Arc::clone(&self.runtime);
+        Ok(Coroutine::new("Manager.update", async move {
+            runtime
+                .update(spec, strategy.as_deref())
+                .await
+                .and_then(|info| json(&info))
+                .into()
+        }))
+    }
+
+    /// Starts or drains instances.
+    fn scale(&self, name: String, instances: u64) -> Coroutine {
+        let runtime = Arc::clone(&self.runtime);
+        Coroutine::new("Manager.scale", async move {
+            runtime
+                .scale(&name, instances)
+                .await
+                .and_then(|info| json(&info))
+                .into()
+        })
+    }
+
+    /// Aborts what runs, or goes back to the previous revision.
+    fn rollback(&self, name: String) -> Coroutine {
+        let runtime = Arc::clone(&self.runtime);
+        Coroutine::new("Manager.rollback", async move {
+            runtime
+                .rollback(&name)
+                .await
+                .and_then(|info| json(&info))
+                .into()
+        })
+    }
+
+    /// Waits until no change of this server is under way.
+    fn settled(&self, name: String) -> Coroutine {
+        let runtime = Arc::clone(&self.runtime);
+        Coroutine::new("Manager.settled", async move {
+            runtime.settled(&name).await;
+            Outcome::Nothing
+        })
+    }
+
+    /// A JSON array of `DeploymentInfo`, in order of registration.
+    fn deployments<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        now(py, json(&self.runtime.deployments()))
+    }
+
     /// One `ServerInfo` as JSON.
     fn get<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
         now(py, self.runtime.get(name).and_then(|info| json(&info)))

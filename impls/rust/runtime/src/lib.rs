@@ -6,6 +6,7 @@
 mod annotations;
 mod clock;
 mod config;
+mod deploy;
 mod envelope;
 mod error;
 mod events;
@@ -28,6 +29,7 @@ mod wire;
 pub use config::{
     BalancerKind, BreakerSpec, Config, EraSpec, GatewaySpec, PoolSpec, ServerSpec, TransportKind,
 };
+pub use deploy::{DeploymentInfo, DeploymentState};
 pub use error::{Error, RemoteFault, Result};
 pub use events::{Event, EventKind, Subscription};
 pub use info::{CircuitState, Era, InstanceInfo, ServerInfo, ServerState};

@@ -74,6 +74,16 @@ pub enum TransportKind {
     Http,
 }
 
+impl TransportKind {
+    /// The name in snapshots, errors and Python.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdio => "stdio",
+            Self::Http => "http",
+        }
+    }
+}
+
 /// Which of a server's tools, prompts or resources are shown, and under which name.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]

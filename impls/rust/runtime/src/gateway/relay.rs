@@ -106,7 +106,7 @@ pub(crate) async fn run(
     let link = Arc::clone(link);
     let prepared = match (link.era(), &who) {
         // The hot route: nothing to wait for.
-        (Some(Era::Modern), _) => Ok(None),
+        (Some(Era::Modern), who) if who.is_modern() || edits_meta => Ok(Ground::Free),
         _ => {
             Box::pin(prepare(
                 &link,
@@ -119,7 +119,18 @@ pub(crate) async fn run(
         }
     };
     let session = match prepared {
-        Ok(session) => session,
+        Ok(Ground::Free) => None,
+        Ok(Ground::Session(session)) => Some(session),
+        Ok(Ground::OtherEra) => {
+            drop((ticket, entered));
+            let forward = Forward {
+                verb,
+                id,
+                who,
+                routed: Some(routed),
+            };
+            return Box::pin(client.work(Plan::Forward(forward), inbound, env)).await;
+        }
         Err(error) => {
             ticket.settle_with::<()>(&Err(error.clone()));
             return fail(client, inbound, &id, &error).await;
@@ -208,6 +219,14 @@ fn write_request(client: &mut Client, link: &HttpLink, inbound: &Inbound, reques
     translate::splice(body, &edits, &mut client.output);
 }
 
+/// What a request stands on.
+enum Ground {
+    Free,
+    Session(Arc<UpstreamSession>),
+    /// An update is under way, and this instance speaks another era than the one that the way was chosen by.
+    OtherEra,
+}
+
 /// The session to speak in; legacy servers only.
 async fn prepare(
     link: &Arc<HttpLink>,
@@ -215,21 +234,19 @@ async fn prepare(
     stateless: bool,
     edits_meta: bool,
     deadline: Instant,
-) -> Result<Option<Arc<UpstreamSession>>> {
+) -> Result<Ground> {
     let agreed = link.ready(deadline).await?;
-    match (agreed.era, who) {
-        (Era::Modern, Who::Modern(_)) => Ok(None),
-        (Era::Modern, Who::Legacy(_)) if edits_meta => Ok(None),
-        (Era::Legacy, Who::Legacy(_)) if stateless => Ok(link.shared_session()),
+    let session = match (agreed.era, who) {
+        (Era::Modern, Who::Modern(_)) => None,
+        (Era::Modern, Who::Legacy(_)) if edits_meta => None,
+        (Era::Legacy, Who::Legacy(_)) if stateless => link.shared_session(),
         (Era::Legacy, Who::Legacy(session)) => match session.upstream(link) {
-            Some(found) => Ok(Some(found)),
-            None => session.open_upstream(link, None, deadline).await.map(Some),
+            Some(found) => Some(found),
+            None => Some(session.open_upstream(link, None, deadline).await?),
         },
-        _ => Err(Error::internal(format!(
-            "the instances of server '{}' speak different eras; give each era a server of its own",
-            link.name()
-        ))),
-    }
+        _ => return Ok(Ground::OtherEra),
+    };
+    Ok(session.map_or(Ground::Free, Ground::Session))
 }
 
 /// What a modern server must find in `_meta` of a legacy client's request.

@@ -65,8 +65,9 @@ impl Session {
         let (session, _) = UpstreamSession::open(link, deadline).await?;
         let session = Arc::new(session);
         let mut upstream = lock(&self.upstream);
-        upstream.retain(|(known, _)| !Arc::ptr_eq(known, link));
+        upstream.retain(|(known, _)| !Arc::ptr_eq(known, link) && !known.is_closed());
         upstream.push((Arc::clone(link), Arc::clone(&session)));
+        link.host(&session);
         Ok(session)
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::{CLOSED, Inner, Manager, NEW, OPEN};
 use crate::clock::lock;
 use crate::config::ServerSpec;
+use crate::deploy::DeploymentState;
 use crate::error::{Error, Result};
 use crate::events::EventKind;
 use crate::info::ServerInfo;
@@ -38,7 +39,7 @@ impl Manager {
         });
         let mut starting = Vec::new();
         for spec in &self.initial {
-            let server = self.inner.make(spec.clone());
+            let server = self.inner.make(spec.clone(), false);
             self.inner.registry.add(Arc::clone(&server))?;
             self.inner
                 .shared
@@ -75,10 +76,10 @@ impl Manager {
             .clear()
             .into_iter()
             .map(|server| {
-                self.inner
-                    .shared
-                    .handle
-                    .spawn(async move { server.close(drain).await })
+                self.inner.shared.handle.spawn(async move {
+                    server.end_deployment().await;
+                    server.close(drain).await;
+                })
             })
             .collect();
         for task in closing {
@@ -90,19 +91,9 @@ impl Manager {
     /// Adds a server and, unless it is lazy, connects. On failure nothing is kept.
     pub async fn register(&self, spec: ServerSpec) -> Result<ServerInfo> {
         self.inner.check_open()?;
-        if self.inner.registry.load().get(&spec.name).is_some() {
-            return Err(crate::registry::exists(&spec.name));
-        }
-        if !self.inner.gateway.prefix && !self.inner.registry.load().servers.is_empty() {
-            return Err(Error::Config {
-                message: format!(
-                    "server '{}': gateway.prefix is false, so names of a second server would collide; set prefix to true",
-                    spec.name
-                ),
-            });
-        }
+        self.inner.check_new(&spec.name)?;
         let lazy = spec.lazy;
-        let server = self.inner.make(spec);
+        let server = self.inner.make(spec, false);
         if !lazy && let Err(error) = server.connect().await {
             server.close(Duration::ZERO).await;
             return Err(error);
@@ -121,13 +112,7 @@ impl Manager {
     /// Stops routing to it, waits up to `drain` for calls in flight, closes.
     pub async fn unregister(&self, name: &str, drain: Duration) -> Result<()> {
         self.inner.check_open()?;
-        let server = self.inner.registry.remove(name)?;
-        server.close(drain).await;
-        self.inner
-            .shared
-            .events
-            .send(EventKind::Unregistered, name, None, None);
-        Ok(())
+        self.inner.dismiss(name, drain).await
     }
 }
 
@@ -145,12 +130,61 @@ fn closed() -> Error {
 }
 
 impl Inner {
-    fn make(&self, spec: ServerSpec) -> Arc<Server> {
+    /// Whether a server of that name can be added.
+    fn check_new(&self, name: &str) -> Result<()> {
+        let snapshot = self.registry.load();
+        if snapshot.get(name).is_some() {
+            return Err(crate::registry::exists(name));
+        }
+        if !self.gateway.prefix && !snapshot.servers.is_empty() {
+            return Err(Error::Config {
+                message: format!(
+                    "server '{name}': gateway.prefix is false, so names of a second server would collide; set prefix to true"
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// Adds a server that a deployment will start.
+    pub(super) fn enlist(&self, spec: ServerSpec) -> Result<Arc<Server>> {
+        self.check_new(&spec.name)?;
+        let server = self.make(spec, true);
+        self.registry.add(Arc::clone(&server))?;
+        let events = &self.shared.events;
+        events.send(EventKind::Registered, server.name(), None, None);
+        Ok(server)
+    }
+
+    /// A first deployment failed: nothing of it is kept.
+    pub(crate) async fn forget(&self, server: &Server) {
+        server.set_deployment(DeploymentState::Stopping);
+        server.close(Duration::ZERO).await;
+        server.set_deployment(DeploymentState::Stopped);
+        // Last, so that whoever waits for the end of the deployment finds it; somebody else may have removed it.
+        if self.registry.remove(server.name()).is_ok() {
+            let events = &self.shared.events;
+            events.send(EventKind::Unregistered, server.name(), None, None);
+        }
+    }
+
+    /// Stops routing to a server, waits up to `drain` for calls in flight, closes it.
+    pub(super) async fn dismiss(&self, name: &str, drain: Duration) -> Result<()> {
+        let server = self.registry.remove(name)?;
+        server.end_deployment().await;
+        server.close(drain).await;
+        server.set_deployment(DeploymentState::Stopped);
+        let events = &self.shared.events;
+        events.send(EventKind::Unregistered, name, None, None);
+        Ok(())
+    }
+
+    fn make(&self, spec: ServerSpec, deploy: bool) -> Arc<Server> {
         // Every server gets its own stream of random numbers, the same in every run with the same seed.
         let seed = spec.name.bytes().fold(self.seed, |seed, byte| {
             seed.wrapping_mul(31).wrapping_add(u64::from(byte))
         });
-        Server::new(spec, Arc::clone(&self.shared), seed)
+        Server::new(spec, Arc::clone(&self.shared), seed, deploy)
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {

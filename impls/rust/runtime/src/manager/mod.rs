@@ -4,6 +4,7 @@
 //! closes, `calls` carries requests, `serving` opens gateways.
 
 mod calls;
+mod deploying;
 mod life;
 mod serving;
 

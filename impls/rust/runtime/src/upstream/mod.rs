@@ -23,14 +23,15 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::config::ServerSpec;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::Hub;
 use crate::gateway::sessions::Session;
+use crate::info::Era;
 use crate::metrics::Metrics;
 use crate::principal::Principal;
 use discovery::Agreed;
 use http::HttpLink;
-pub(crate) use server::{Server, Ticket, Wish};
+pub(crate) use server::{Instance, Revision, Server, Ticket, Wish};
 use stdio::StdioLink;
 
 /// What everything under a manager shares.
@@ -108,6 +109,24 @@ impl Link {
         match self {
             Self::Http(link) => link.ready(deadline).await,
             Self::Stdio(link) => link.ready(deadline).await,
+        }
+    }
+
+    /// Asks for a sign of life: `server/discover`, or `ping` of the legacy era.
+    pub(crate) async fn probe(&self, deadline: Instant) -> Result<()> {
+        let modern = self.ready(deadline).await?.era == Era::Modern;
+        let outgoing = Outgoing {
+            method: if modern { "server/discover" } else { "ping" },
+            params: b"{}",
+            name: None,
+            caller: Caller::default(),
+            lines: b"",
+            deadline,
+        };
+        match self.call(outgoing).await {
+            // An error object is a sign of life, too: some servers do not know ping.
+            Ok(_) | Err(Error::Remote { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -3,7 +3,7 @@
 //! The rule: a call never outlives its process (death fails everything in flight at once) and a process never outlives
 //! its manager (own process group, killed as a group on every way out). Process and pipes are in `child`.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,17 @@ struct Current {
     since: Instant,
 }
 
+/// A process that nobody has yet: it ends if its start fails, or if nobody waits for it any more.
+struct Started<'a>(Option<&'a Arc<Child>>);
+
+impl Drop for Started<'_> {
+    fn drop(&mut self) {
+        if let Some(child) = self.0 {
+            child.kill();
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct StdioLink {
     spec: ServerSpec,
@@ -37,6 +48,7 @@ pub(crate) struct StdioLink {
     server: Weak<Server>,
     current: Mutex<Option<Current>>,
     starting: tokio::sync::Mutex<()>,
+    closed: AtomicBool,
     failures: AtomicU32,
     last_end: Mutex<Option<Instant>>,
 }
@@ -54,6 +66,7 @@ impl StdioLink {
             server,
             current: Mutex::new(None),
             starting: tokio::sync::Mutex::new(()),
+            closed: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             last_end: Mutex::new(None),
         })
@@ -101,8 +114,15 @@ impl StdioLink {
             if let Some(found) = self.running() {
                 return Ok(found);
             }
+            if self.closed.load(Relaxed) {
+                return Err(self.gone());
+            }
             self.back_off(deadline).await?;
             match self.start(deadline).await {
+                Ok((child, _)) if self.closed.load(Relaxed) => {
+                    child.kill();
+                    Err(self.gone())
+                }
                 Ok((child, agreed)) => {
                     let agreed = Arc::new(agreed);
                     *lock(&self.current) = Some(Current {
@@ -164,11 +184,10 @@ impl StdioLink {
     }
 
     async fn agree(&self, child: &Arc<Child>, deadline: Instant, era: EraSpec) -> Result<Agreed> {
-        let outcome = self.converse(child, deadline, era).await;
-        if outcome.is_err() {
-            child.kill();
-        }
-        outcome
+        let mut started = Started(Some(child));
+        let agreed = self.converse(child, deadline, era).await?;
+        started.0 = None;
+        Ok(agreed)
     }
 
     async fn converse(
@@ -249,6 +268,15 @@ impl StdioLink {
         }
     }
 
+    fn gone(&self) -> Error {
+        Error::ManagerClosed {
+            message: format!(
+                "this instance of server '{}' is being removed; call again",
+                self.spec.name
+            ),
+        }
+    }
+
     fn start_error(&self, what: &str) -> Error {
         Error::ServerStart {
             message: format!("server '{}' {what}", self.spec.name),
@@ -267,7 +295,9 @@ impl StdioLink {
         child.call(outgoing, &params).await
     }
 
+    /// Ends its process; none is started any more.
     pub(crate) async fn close(&self) {
+        self.closed.store(true, Relaxed);
         let current = lock(&self.current).take();
         if let Some(current) = current {
             current.child.shutdown().await;

@@ -64,6 +64,9 @@ impl Forward {
             return Way::Call;
         };
         let fleet = routed.server.fleet();
+        if fleet.watch.is_some() {
+            return Way::Call; // whoever looks on sees only whole answers
+        }
         let link = match &fleet.front {
             Some(Link::Http(link)) => link,
             Some(Link::Stdio(_)) => return Way::Call,

@@ -7,8 +7,8 @@ mod agreement;
 mod calls;
 mod head;
 
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -17,6 +17,7 @@ use super::discovery::Agreed;
 use super::lease::Connections;
 use super::session::UpstreamSession;
 use super::{Server, Shared};
+use crate::clock::lock;
 use crate::config::{EraSpec, ServerSpec};
 use crate::error::Error;
 use crate::info::Era;
@@ -37,6 +38,9 @@ pub(crate) struct HttpLink {
     agreed: ArcSwapOption<Agreed>,
     /// The manager's own session with a legacy server.
     session: ArcSwapOption<UpstreamSession>,
+    /// Sessions that clients of the gateway have here.
+    guests: Mutex<Vec<Weak<UpstreamSession>>>,
+    closed: AtomicBool,
     preparing: tokio::sync::Mutex<()>,
     ids: AtomicU64,
 }
@@ -64,6 +68,8 @@ impl HttpLink {
             server,
             agreed: ArcSwapOption::empty(),
             session: ArcSwapOption::empty(),
+            guests: Mutex::default(),
+            closed: AtomicBool::new(false),
             preparing: tokio::sync::Mutex::new(()),
             ids: AtomicU64::new(1),
         })
@@ -99,10 +105,29 @@ impl HttpLink {
         self.pool.tick();
     }
 
+    /// It is closed for good: whoever has a session here needs another instance.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    /// A client's session, which ends with this instance at the latest.
+    pub(crate) fn host(&self, session: &Arc<UpstreamSession>) {
+        let mut guests = lock(&self.guests);
+        guests.retain(|guest| guest.strong_count() > 0);
+        guests.push(Arc::downgrade(session));
+    }
+
     pub(crate) async fn close(&self) {
-        if let Some(session) = self.session.swap(None) {
-            let _ = tokio::time::timeout(Duration::from_secs(1), session.end(self)).await;
-        }
+        self.closed.store(true, Relaxed);
+        let guests = std::mem::take(&mut *lock(&self.guests));
+        let own = self.session.swap(None);
+        let sessions: Vec<_> = guests.iter().filter_map(Weak::upgrade).chain(own).collect();
+        let _ = tokio::time::timeout(Duration::from_secs(1), async {
+            for session in &sessions {
+                session.end(self).await;
+            }
+        })
+        .await;
         self.pool.drain();
     }
 

@@ -11,7 +11,8 @@ use super::instance::Instance;
 use super::revision::Revision;
 use crate::clock::lock;
 use crate::config::ServerSpec;
-use crate::error::Result;
+use crate::deploy::Watch;
+use crate::error::{Error, Result};
 use crate::upstream::Link;
 
 impl Server {
@@ -25,7 +26,7 @@ impl Server {
     }
 
     fn rearranged(&self) {
-        self.arrange(|fleet| Fleet::new(Arc::clone(&fleet.current), fleet.candidate.clone()));
+        self.arrange(|fleet| fleet.with(fleet.candidate.clone()));
     }
 
     /// A revision of this server without instances.
@@ -35,7 +36,8 @@ impl Server {
 
     /// The revision that serves from now on.
     pub(crate) fn install(&self, revision: Arc<Revision>) {
-        self.arrange(|_| Fleet::new(revision, None));
+        self.traffic.adopt(&revision.spec);
+        self.arrange(|_| Fleet::new(revision, None, None));
         self.catalog.invalidate();
     }
 
@@ -43,13 +45,29 @@ impl Server {
     pub(crate) fn propose(&self, revision: &Arc<Revision>, share_percent: u8) {
         self.arrange(|fleet| {
             let candidate = Candidate::new(Arc::clone(revision), u64::from(share_percent));
-            Fleet::new(Arc::clone(&fleet.current), Some(Arc::new(candidate)))
+            fleet.with(Some(Arc::new(candidate)))
         });
     }
 
     /// The second revision gets no calls any more.
     pub(crate) fn withdraw(&self) {
-        self.arrange(|fleet| Fleet::new(Arc::clone(&fleet.current), None));
+        self.arrange(|fleet| fleet.with(None));
+    }
+
+    /// Who looks on from now on.
+    pub(crate) fn watch(&self, watch: Option<Arc<Watch>>) {
+        self.arrange(|fleet| {
+            Fleet::new(Arc::clone(&fleet.current), fleet.candidate.clone(), watch)
+        });
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.fleet.load().watch.is_some()
+    }
+
+    /// Shows what is wrong without a change of state.
+    pub(crate) fn note_trouble(&self, error: &Error) {
+        *lock(&self.last_error) = Some(error.message());
     }
 
     /// A new instance in a free slot; it is not started and takes no calls.

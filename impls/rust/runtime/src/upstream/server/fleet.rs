@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::instance::Instance;
 use super::revision::{Refusal, Revision};
+use crate::deploy::Watch;
 use crate::upstream::Link;
 
 /// What a caller wants of the choice.
@@ -41,6 +42,8 @@ pub(crate) struct Candidate {
 pub(crate) struct Fleet {
     pub(crate) current: Arc<Revision>,
     pub(crate) candidate: Option<Arc<Candidate>>,
+    /// Who looks on while a candidate is judged. Then no call goes the short way.
+    pub(crate) watch: Option<Arc<Watch>>,
     /// An instance that takes calls, for what all of them have in common; `None` while none does.
     pub(crate) front: Option<Link>,
 }
@@ -62,7 +65,11 @@ impl Candidate {
 }
 
 impl Fleet {
-    pub(super) fn new(current: Arc<Revision>, candidate: Option<Arc<Candidate>>) -> Self {
+    pub(super) fn new(
+        current: Arc<Revision>,
+        candidate: Option<Arc<Candidate>>,
+        watch: Option<Arc<Watch>>,
+    ) -> Self {
         let mut serving = current.serving();
         if serving.is_empty()
             && let Some(candidate) = &candidate
@@ -73,7 +80,13 @@ impl Fleet {
             front: serving.first().map(|instance| instance.link.clone()),
             current,
             candidate,
+            watch,
         }
+    }
+
+    /// The same with another candidate.
+    pub(super) fn with(&self, candidate: Option<Arc<Candidate>>) -> Self {
+        Self::new(Arc::clone(&self.current), candidate, self.watch.clone())
     }
 
     pub(super) fn choose(&self, wish: &Wish<'_>, now: u64) -> Result<Seat, Refusal> {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::{Server, Wish};
 use crate::error::{Error, Result};
-use crate::info::{Era, ServerState};
+use crate::info::ServerState;
+use crate::upstream::Link;
 use crate::upstream::discovery::Agreed;
-use crate::upstream::{Caller, Link, Outgoing};
 
 impl Server {
     /// Connects every instance, concurrently; the first error if none could be reached.
@@ -61,23 +61,8 @@ impl Server {
         let mut why = None;
         let links = self.fleet.load().current.links();
         for link in &links {
-            let outcome = async {
-                let agreed = link.ready(deadline).await?;
-                let modern = agreed.era == Era::Modern;
-                let method = if modern { "server/discover" } else { "ping" };
-                let outgoing = Outgoing {
-                    method,
-                    params: b"{}",
-                    name: None,
-                    caller: Caller::default(),
-                    lines: b"",
-                    deadline,
-                };
-                link.call(outgoing).await
-            };
-            match outcome.await {
-                // An error object is a sign of life, too: some servers do not know ping.
-                Ok(_) | Err(Error::Remote { .. }) => alive += 1,
+            match link.probe(deadline).await {
+                Ok(()) => alive += 1,
                 Err(error) => why = Some(error.message()),
             }
         }

@@ -26,12 +26,14 @@ use super::traffic::Traffic;
 use super::{Link, Outgoing, Shared};
 use crate::clock::lock;
 use crate::config::ServerSpec;
+use crate::deploy::{Deployment, DeploymentState};
 use crate::error::Result;
 use crate::events::EventKind;
 use crate::info::ServerState;
 pub(crate) use fleet::Wish;
 use fleet::{Fleet, Seat};
-use revision::Revision;
+pub(crate) use instance::Instance;
+pub(crate) use revision::Revision;
 pub(crate) use ticket::Ticket;
 
 /// One registered server.
@@ -40,6 +42,7 @@ pub(crate) struct Server {
     name: String,
     pub(crate) shared: Arc<Shared>,
     pub(crate) catalog: Catalog,
+    pub(crate) deployment: Deployment,
     seed: u64,
     fleet: ArcSwap<Fleet>,
     arranging: Mutex<()>,
@@ -59,11 +62,17 @@ pub(crate) struct Server {
 const MILLI: u64 = 1_000_000;
 
 impl Server {
-    pub(crate) fn new(spec: ServerSpec, shared: Arc<Shared>, seed: u64) -> Arc<Self> {
+    /// A server to `deploy` has no instances yet, else they are there and start when they are called.
+    pub(crate) fn new(spec: ServerSpec, shared: Arc<Shared>, seed: u64, deploy: bool) -> Arc<Self> {
+        let (number, slots, state) = if deploy {
+            (0, 0, DeploymentState::Pending)
+        } else {
+            (1, spec.replicas(), DeploymentState::Running)
+        };
         let spec = Arc::new(spec);
         Arc::new_cyclic(|server| {
-            let revision = Revision::new(1, Arc::clone(&spec), seed);
-            for index in 0..spec.replicas() {
+            let revision = Revision::new(number, Arc::clone(&spec), seed);
+            for index in 0..slots {
                 let link = Link::new(&spec, index, &shared, server.clone());
                 revision.open(&revision.put(index, link));
             }
@@ -71,10 +80,11 @@ impl Server {
                 name: spec.name.clone(),
                 traffic: Traffic::new(&spec),
                 seed,
-                fleet: ArcSwap::from_pointee(Fleet::new(revision, None)),
+                fleet: ArcSwap::from_pointee(Fleet::new(revision, None, None)),
                 arranging: Mutex::default(),
                 changed: Notify::new(),
                 catalog: Catalog::default(),
+                deployment: Deployment::new(state),
                 state: AtomicU8::new(ServerState::Initializing as u8),
                 last_error: Mutex::new(None),
                 draining: AtomicBool::new(false),
@@ -113,7 +123,17 @@ impl Server {
         let ticket = self.admit(Wish::default(), outgoing.deadline).await?;
         let outcome = ticket.link().call(outgoing).await;
         ticket.settle_with(&outcome);
+        if let Ok(answer) = &outcome {
+            self.copied(&outgoing, answer);
+        }
         outcome
+    }
+
+    /// Whoever looks on gets a copy of what was asked.
+    fn copied(&self, outgoing: &Outgoing<'_>, answer: &Bytes) {
+        if let Some(watch) = &self.fleet.load().watch {
+            watch.copy(self, outgoing, answer);
+        }
     }
 
     pub(crate) fn state(&self) -> ServerState {

@@ -14,9 +14,8 @@ use crate::config::{BalancerKind, ServerSpec};
 /// What the choice is made from.
 #[derive(Debug)]
 pub(super) struct Pick<'a> {
-    /// The instances that take calls, and how many they are: at least one.
+    /// The instances that take calls: at least one.
     pub(super) usable: &'a Mask,
-    pub(super) serving: usize,
     /// Taken before any other.
     pub(super) wanted: Option<usize>,
     /// Taken only if there is no other.

@@ -6,7 +6,6 @@
 use std::sync::{Arc, Mutex};
 
 use crossfade_core::{CircuitState, Mask};
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::instance::Instance;
 use super::policy::{Pick, Policy};
@@ -35,8 +34,6 @@ struct Row {
     policy: Policy,
     /// Retired, and not closed yet.
     leaving: Vec<Arc<Instance>>,
-    /// Who wants to know how each call ended.
-    judge: Option<UnboundedSender<bool>>,
 }
 
 /// One revision; `number` counts from 1.
@@ -60,7 +57,6 @@ impl Revision {
                 serving: 0,
                 policy: Policy::new(&spec, slots, seed),
                 leaving: Vec::new(),
-                judge: None,
             }),
             shown: Shown::new(&spec),
             spec,
@@ -93,6 +89,23 @@ impl Revision {
             .filter(|instance| row.usable.get(instance.index))
             .cloned()
             .collect()
+    }
+
+    /// How many slots there are.
+    pub(crate) fn room(&self) -> usize {
+        lock(&self.row).slots.len()
+    }
+
+    /// The specification with the number of instances that it was scaled to.
+    pub(crate) fn spec_now(&self) -> Arc<ServerSpec> {
+        let room = u32::try_from(self.room()).unwrap_or(u32::MAX);
+        if self.spec.command.is_none() || self.spec.instances == room {
+            return Arc::clone(&self.spec);
+        }
+        Arc::new(ServerSpec {
+            instances: room,
+            ..ServerSpec::clone(&self.spec)
+        })
     }
 
     /// Slots that nobody has.
@@ -154,15 +167,10 @@ impl Revision {
     }
 
     /// Room for `count` instances; slots that fall away must be free.
-    pub(super) fn resize(&self, count: usize) {
+    pub(crate) fn resize(&self, count: usize) {
         let mut row = lock(&self.row);
         row.slots.resize(count, None);
         row.policy.resize(count);
-    }
-
-    /// Tells of every call that ends with a verdict from now on; `None` for nobody.
-    pub(crate) fn judge(&self, judge: Option<UnboundedSender<bool>>) {
-        lock(&self.row).judge = judge;
     }
 
     // -- calls
@@ -182,7 +190,6 @@ impl Revision {
         }
         let mut pick = Pick {
             usable,
-            serving: *serving,
             wanted: None,
             tried: Mask::default(),
             key: wish.key,
@@ -228,10 +235,6 @@ impl Revision {
         ok: bool,
     ) -> (CircuitState, CircuitState) {
         let mut row = lock(&self.row);
-        if let Some(judge) = &row.judge {
-            // A judge that is gone has judged.
-            let _ = judge.send(ok);
-        }
         let states = if row.holds(instance) {
             row.policy.finished(instance.index, now, took_ns, ok)
         } else {

@@ -145,6 +145,9 @@ impl Ticket {
     }
 
     pub(crate) fn settle_with<T>(self, outcome: &Result<T>) {
+        if let Some(watch) = &self.server.fleet.load().watch {
+            watch.answered(&self.seat.revision, outcome);
+        }
         match outcome {
             Ok(_) | Err(Error::Remote { .. }) => self.settle(None),
             Err(error) => self.settle(Some(error)),
