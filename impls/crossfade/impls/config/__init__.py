@@ -14,7 +14,7 @@ from crossfade.impls.config.policies import (
     RetrySpec,
 )
 from crossfade.impls.config.root import Config, GatewaySpec, ShedSpec, StoragePoolSpec, TelemetrySpec
-from crossfade.impls.config.server import MAX_INSTANCES, NameFilter, ServerSpec, StorageClaim
+from crossfade.impls.config.server import MAX_INSTANCES, NameFilter, ServerSpec, StorageClaim, check_replicas
 
 __all__ = [
     "MAX_INSTANCES",
@@ -36,6 +36,7 @@ __all__ = [
     "StorageClaim",
     "StoragePoolSpec",
     "TelemetrySpec",
+    "check_replicas",
     "load_config",
     "parse_config",
     "server_from_entry",

@@ -20,6 +20,7 @@ from crossfade.impls.config.policies import (
     RestartSpec,
     RetrySpec,
 )
+from crossfade.impls.errors import ConfigError
 from crossfade.impls.states import StorageClass
 
 MAX_INSTANCES = 256
@@ -134,3 +135,11 @@ class ServerSpec(Spec, frozen=True):
     def replicas(self) -> int:
         """Number of instances: children of a command, or URLs."""
         return self.instances if self.command is not None else len(self.urls)
+
+
+def check_replicas(server: str, count: int) -> None:
+    """Raises ConfigError for a number of instances that nobody can mean."""
+    if not 1 <= count <= MAX_INSTANCES:
+        raise ConfigError(
+            f"server {server!r}: {count} instances are out of range; choose 1 to {MAX_INSTANCES}", server=server
+        )

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossfade.impls.api import Manager
-from crossfade.impls.config import ServerSpec
+from crossfade.impls.config import ServerSpec, check_replicas
 from crossfade.impls.errors import ConfigError, DeploymentFailed
-from crossfade.impls.python.deployment import check_replicas, strategy_of
+from crossfade.impls.python.deployment import strategy_of
 from crossfade.impls.snapshots import DeploymentInfo
 from crossfade.impls.states import Strategy
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final
 
-from crossfade.impls.config import MAX_INSTANCES, ServerSpec
+from crossfade.impls.config import ServerSpec
 from crossfade.impls.cores.rollout_plan import RolloutConfig
 from crossfade.impls.errors import ConfigError, DeploymentBusy, DeploymentFailed
 from crossfade.impls.python.revision import Revision
@@ -33,14 +33,6 @@ def strategy_of(name: Strategy | str | None, default: Strategy) -> Strategy:
         raise ConfigError(
             f"strategy {str(name or default)!r} is unknown; choose one of {', '.join(Strategy)}"
         ) from None
-
-
-def check_replicas(server: str, count: int) -> None:
-    """Raises ConfigError for a number of instances that nobody can mean."""
-    if not 1 <= count <= MAX_INSTANCES:
-        raise ConfigError(
-            f"server {server!r}: {count} instances are out of range; choose 1 to {MAX_INSTANCES}", server=server
-        )
 
 
 class Deployment:

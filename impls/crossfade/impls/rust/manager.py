@@ -15,7 +15,7 @@ import crossfade_native
 import msgspec
 
 from crossfade.impls import api
-from crossfade.impls.config import Config, ServerSpec
+from crossfade.impls.config import Config, ServerSpec, check_replicas
 from crossfade.impls.errors import ManagerClosed
 from crossfade.impls.results import CallResult, Item, Result
 from crossfade.impls.rust import wire
@@ -72,13 +72,15 @@ class RustManager(api.Manager):
     # -- deployment
 
     async def deploy(self, spec: ServerSpec) -> DeploymentInfo:
+        check_replicas(spec.name, spec.replicas)
         return await self._changing(spec.name, self._native.deploy(msgspec.json.encode(spec)))
 
     async def update(self, spec: ServerSpec, *, strategy: Strategy | str | None = None) -> DeploymentInfo:
+        check_replicas(spec.name, spec.replicas)
         return await self._changing(spec.name, self._native.update(msgspec.json.encode(spec), strategy))
 
     async def scale(self, name: str, instances: int) -> DeploymentInfo:
-        return await self._changing(name, self._native.scale(name, max(0, instances)))
+        return await self._changing(name, self._native.scale(name, min(max(0, instances), 1 << 32)))
 
     async def rollback(self, name: str) -> DeploymentInfo:
         return wire.deployment(await self._native.rollback(name))

@@ -66,7 +66,8 @@ impl UpstreamSession {
         let Some(id) = &self.id else { return };
         let mut request = Vec::new();
         link.write_bare_head(&mut request, "DELETE", id, &self.version);
-        let Some(mut lease) = link.pool.try_acquire() else {
+        let patience = Duration::from_millis(500);
+        let Ok(mut lease) = link.pool.acquire(Instant::now() + patience).await else {
             return;
         };
         let conn = lease.conn();
@@ -74,6 +75,6 @@ impl UpstreamSession {
             crate::wire::io::write(&mut conn.stream, &request).await?;
             crate::wire::io::fill(&mut conn.stream, &mut conn.buffer).await
         };
-        let _ = tokio::time::timeout(Duration::from_millis(500), work).await;
+        let _ = tokio::time::timeout(patience, work).await;
     }
 }

@@ -44,7 +44,8 @@ impl Server {
     /// A second revision that gets `share_percent` of the calls.
     pub(crate) fn propose(&self, revision: &Arc<Revision>, share_percent: u8) {
         self.arrange(|fleet| {
-            let candidate = Candidate::new(Arc::clone(revision), u64::from(share_percent));
+            let turn = Arc::clone(&self.turn);
+            let candidate = Candidate::new(Arc::clone(revision), u64::from(share_percent), turn);
             fleet.with(Some(Arc::new(candidate)))
         });
     }

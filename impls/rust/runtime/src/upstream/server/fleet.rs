@@ -11,6 +11,8 @@ use super::revision::{Refusal, Revision};
 use crate::deploy::Watch;
 use crate::upstream::Link;
 
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// What a caller wants of the choice.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Wish<'a> {
@@ -34,7 +36,7 @@ pub(crate) struct Seat {
 pub(crate) struct Candidate {
     pub(crate) revision: Arc<Revision>,
     pub(crate) share_percent: u64,
-    turns: AtomicU64,
+    turn: Arc<AtomicU64>,
 }
 
 /// The revisions at one moment.
@@ -49,18 +51,22 @@ pub(crate) struct Fleet {
 }
 
 impl Candidate {
-    pub(crate) fn new(revision: Arc<Revision>, share_percent: u64) -> Self {
+    pub(super) fn new(revision: Arc<Revision>, share_percent: u64, turn: Arc<AtomicU64>) -> Self {
         Self {
             revision,
             share_percent,
-            turns: AtomicU64::new(0),
+            turn,
         }
     }
 
-    /// Whether the next call is its own: `share_percent` of 100, evenly spread.
+    /// Whether the next call is its own, evenly spread. The turns are a Weyl sequence (multiples of the golden ratio): a
+    /// count would fall into step with callers that take turns, too.
     fn is_next(&self) -> bool {
-        let turn = self.turns.fetch_add(1, Relaxed) % 100;
-        (turn + 1) * self.share_percent / 100 > turn * self.share_percent / 100
+        if self.share_percent == 0 {
+            return false;
+        }
+        let turn = self.turn.fetch_add(GOLDEN, Relaxed).wrapping_add(GOLDEN);
+        (u128::from(turn) * 100) >> 64 < u128::from(self.share_percent)
     }
 }
 

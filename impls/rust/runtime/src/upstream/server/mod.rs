@@ -46,6 +46,8 @@ pub(crate) struct Server {
     seed: u64,
     fleet: ArcSwap<Fleet>,
     arranging: Mutex<()>,
+    /// Splits the calls while there are two revisions.
+    turn: Arc<AtomicU64>,
     /// The fleet changed: whoever found nobody serving looks again.
     changed: Notify,
     pub(crate) traffic: Traffic,
@@ -82,6 +84,7 @@ impl Server {
                 seed,
                 fleet: ArcSwap::from_pointee(Fleet::new(revision, None, None)),
                 arranging: Mutex::default(),
+                turn: Arc::default(),
                 changed: Notify::new(),
                 catalog: Catalog::default(),
                 deployment: Deployment::new(state),
