@@ -13,6 +13,7 @@ from crossfade.impls.cores.actions import PoolConfig
 from crossfade.impls.cores.balancer import P2C, Balancer
 from crossfade.impls.cores.breaker import Breaker, BreakerConfig
 from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
+from crossfade.impls.cores.health import Health, HealthConfig
 from crossfade.impls.cores.hedge import Hedge, HedgeConfig
 from crossfade.impls.cores.limiter import Gcra, KeyedLimiter, RateLimitConfig
 from crossfade.impls.cores.pool import Pool
@@ -20,6 +21,7 @@ from crossfade.impls.cores.protocols import (
     BreakerCore,
     BulkheadCore,
     GcraCore,
+    HealthCore,
     HedgeCore,
     KeyedLimiterCore,
     PoolCore,
@@ -47,6 +49,7 @@ class Cores:
     retry: Callable[[RetryConfig, int], RetryCore] = Retry
     hedge: Callable[[HedgeConfig], HedgeCore] = Hedge
     bulkhead: Callable[[BulkheadConfig], BulkheadCore] = Bulkhead
+    health: Callable[[HealthConfig], HealthCore] = Health
 
 
 def python_balancer(kind: str, n: int, weights: Sequence[int], seed: int) -> Balancer:

@@ -325,6 +325,7 @@ class HttpConnection(asyncio.Protocol):
         elif resend:
             self.instance.abandon(now, self.started_ns)
         else:
+            self.instance.last_error = error
             self.instance.done(now, self.started_ns, False)
         self.instance.conns.pop(self.id, None)
         self.instance.perform(self.instance.pool.lost(now, self.id))

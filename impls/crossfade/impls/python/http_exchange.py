@@ -177,4 +177,6 @@ class Exchange:
         self._bad = True
         if not self.future.done():
             name = self._instance.spec.name
-            self.future.set_exception(ProtocolViolation(f"server {name!r} ({self._instance.url}) {what}", server=name))
+            error = ProtocolViolation(f"server {name!r} ({self._instance.url}) {what}", server=name)
+            self._instance.last_error = error
+            self.future.set_exception(error)

@@ -20,6 +20,7 @@ from crossfade.impls.cores import Action, BreakerConfig, Close, Connect, Grant, 
 from crossfade.impls.errors import CrossfadeError, ManagerClosed, PoolTimeout, RemoteError, ServerStartError
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.translate import DISCOVER
+from crossfade.impls.python.vitality import Vitality
 from crossfade.impls.python.waiter import Connection, FutureWaiter, Waiter
 from crossfade.impls.snapshots import Event, InstanceInfo
 from crossfade.impls.states import CircuitState, ServerState
@@ -42,6 +43,7 @@ class Instance(abc.ABC):
 
     __slots__ = (
         "_announced",
+        "_settled",
         "_starting",
         "_tasks",
         "_waiters",
@@ -59,6 +61,7 @@ class Instance(abc.ABC):
         "spec",
         "state",
         "users",
+        "vitality",
     )
 
     def __init__(self, revision: Revision, index: int) -> None:
@@ -77,6 +80,8 @@ class Instance(abc.ABC):
         self.conns: dict[int, Any] = {}
         self.peer: Peer | None = None
         self.state = ServerState.INITIALIZING
+        self.vitality = Vitality(spec.health, server.cores)
+        self._settled = False  # whether a good answer would change nothing
         self.last_error: CrossfadeError | None = None
         self._waiters: dict[int, Waiter] = {}
         self._starting: asyncio.Task[Peer] | None = None
@@ -174,16 +179,29 @@ class Instance(abc.ABC):
     def failed(self, error: CrossfadeError) -> None:
         """The instance cannot be used right now."""
         self.last_error = error
+        self.vitality.down()
         self.set_state(ServerState.UNHEALTHY)
 
     def recovered(self) -> None:
-        """The instance answers."""
+        """The instance was started anew, or answers whoever asked it on purpose."""
+        self.vitality.renewed()
         self.set_state(ServerState.HEALTHY)
+
+    def heard(self, ok: bool) -> None:
+        """One more verdict; several in a row turn the state."""
+        self.vitality.heard(ok)
+        if not self.vitality.well:
+            self.set_state(ServerState.UNHEALTHY)
+        elif ok:
+            self.set_state(ServerState.HEALTHY)
+        self._settled = False
 
     def set_state(self, state: ServerState) -> None:
         """Change the state and let the server draw its conclusion."""
         if state is not self.state and self.state is not ServerState.STOPPED:
             self.state = state
+            self._settled = False
+            self.revision.told(self)
             self.server.instance_changed()
 
     # -- calls
@@ -205,10 +223,13 @@ class Instance(abc.ABC):
         server.latency.record(took)
         if not ok:
             stats.errors += 1
+            self.heard(False)
             self._announce(now_ns)
-        elif self.state is not ServerState.HEALTHY or self._announced is not CircuitState.CLOSED:
-            self.recovered()
+        elif not self._settled:
+            if self.breaker.state(now_ns) is not CircuitState.OPEN:  # a late answer does not close what has opened
+                self.heard(True)
             self._announce(now_ns)
+            self._settled = self.state is ServerState.HEALTHY and self._announced is CircuitState.CLOSED
 
     def abandon(self, now_ns: int, started_ns: int) -> None:
         """The call ended without a verdict: cancelled, or never sent."""
@@ -222,6 +243,7 @@ class Instance(abc.ABC):
             self.server.publish(Event(kind="circuit", server=self.spec.name, old=self._announced, new=circuit))
             self._announced = circuit
             if circuit is CircuitState.OPEN:
+                self.vitality.down()
                 self.set_state(ServerState.UNHEALTHY)
 
     # -- connections

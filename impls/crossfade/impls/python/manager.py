@@ -16,7 +16,7 @@ import msgspec
 from crossfade.impls.api import Gateway
 from crossfade.impls.config import Config, ServerSpec
 from crossfade.impls.cores import PYTHON_CORES, Cores
-from crossfade.impls.errors import CrossfadeError, ManagerClosed, RemoteError, ServerExists
+from crossfade.impls.errors import CrossfadeError, ManagerClosed, RemoteError, ServerExists, ServerTimeout
 from crossfade.impls.python.calls import Ticket
 from crossfade.impls.python.catalog import Catalog
 from crossfade.impls.python.deploying import Deploying
@@ -100,6 +100,7 @@ class PythonManager(Deploying):
             for gateway in list(self.gateways):
                 gateway.abort()
             for server in self.registry.values():
+                server.end_probes()
                 for instance in server.instances:
                     instance.kill()
             if self._ticker is not None:
@@ -385,7 +386,12 @@ class PythonManager(Deploying):
             if isinstance(error, CrossfadeError):
                 instance.failed(error)
             else:
-                instance.set_state(ServerState.UNHEALTHY)
+                name = instance.spec.name
+                instance.failed(
+                    ServerTimeout(
+                        f"server {name!r} did not answer a probe within {timeout_s} s; look at the server", server=name
+                    )
+                )
         else:
             instance.recovered()
 

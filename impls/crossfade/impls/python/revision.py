@@ -13,6 +13,7 @@ from crossfade.impls.config import ServerSpec
 from crossfade.impls.cores import Balancer
 from crossfade.impls.python.upstream_http import HttpInstance
 from crossfade.impls.python.upstream_stdio import StdioInstance
+from crossfade.impls.states import ServerState
 
 if TYPE_CHECKING:
     from crossfade.impls.python.instance import Instance
@@ -45,6 +46,7 @@ class Revision:
         )
         instance.claim = claim
         self.instances[slot] = instance
+        self.ill &= ~(1 << slot)
         self.server.rearranged()
         return instance
 
@@ -66,6 +68,16 @@ class Revision:
         del self.instances[count:]
         self.instances.extend([None] * (count - len(self.instances)))
         self.server.rearranged()
+
+    def told(self, instance: Instance) -> None:
+        """An instance has changed its state. Only probes find out when an ill one is well again, so that without them
+        none is left out.
+        """
+        bit = 1 << instance.index
+        if self.spec.health.interval_ms and instance.state is ServerState.UNHEALTHY:
+            self.ill |= bit
+        else:
+            self.ill &= ~bit
 
     def present(self) -> list[Instance]:
         """Every instance there is, in order of their slots."""

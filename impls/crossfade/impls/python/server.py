@@ -19,6 +19,7 @@ from crossfade.impls.python.instance import Instance
 from crossfade.impls.python.jsonrpc import Answer, updated_uri
 from crossfade.impls.python.metrics import Histogram, ServerStats
 from crossfade.impls.python.peer import Peer
+from crossfade.impls.python.probing import watch
 from crossfade.impls.python.reads import Reads
 from crossfade.impls.snapshots import Event, ServerInfo
 from crossfade.impls.states import ServerState
@@ -39,6 +40,7 @@ class Server:
 
     __slots__ = (
         "_leaving",
+        "_probes",
         "_turn",
         "acquire_timeout_ns",
         "calls",
@@ -84,6 +86,7 @@ class Server:
         self.stats = ServerStats()
         self.state = ServerState.INITIALIZING
         self.draining = False
+        self._probes: asyncio.Task[None] | None = None
         self.maintenance = False
         self.timeout_ns = spec.timeout_ms * 1_000_000
         self.acquire_timeout_ns = spec.pool.acquire_timeout_ms * 1_000_000
@@ -134,10 +137,13 @@ class Server:
     async def stop(self) -> None:
         """Close and reap all instances. Never raises CrossfadeError."""
         self.draining = True
+        self.end_probes()
         if self.calls.places is not None:
             self.calls.places.close()
         try:
             await asyncio.gather(*(i.stop() for i in self.instances))
+            if self._probes is not None:
+                await asyncio.wait((self._probes,))
         finally:
             for instance in self.instances:
                 instance.set_state(ServerState.STOPPED)
@@ -148,6 +154,11 @@ class Server:
             await instance.release_storage(keep)
         if keep is not True and not (keep is None and self.spec.storage is not None and self.spec.storage.keep):
             await self.storage.forget(self.spec.name)
+
+    def end_probes(self) -> None:
+        """No more probes, also none that is under way."""
+        if self._probes is not None:
+            self._probes.cancel()
 
     async def drained(self, drain_s: float) -> None:
         """Wait until no call is in flight, at most ``drain_s`` seconds."""
@@ -196,11 +207,12 @@ class Server:
         """The revision that serves from now on."""
         self.current, self.candidate, self.share = revision, None, 0
         self.spec = revision.spec
-        self.calls.adopt(revision.spec)
         self.timeout_ns = revision.spec.timeout_ms * 1_000_000
         self.acquire_timeout_ns = revision.spec.pool.acquire_timeout_ms * 1_000_000
         self.calls.adopt(revision.spec)
         self.reads.adopt(revision.spec.cache)
+        if revision.spec.health.interval_ms and (self._probes is None or self._probes.done()):
+            self._probes = asyncio.get_running_loop().create_task(watch(self))
         self.rearranged()
 
     def propose(self, revision: Revision | None) -> None:

@@ -277,6 +277,7 @@ class StdioConnection:
         self.instance.ended(self, error)
 
     def _fail_all(self, error: CrossfadeError) -> None:
+        self.instance.last_error = error
         for request_id, pending in list(self._in_flight.items()):
             self._settle(request_id, pending, ok=False)
             pending.reply.failed(error)
