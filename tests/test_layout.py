@@ -118,7 +118,8 @@ def test_a_crate_does_not_depend_on_what_it_must_not_know(crate: str) -> None:
 
 def test_policy_cores_read_no_clock_socket_environment_or_log() -> None:
     banned = {"time", "datetime", "socket", "os", "logging", "random", "asyncio", "threading"}
-    for path in sorted((ROOT / "impls/crossfade/impls/cores").rglob("*.py")):
+    impls = ROOT / "impls/crossfade/impls"
+    for path in [*sorted((impls / "cores").rglob("*.py")), *sorted((impls / "cores_numba").rglob("*.py"))]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -16,7 +16,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from tests.contract.kit import stdio_spec
 
 from crossfade.impls import VARIANTS, Config, Manager, ServerSpec, ServerState, open_manager
-from crossfade.impls.cores import bench_ops
+from crossfade.impls.cores import Cores, bench_ops
+from crossfade.impls.cores_numba.bench_ops import BATCH_OPS, prepare
 
 CORE_OPS = ["pool_checkout", "route", "breaker"]
 ITERATIONS = 20_000
@@ -25,16 +26,24 @@ BATCH = 50
 Run = Callable[[Coroutine[Any, Any, object]], Any]
 
 
+def cores_of(variant: str) -> Cores:
+    """What an asyncio shell of that variant is made of."""
+    module, _, manager = VARIANTS[variant].factory.partition(":")
+    cores: Cores = getattr(importlib.import_module(module), manager).cores
+    return cores
+
+
 @pytest.mark.parametrize("size", [8, 256])
 @pytest.mark.parametrize("operation", CORE_OPS)
 def test_core(benchmark: BenchmarkFixture, variant: str, operation: str, size: int) -> None:
     """20,000 operations per round, state built outside the timed part where the core allows it."""
     benchmark.group = f"{operation} x {ITERATIONS}, {size} items"
     pedantic: Any = benchmark.pedantic  # untyped in the plugin
-    if VARIANTS[variant].core == "python":
+    if VARIANTS[variant].shell == "asyncio":
+        cores = cores_of(variant)
         pedantic(
             lambda timed: timed(),
-            setup=lambda: ((bench_ops.prepare(operation, ITERATIONS, size),), {}),
+            setup=lambda: ((bench_ops.prepare(operation, ITERATIONS, size, cores),), {}),
             rounds=20,
             warmup_rounds=2,
         )
@@ -99,3 +108,17 @@ def test_call(benchmark: BenchmarkFixture, opened: tuple[Manager, Run]) -> None:
         return [result.text for result in await asyncio.gather(*calls)]
 
     assert benchmark(lambda: run(batch())) == [str(number) for number in range(BATCH)]
+
+
+@pytest.mark.parametrize("size", [8, 1024])
+@pytest.mark.parametrize("operation", sorted(BATCH_OPS))
+def test_batch(benchmark: BenchmarkFixture, operation: str, size: int) -> None:
+    """The same number of operations in batches of 1,024, which is what the numba cores are for."""
+    benchmark.group = f"{operation} x {ITERATIONS}, {size} items"
+    pedantic: Any = benchmark.pedantic  # untyped in the plugin
+    pedantic(
+        lambda timed: timed(),
+        setup=lambda: ((prepare(operation, ITERATIONS, size),), {}),
+        rounds=20,
+        warmup_rounds=2,
+    )

@@ -15,8 +15,18 @@ from tests.contract.kit import HttpServer, children_of, eventually
 HERE = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A hang is the hazard most tests here rule out, so it is told within seconds."""
+SAME_SHELL = {"numba", "rust-core"}
+"""Variants that differ from ``python`` by their cores alone, which see no event loop."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A hang is the hazard most tests here rule out, so it is told within seconds.
+
+    Of tests on both loops, variants with the shell of another run only those on uvloop.
+    """
+    twice = {item for item in items if item.path.is_relative_to(HERE) and _is_second_loop_of_the_same_shell(item)}
+    items[:] = [item for item in items if item not in twice]
+    config.hook.pytest_deselected(items=list(twice))
     for item in items:
         if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(20))
@@ -73,6 +83,12 @@ def no_orphans() -> Iterator[None]:
     yield
     left = [pid for pid in children_of() if pid not in before and not _is_fixture(pid)]
     eventually(lambda: not [p for p in left if p in children_of()], within_s=2, what=f"the end of children {left}")
+
+
+def _is_second_loop_of_the_same_shell(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+        return False
+    return item.callspec.params.get("variant") in SAME_SHELL and "asyncio" in item.callspec.id.split("-")
 
 
 def _is_fixture(pid: int) -> bool:

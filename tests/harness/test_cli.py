@@ -89,7 +89,7 @@ def test_a_usage_error_is_64_and_never_the_gates_inconclusive(
 
 def test_an_unknown_variant_is_unavailable_and_names_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "gateway-echo", "--impl", "go"]) == 69
-    assert "choose one of python, rust" in capsys.readouterr().err
+    assert "choose one of python, numba, rust" in capsys.readouterr().err
 
 
 def test_a_missing_variant_that_was_asked_for_is_an_error_and_no_substitute(
@@ -173,7 +173,7 @@ def test_lists_are_for_people_and_for_machines(capsys: pytest.CaptureFixture[str
     assert main(["list", "scenarios", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 9
     assert main(["list", "impls", "--json"]) == 0
-    assert [i["name"] for i in json.loads(capsys.readouterr().out)] == ["python", "rust"]
+    assert [i["name"] for i in json.loads(capsys.readouterr().out)] == list(VARIANTS)
 
 
 def test_resuming_a_complete_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,7 +199,7 @@ def test_without_the_native_module_it_says_so_loudly_and_goes_on(
 ) -> None:
     why = {"rust": "crossfade_native is not here; build it"}
     monkeypatch.setattr(choose, "missing", why.get)
-    assert choose.choose_variants(None) == ["python"]
+    assert "rust" not in choose.choose_variants(None)
     assert choose.generator() == "python"
     said = capsys.readouterr().err
     assert "LEFT OUT: crossfade_native is not here; build it" in said
@@ -225,6 +225,17 @@ def test_a_variant_that_lacks_a_capability_is_left_out_with_the_reason(monkeypat
     assert record.variants == ("python",)
     assert record.left_out["rust"] == "lacks stdio"
     assert set(record.left_out) == {"rust", "nginx", "ceiling"}
+
+
+def test_a_variant_that_shares_a_shell_is_measured_where_its_cores_show_unless_it_was_asked_for() -> None:
+    def rows(name: str, *, asked: bool) -> tuple[str, ...]:
+        return choose.lay_out(builtin()[name], "quick", ["python", "numba"], (), rounds=None, asked=asked).variants
+
+    assert rows("policy-ops", asked=False) == rows("calls-echo", asked=False) == ("python", "numba")
+    assert rows("gateway-echo", asked=False) == ("python",)
+    assert rows("gateway-echo", asked=True) == ("python", "numba")
+    record = choose.lay_out(builtin()["gateway-echo"], "quick", ["numba"], (), rounds=None, asked=False)
+    assert "--impl" in record.left_out["numba"]
 
 
 def test_a_debug_build_is_refused_and_a_development_build_is_labelled(monkeypatch: pytest.MonkeyPatch) -> None:

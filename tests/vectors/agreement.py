@@ -1,20 +1,21 @@
-"""Owns the comparison of a core in two languages: steps to draw, and ``agree``, which fails on a difference."""
+"""Owns the comparison of a core in all languages: steps to draw, and ``agree``, which fails on a difference."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
 
 from crossfade.impls.cores.replay import Replayer
+from crossfade.impls.cores_numba.bundle import NUMBA_CORES
 
-NEEDS_NATIVE = pytest.mark.skipif(
-    os.environ.get("CROSSFADE_NO_NATIVE") == "1", reason="CROSSFADE_NO_NATIVE=1: this machine has no cargo"
-)
+NO_NATIVE = os.environ.get("CROSSFADE_NO_NATIVE") == "1"
+NOT_IN_NUMBA = {"rollout", "cache"}
+"""Kinds that no bundle has: their cores are Python and Rust only."""
 
 Step = tuple[int, str, list[Any]]  # nanoseconds since the step before, operation, arguments
 
@@ -32,19 +33,25 @@ def steps(*ops: st.SearchStrategy[Step]) -> st.SearchStrategy[list[Step]]:
     return st.lists(st.one_of(*ops), min_size=1, max_size=80)
 
 
-def native() -> Any:
-    return importlib.import_module("crossfade_native")
+def candidates(kind: str, config: dict[str, Any], seed: int) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The same core elsewhere: its name and its step, in and out as JSON values."""
+    if kind not in NOT_IN_NUMBA:
+        yield "numba", Replayer(kind, config, seed, NUMBA_CORES).step
+    if not NO_NATIVE:
+        rust = importlib.import_module("crossfade_native").CoreReplay(kind, json.dumps(config), seed)
+        yield "Rust", lambda at_ns, name, args: json.loads(rust.step(at_ns, name, json.dumps(args)))
 
 
 def agree(kind: str, config: dict[str, Any], seed: int, walk: list[Step]) -> None:
     python = Replayer(kind, config, seed)
-    rust = native().CoreReplay(kind, json.dumps(config), seed)
+    others = list(candidates(kind, config, seed))
     at_ns = 0
     for number, (elapsed, name, args) in enumerate(walk):
         at_ns += elapsed
         expect = json.loads(json.dumps(python.step(at_ns, name, args)))
-        found = json.loads(rust.step(at_ns, name, json.dumps(args)))
-        assert found == expect, f"step {number} at {at_ns}: {name}{args}: Rust says {found}, Python {expect}"
+        for who, step in others:
+            found = json.loads(json.dumps(step(at_ns, name, args)))
+            assert found == expect, f"step {number} at {at_ns}: {name}{args}: {who} says {found}, Python {expect}"
 
 
 def own_waiters(walk: list[Step]) -> list[Step]:

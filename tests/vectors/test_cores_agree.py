@@ -1,14 +1,14 @@
-"""Hypothesis drives the Python and the Rust core with the same steps; the first difference fails.
+"""Hypothesis drives the Python, the Rust and the numba core with the same steps; the first difference fails.
 
 Two kinds of steps, because each finds what the other misses: walks of a caller that behaves (``generate.py``) get deep
 into half-open breakers and full pools, steps drawn one by one say what nobody would.
 
-The native module must be there. Only ``make test`` on a machine without cargo, which says so, sets CROSSFADE_NO_NATIVE.
+All of them must be there. Only ``make test`` on a machine without cargo, which says so, sets CROSSFADE_NO_NATIVE and
+leaves the Rust cores out.
 """
 
 from __future__ import annotations
 
-import json
 import runpy
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vectors.agreement import NEEDS_NATIVE, NS, SEEDS, Step, agree, native, op, own_waiters, steps
+from tests.vectors.agreement import NS, SEEDS, Step, agree, candidates, op, own_waiters, steps
 
 from crossfade.impls.cores.rng import SplitMix64
-
-pytestmark = NEEDS_NATIVE
 
 WALKS = runpy.run_path(str(Path(__file__).with_name("generate.py")))["KINDS"]
 
@@ -38,10 +36,10 @@ BITS = st.one_of(st.text("01", max_size=8), st.text("01", min_size=60, max_size=
 def test_walks_agree(kind: str, seed: int) -> None:
     walk, _count = WALKS[kind]
     vector = walk(seed, SplitMix64(seed))
-    rust = native().CoreReplay(kind, json.dumps(vector["config"]), vector["seed"])
-    for number, step in enumerate(vector["steps"]):
-        found = json.loads(rust.step(step["at_ns"], step["op"], json.dumps(step["args"])))
-        assert found == step["expect"], f"step {number} of the walk of seed {seed}: {step}: Rust says {found}"
+    for who, perform in candidates(kind, vector["config"], vector["seed"]):
+        for number, step in enumerate(vector["steps"]):
+            found = perform(step["at_ns"], step["op"], step["args"])
+            assert found == step["expect"], f"step {number} of the walk of seed {seed}: {step}: {who} says {found}"
 
 
 @settings(deadline=None, max_examples=200)

@@ -1,4 +1,4 @@
-"""Hypothesis drives the policies on the path of a request, in Python and in Rust, with steps drawn one by one."""
+"""Hypothesis drives the policies on the path of a request, in Python, Rust and numba, with steps drawn one by one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vectors.agreement import NEEDS_NATIVE, NS, SEEDS, Step, agree, op, own_waiters, steps
-
-pytestmark = NEEDS_NATIVE
+from tests.vectors.agreement import NS, SEEDS, Step, agree, op, own_waiters, steps
 
 RATE = {
     "requests": st.integers(1, 9),

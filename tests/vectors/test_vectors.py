@@ -1,4 +1,7 @@
-"""The Python cores reproduce every vector exactly; ``impls/rust/core/tests/vectors.rs`` holds the Rust cores to it."""
+"""The Python and the numba cores reproduce every vector exactly.
+
+``impls/rust/core/tests/vectors.rs`` holds the Rust cores to it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.vectors.agreement import NOT_IN_NUMBA
 
+from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
 from crossfade.impls.cores.replay import Replayer
+from crossfade.impls.cores_numba.bundle import NUMBA_CORES
 
 FOLDER = Path(__file__).parents[2] / "impls" / "vectors"
 
@@ -29,9 +35,17 @@ def load() -> list[tuple[str, str, dict[str, Any]]]:
 VECTORS = load()
 
 
-@pytest.mark.parametrize(("kind", "vector"), [pytest.param(k, v, id=name) for k, name, v in VECTORS])
-def test_python_reproduces(kind: str, vector: dict[str, Any]) -> None:
-    core = Replayer(kind, vector["config"], vector["seed"])
+REPLAYS = [
+    pytest.param(cores, kind, vector, id=f"{cores.name}-{name}")
+    for kind, name, vector in VECTORS
+    for cores in (PYTHON_CORES, NUMBA_CORES)
+    if cores is PYTHON_CORES or kind not in NOT_IN_NUMBA
+]
+
+
+@pytest.mark.parametrize(("cores", "kind", "vector"), REPLAYS)
+def test_reproduces(cores: Cores, kind: str, vector: dict[str, Any]) -> None:
+    core = Replayer(kind, vector["config"], vector["seed"], cores)
     for number, step in enumerate(vector["steps"]):
         found = core.step(step["at_ns"], step["op"], step["args"])
         assert found == step["expect"], f"step {number}: {step}"

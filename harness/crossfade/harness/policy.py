@@ -36,12 +36,16 @@ Bench = Callable[[str, int, int], int]
 """Nanoseconds that so many iterations of an operation take over so many items."""
 
 
-def python_bench(op: str, iterations: int, size: int) -> int:
-    """With Python cores. Same signature as the native one."""
-    timed = bench_ops.prepare(op, iterations, size)
-    begin = time.perf_counter_ns()
-    timed()
-    return time.perf_counter_ns() - begin
+def clocked(prepare: Callable[[str, int, int], Callable[[], int]]) -> Bench:
+    """The bench of operations that are prepared in Python. Same signature as the native one."""
+
+    def bench(op: str, iterations: int, size: int) -> int:
+        timed = prepare(op, iterations, size)
+        begin = time.perf_counter_ns()
+        timed()
+        return time.perf_counter_ns() - begin
+
+    return bench
 
 
 def bench_of(core: str) -> Bench:
@@ -49,9 +53,9 @@ def bench_of(core: str) -> Bench:
     bench: Bench
     match core:
         case "python":
-            bench = python_bench
+            bench = clocked(bench_ops.prepare)
         case "numba":
-            bench = importlib.import_module("crossfade.impls.cores_numba.bench_ops").bench
+            bench = clocked(importlib.import_module("crossfade.impls.cores_numba.bench_ops").prepare)
         case "rust":
             bench = importlib.import_module("crossfade_native").policy_bench
         case _:

@@ -23,7 +23,10 @@ ABI = 1
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to run a manager. ``factory`` is ``module:Class``, imported on first use only."""
+    """One way to run a manager. ``factory`` is ``module:Class``, imported on first use only.
+
+    ``measured_in``: tags of the scenarios that a run without ``--impl`` measures it in; empty: all of them.
+    """
 
     name: str
     shell: str
@@ -33,9 +36,12 @@ class Variant:
     install: str
     capabilities: frozenset[str]
     description: str
+    measured_in: frozenset[str] = frozenset()
 
 
 _COMMON = frozenset({"stdio", "http", "gateway", "in_process", "legacy", "modern", "policy_ops"})
+_WHERE_CORES_SHOW = frozenset({"cores"})
+"""Variants that share the shell of another differ from it by their cores, which traffic through a gateway hides."""
 
 VARIANTS: dict[str, Variant] = {
     v.name: v
@@ -49,6 +55,17 @@ VARIANTS: dict[str, Variant] = {
             install="pip install crossfade",
             capabilities=_COMMON,
             description="asyncio shell (uvloop when installed), Python cores",
+        ),
+        Variant(
+            name="numba",
+            shell="asyncio",
+            core="numba",
+            factory="crossfade.impls.python.on_numba:NumbaManager",
+            needs=("httptools", "msgspec", "numba"),
+            install="pip install 'crossfade[numba]'",
+            capabilities=_COMMON,
+            description="the same asyncio shell, cores compiled with numba: made for batches, slower in single steps",
+            measured_in=_WHERE_CORES_SHOW,
         ),
         Variant(
             name="rust",

@@ -45,14 +45,24 @@ def choose_limits(text: str) -> list[str]:
 
 
 def lay_out(
-    scenario: Scenario, profile: Profile, variants: Sequence[str], limits: Sequence[str], *, rounds: int | None
+    scenario: Scenario,
+    profile: Profile,
+    variants: Sequence[str],
+    limits: Sequence[str],
+    *,
+    rounds: int | None,
+    asked: bool = True,
 ) -> ScenarioRecord:
-    """Which rows a scenario gets, and why others are left out."""
+    """Which rows a scenario gets, and why others are left out. ``asked``: the user named the variants."""
     left_out = {
         v: f"lacks {', '.join(sorted(lacking))}"
         for v in variants
         if (lacking := set(scenario.needs) - VARIANTS[v.partition(TWIN)[0]].capabilities)
     }
+    for name in variants if not asked else ():
+        where = VARIANTS[name].measured_in
+        if name not in left_out and where and not where & set(scenario.tags):
+            left_out[name] = f"measured only in scenarios tagged {' or '.join(sorted(where))}, unless --impl names it"
     rows = [v for v in variants if v not in left_out] + [x for x in limits if x in scenario.limits]
     return plan.record(scenario, profile, variants=rows, left_out=left_out, rounds=rounds)
 

@@ -74,7 +74,10 @@ def planned(options: argparse.Namespace, scenarios: list[Scenario], executor: Lo
         output.note(f"warning: {warning}")
     number = options.seed if options.seed is not None else int(time.time()) % (1 << 32)
     store = Store(options.out, new_id(number))
-    records = [lay_out(s, options.profile, variants, limits, rounds=options.rounds) for s in scenarios]
+    records = [
+        lay_out(s, options.profile, variants, limits, rounds=options.rounds, asked=bool(options.impl))
+        for s in scenarios
+    ]
     results = start(
         run_id=store.folder.name,
         command=command(options.argv, number),

@@ -21,7 +21,10 @@ from crossfade.impls.cores.protocols import (
     HedgeCore,
     KeyedLimiterCore,
     PoolCore,
+    RandomCore,
+    RestartCore,
     RetryCore,
+    ShedderCore,
 )
 from crossfade.impls.cores.rendezvous import Rendezvous
 from crossfade.impls.cores.restart import Restart, RestartConfig
@@ -59,17 +62,20 @@ __all__ = [
     "Pool",
     "PoolConfig",
     "PoolCore",
+    "RandomCore",
     "RateLimitConfig",
     "Reject",
     "Rendezvous",
     "Restart",
     "RestartConfig",
+    "RestartCore",
     "Retry",
     "RetryConfig",
     "RetryCore",
     "RoundRobin",
     "ShedConfig",
     "Shedder",
+    "ShedderCore",
     "SplitMix64",
     "Weighted",
 ]

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from crossfade.impls.cores.actions import PoolConfig
-from crossfade.impls.cores.balancer import P2C
 from crossfade.impls.cores.bench_path import PATH_OPS
-from crossfade.impls.cores.breaker import Breaker, BreakerConfig
-from crossfade.impls.cores.pool import Pool
+from crossfade.impls.cores.breaker import BreakerConfig
+from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
 
 
-def prepare(op: str, iterations: int, size: int) -> Callable[[], int]:
+def prepare(op: str, iterations: int, size: int, cores: Cores = PYTHON_CORES) -> Callable[[], int]:
     """What to time for ``op``; calling it does ``iterations`` operations over ``size`` items and returns a checksum.
 
-    Raises KeyError for an operation that is not in ``OPS``.
+    Each is made of the single steps that a shell takes. Raises KeyError for an operation that is not in ``OPS``.
     """
-    return OPS[op](iterations, size)
+    return OPS[op](cores, iterations, size)
 
 
 def run(op: str, iterations: int, size: int) -> None:
@@ -28,9 +27,9 @@ def run(op: str, iterations: int, size: int) -> None:
     prepare(op, iterations, size)()
 
 
-def _pool_checkout(iterations: int, size: int) -> Callable[[], int]:
+def _pool_checkout(cores: Cores, iterations: int, size: int) -> Callable[[], int]:
     """``try_acquire`` and ``release`` on a pool with ``size`` idle connections."""
-    pool = Pool(PoolConfig(max_connections=size))
+    pool = cores.pool(PoolConfig(max_connections=size))
     for waiter in range(size):
         pool.acquire(0, waiter, 1)
     for conn in range(1, size + 1):
@@ -51,9 +50,9 @@ def _pool_checkout(iterations: int, size: int) -> Callable[[], int]:
     return checkout
 
 
-def _breaker(iterations: int, size: int) -> Callable[[], int]:
+def _breaker(cores: Cores, iterations: int, size: int) -> Callable[[], int]:
     """``admit`` and ``record`` of a success, closed, window of ``size`` (at least 16) verdicts, one failure in 16."""
-    breaker = Breaker(BreakerConfig(window=max(size, 16)))
+    breaker = cores.breaker(BreakerConfig(window=max(size, 16)))
 
     def calls() -> int:
         total = 0
@@ -66,9 +65,9 @@ def _breaker(iterations: int, size: int) -> Callable[[], int]:
     return calls
 
 
-def _route(iterations: int, size: int) -> Callable[[], int]:
+def _route(cores: Cores, iterations: int, size: int) -> Callable[[], int]:
     """P2C ``pick``, ``started``, ``finished`` over ``size`` usable instances."""
-    balancer = P2C(size, 1)
+    balancer = cores.balancer("p2c", size, (), 1)
     usable = (1 << size) - 1
 
     def route() -> int:
@@ -83,7 +82,7 @@ def _route(iterations: int, size: int) -> Callable[[], int]:
     return route
 
 
-def _registry_lookup(iterations: int, size: int) -> Callable[[], int]:
+def _registry_lookup(_cores: Cores, iterations: int, size: int) -> Callable[[], int]:
     """One server by name among ``size``."""
     names = [f"server-{i}" for i in range(size)]
     registry = {name: i for i, name in enumerate(names)}
@@ -97,11 +96,11 @@ def _registry_lookup(iterations: int, size: int) -> Callable[[], int]:
     return lookup
 
 
-OPS: dict[str, Callable[[int, int], Callable[[], int]]] = {
+OPS: dict[str, Callable[[Cores, int, int], Callable[[], int]]] = {
     "pool_checkout": _pool_checkout,
     "breaker": _breaker,
     "route": _route,
     "registry_lookup": _registry_lookup,
     **PATH_OPS,
 }
-"""Operation by name: ``(iterations, size)`` to what to time."""
+"""Operation by name: ``(cores, iterations, size)`` to what to time."""

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
-from crossfade.impls.cores.hedge import Hedge, HedgeConfig
-from crossfade.impls.cores.limiter import KeyedLimiter, RateLimitConfig
-from crossfade.impls.cores.retry import Retry, RetryConfig
-from crossfade.impls.cores.shedder import ShedConfig, Shedder
+from crossfade.impls.cores.bulkhead import BulkheadConfig
+from crossfade.impls.cores.bundle import Cores
+from crossfade.impls.cores.hedge import HedgeConfig
+from crossfade.impls.cores.limiter import RateLimitConfig
+from crossfade.impls.cores.retry import RetryConfig
+from crossfade.impls.cores.shedder import ShedConfig
 
 
-def _rate_limit(iterations: int, size: int) -> Callable[[], int]:
+def _rate_limit(cores: Cores, iterations: int, size: int) -> Callable[[], int]:
     """``admit`` of ``size`` keys in turn, of which each may come every second time: half is refused."""
-    limiter = KeyedLimiter(RateLimitConfig(requests=1, per_ns=2000 * size, burst=8, max_keys=size))
+    limiter = cores.keyed_limiter(RateLimitConfig(requests=1, per_ns=2000 * size, burst=8, max_keys=size))
 
     def limit() -> int:
         total = 0
@@ -28,9 +29,9 @@ def _rate_limit(iterations: int, size: int) -> Callable[[], int]:
     return limit
 
 
-def _bulkhead(iterations: int, size: int) -> Callable[[], int]:
+def _bulkhead(cores: Cores, iterations: int, size: int) -> Callable[[], int]:
     """``try_acquire`` and ``release`` with ``size`` places, of which all but one are taken."""
-    bulkhead = Bulkhead(BulkheadConfig(max_in_flight=size))
+    bulkhead = cores.bulkhead(BulkheadConfig(max_in_flight=size))
     for _ in range(size - 1):
         bulkhead.try_acquire()
 
@@ -45,9 +46,9 @@ def _bulkhead(iterations: int, size: int) -> Callable[[], int]:
     return enter
 
 
-def _retry(iterations: int, size: int) -> Callable[[], int]:
+def _retry(cores: Cores, iterations: int, size: int) -> Callable[[], int]:
     """``request`` and ``next``: every request fails once, and one in five is paid for."""
-    retry = Retry(RetryConfig(budget_burst=size), 1)
+    retry = cores.retry(RetryConfig(budget_burst=size), 1)
 
     def again() -> int:
         total = 0
@@ -60,9 +61,9 @@ def _retry(iterations: int, size: int) -> Callable[[], int]:
     return again
 
 
-def _hedge(iterations: int, size: int) -> Callable[[], int]:
+def _hedge(cores: Cores, iterations: int, size: int) -> Callable[[], int]:
     """``request``, ``delay_ns``, ``record`` of latencies around 1 ms, and ``try_start`` for one request in 16."""
-    hedge = Hedge(HedgeConfig())
+    hedge = cores.hedge(HedgeConfig())
 
     def race() -> int:
         total = 0
@@ -76,9 +77,9 @@ def _hedge(iterations: int, size: int) -> Callable[[], int]:
     return race
 
 
-def _shed(iterations: int, size: int) -> Callable[[], int]:
+def _shed(cores: Cores, iterations: int, size: int) -> Callable[[], int]:
     """``admit`` and ``waited`` behind a standing queue: every wait is above the target, some requests are shed."""
-    shedder = Shedder(ShedConfig(max_in_flight=size, target_ns=5_000_000))
+    shedder = cores.shedder(ShedConfig(max_in_flight=size, target_ns=5_000_000))
 
     def door() -> int:
         total = 0
@@ -91,7 +92,7 @@ def _shed(iterations: int, size: int) -> Callable[[], int]:
     return door
 
 
-PATH_OPS: dict[str, Callable[[int, int], Callable[[], int]]] = {
+PATH_OPS: dict[str, Callable[[Cores, int, int], Callable[[], int]]] = {
     "rate_limit": _rate_limit,
     "bulkhead": _bulkhead,
     "retry": _retry,

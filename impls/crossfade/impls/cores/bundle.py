@@ -25,10 +25,16 @@ from crossfade.impls.cores.protocols import (
     HedgeCore,
     KeyedLimiterCore,
     PoolCore,
+    RandomCore,
+    RestartCore,
     RetryCore,
+    ShedderCore,
 )
 from crossfade.impls.cores.rendezvous import Rendezvous
+from crossfade.impls.cores.restart import Restart, RestartConfig
 from crossfade.impls.cores.retry import Retry, RetryConfig
+from crossfade.impls.cores.rng import SplitMix64
+from crossfade.impls.cores.shedder import ShedConfig, Shedder
 from crossfade.impls.cores.turns import LeastPending, RoundRobin, Weighted
 
 BalancerFactory = Callable[[str, int, Sequence[int], int], Balancer]
@@ -41,15 +47,18 @@ class Cores:
     """
 
     name: str
+    rng: Callable[[int], RandomCore]
     breaker: Callable[[BreakerConfig], BreakerCore]
     pool: Callable[[PoolConfig], PoolCore]
     balancer: BalancerFactory
-    gcra: Callable[[RateLimitConfig], GcraCore] = Gcra
-    keyed_limiter: Callable[[RateLimitConfig], KeyedLimiterCore] = KeyedLimiter
-    retry: Callable[[RetryConfig, int], RetryCore] = Retry
-    hedge: Callable[[HedgeConfig], HedgeCore] = Hedge
-    bulkhead: Callable[[BulkheadConfig], BulkheadCore] = Bulkhead
-    health: Callable[[HealthConfig], HealthCore] = Health
+    gcra: Callable[[RateLimitConfig], GcraCore]
+    keyed_limiter: Callable[[RateLimitConfig], KeyedLimiterCore]
+    bulkhead: Callable[[BulkheadConfig], BulkheadCore]
+    retry: Callable[[RetryConfig, int], RetryCore]
+    hedge: Callable[[HedgeConfig], HedgeCore]
+    shedder: Callable[[ShedConfig], ShedderCore]
+    health: Callable[[HealthConfig], HealthCore]
+    restart: Callable[[RestartConfig, int], RestartCore]
 
 
 def python_balancer(kind: str, n: int, weights: Sequence[int], seed: int) -> Balancer:
@@ -69,4 +78,18 @@ def python_balancer(kind: str, n: int, weights: Sequence[int], seed: int) -> Bal
             raise ValueError(f"balancer {kind!r} is unknown; name one of those that ServerSpec.balancer lists")
 
 
-PYTHON_CORES = Cores(name="python", breaker=Breaker, pool=Pool, balancer=python_balancer)
+PYTHON_CORES = Cores(
+    name="python",
+    rng=SplitMix64,
+    breaker=Breaker,
+    pool=Pool,
+    balancer=python_balancer,
+    gcra=Gcra,
+    keyed_limiter=KeyedLimiter,
+    bulkhead=Bulkhead,
+    retry=Retry,
+    hedge=Hedge,
+    shedder=Shedder,
+    health=Health,
+    restart=Restart,
+)

@@ -1,45 +1,43 @@
 """Owns the wire form of the cores: one step in, one JSON value out, as ``impls/vectors/SCHEMA.md`` says.
 
-Rule: it only translates. ``impls/rust/core/src/replay.rs`` is its twin, and whatever replays one replays the other.
+Rule: it only translates, and makes every core through ``Cores``, so that a bundle in any language can be replayed.
+``impls/rust/core/src/replay.rs`` is its twin, and whatever replays one replays the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from crossfade.impls.cores.actions import PoolConfig
-from crossfade.impls.cores.balancer import P2C, Balancer
-from crossfade.impls.cores.breaker import Breaker, BreakerConfig
+from crossfade.impls.cores.breaker import BreakerConfig
+from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
 from crossfade.impls.cores.cache import Cache, CacheConfig
-from crossfade.impls.cores.pool import Pool
-from crossfade.impls.cores.rendezvous import Rendezvous
 from crossfade.impls.cores.replay_life import LIFE_KINDS
 from crossfade.impls.cores.replay_path import PATH_KINDS, Step, actions_of
-from crossfade.impls.cores.rng import SplitMix64
 from crossfade.impls.cores.rollout import Rollout
 from crossfade.impls.cores.rollout_plan import RolloutConfig
-from crossfade.impls.cores.turns import LeastPending, RoundRobin, Weighted
 
 
 class Replayer:
     """One core of the named kind. Raises KeyError for a kind or an operation that SCHEMA.md does not list."""
 
-    def __init__(self, kind: str, config: Mapping[str, Any], seed: int = 0) -> None:
-        self._ops: dict[str, Step] = _KINDS[kind](config, seed)
+    def __init__(self, kind: str, config: Mapping[str, Any], seed: int = 0, cores: Cores = PYTHON_CORES) -> None:
+        self._ops: dict[str, Step] = _KINDS[kind](cores, config, seed)
 
     def step(self, at_ns: int, op: str, args: Sequence[Any] = ()) -> Any:
         """Perform one operation; the answer is a JSON value."""
         return self._ops[op](at_ns, *args)
 
 
-def _rng(_config: Mapping[str, Any], seed: int) -> dict[str, Step]:
-    rng = SplitMix64(seed)
+def _rng(cores: Cores, _config: Mapping[str, Any], seed: int) -> dict[str, Step]:
+    rng = cores.rng(seed)
     return {"next_u64": lambda _now: rng.next_u64(), "below": lambda _now, n: rng.below(n)}
 
 
-def _breaker(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
-    breaker = Breaker(BreakerConfig(**config))
+def _breaker(cores: Cores, config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    breaker = cores.breaker(BreakerConfig(**config))
     return {
         "admit": breaker.admit,
         "record": breaker.record,
@@ -49,7 +47,9 @@ def _breaker(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     }
 
 
-def _balancer(balancer: Balancer) -> dict[str, Step]:
+def _balancer(kind: str, cores: Cores, config: Mapping[str, Any], seed: int) -> dict[str, Step]:
+    weights = config.get("weights", ())
+    balancer = cores.balancer(kind, config.get("instances", len(weights)), weights, seed)
     # `usable` travels as a string of 0 and 1, instance 0 first: readable, and any number of instances fits.
     return {
         "pick": lambda now, usable, key=0: balancer.pick(now, int(usable[::-1] or "0", 2), key),
@@ -62,8 +62,8 @@ def _balancer(balancer: Balancer) -> dict[str, Step]:
     }
 
 
-def _pool(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
-    pool = Pool(PoolConfig(**config))
+def _pool(cores: Cores, config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    pool = cores.pool(PoolConfig(**config))
 
     waiting = (pool.acquire, pool.cancel, pool.release, pool.tick)
     acting = (*waiting, pool.connected, pool.connect_failed, pool.lost, pool.drain, pool.start, pool.resize)
@@ -76,7 +76,7 @@ def _pool(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     }
 
 
-def _rollout(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+def _rollout(_cores: Cores, config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     rollout = Rollout(RolloutConfig(**{**config, "steps_percent": tuple(config["steps_percent"])}))
     reports = (rollout.begin, rollout.ready, rollout.start_failed, rollout.stopped, rollout.revived)
     judged = (rollout.sample, rollout.compared, rollout.abort, rollout.tick)
@@ -96,7 +96,7 @@ def _rollout(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     }
 
 
-def _cache(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+def _cache(_cores: Cores, config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     cache: Cache[int, bool] = Cache(CacheConfig(**config))
     return {
         "put": lambda now, key, size, ttl_ns: cache.put(now, key, True, size, ttl_ns),
@@ -107,14 +107,10 @@ def _cache(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     }
 
 
-_KINDS: dict[str, Callable[[Mapping[str, Any], int], dict[str, Step]]] = {
+_KINDS: dict[str, Callable[[Cores, Mapping[str, Any], int], dict[str, Step]]] = {
     "rng": _rng,
     "breaker": _breaker,
-    "round_robin": lambda config, _seed: _balancer(RoundRobin(config["instances"])),
-    "weighted": lambda config, _seed: _balancer(Weighted(config["weights"])),
-    "least_pending": lambda config, _seed: _balancer(LeastPending(config["instances"])),
-    "rendezvous": lambda config, _seed: _balancer(Rendezvous(config["instances"])),
-    "p2c": lambda config, seed: _balancer(P2C(config["instances"], seed)),
+    **{kind: partial(_balancer, kind) for kind in ("round_robin", "weighted", "least_pending", "p2c", "rendezvous")},
     "pool": _pool,
     "cache": _cache,
     "rollout": _rollout,

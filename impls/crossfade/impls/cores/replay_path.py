@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crossfade.impls.cores.actions import Action
-from crossfade.impls.cores.bulkhead import Bulkhead, BulkheadConfig
-from crossfade.impls.cores.hedge import Hedge, HedgeConfig
-from crossfade.impls.cores.limiter import Gcra, KeyedLimiter, RateLimitConfig
-from crossfade.impls.cores.retry import Retry, RetryConfig
-from crossfade.impls.cores.shedder import ShedConfig, Shedder
+from crossfade.impls.cores.bulkhead import BulkheadConfig
+from crossfade.impls.cores.bundle import Cores
+from crossfade.impls.cores.hedge import HedgeConfig
+from crossfade.impls.cores.limiter import RateLimitConfig
+from crossfade.impls.cores.retry import RetryConfig
+from crossfade.impls.cores.shedder import ShedConfig
 
 Step = Callable[..., Any]
 
@@ -23,18 +24,18 @@ def actions_of(method: Callable[..., Sequence[Action]]) -> Step:
     return lambda now, *args: [[type(action).__name__.lower(), *action] for action in method(now, *args)]
 
 
-def _gcra(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
-    limit = Gcra(RateLimitConfig(**config))
+def _gcra(cores: Cores, config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    limit = cores.gcra(RateLimitConfig(**config))
     return {"admit": limit.admit, "peek": limit.peek}
 
 
-def _keyed_limiter(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
-    limiter = KeyedLimiter(RateLimitConfig(**config))
+def _keyed_limiter(cores: Cores, config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    limiter = cores.keyed_limiter(RateLimitConfig(**config))
     return {"admit": limiter.admit, "peek": limiter.peek, "size": lambda _now: limiter.size}
 
 
-def _bulkhead(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
-    bulkhead = Bulkhead(BulkheadConfig(**config))
+def _bulkhead(cores: Cores, config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    bulkhead = cores.bulkhead(BulkheadConfig(**config))
     acting = (bulkhead.acquire, bulkhead.cancel, bulkhead.release, bulkhead.tick, bulkhead.resize, bulkhead.drain)
     return {
         **{method.__name__: actions_of(method) for method in acting},
@@ -45,8 +46,8 @@ def _bulkhead(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     }
 
 
-def _retry(config: Mapping[str, Any], seed: int) -> dict[str, Step]:
-    retry = Retry(RetryConfig(**config), seed)
+def _retry(cores: Cores, config: Mapping[str, Any], seed: int) -> dict[str, Step]:
+    retry = cores.retry(RetryConfig(**config), seed)
     return {
         "request": lambda _now: retry.request(),
         "next": lambda _now, made: retry.next(made),
@@ -55,8 +56,8 @@ def _retry(config: Mapping[str, Any], seed: int) -> dict[str, Step]:
     }
 
 
-def _hedge(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
-    hedge = Hedge(HedgeConfig(**config))
+def _hedge(cores: Cores, config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    hedge = cores.hedge(HedgeConfig(**config))
 
     def record_many(_now: int, latency_ns: int, times: int) -> None:
         for _ in range(times):
@@ -71,12 +72,12 @@ def _hedge(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
     }
 
 
-def _shedder(config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
-    shedder = Shedder(ShedConfig(**config))
+def _shedder(cores: Cores, config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    shedder = cores.shedder(ShedConfig(**config))
     return {"admit": shedder.admit, "waited": shedder.waited, "shedding": lambda _now: shedder.shedding}
 
 
-PATH_KINDS: dict[str, Callable[[Mapping[str, Any], int], dict[str, Step]]] = {
+PATH_KINDS: dict[str, Callable[[Cores, Mapping[str, Any], int], dict[str, Step]]] = {
     "gcra": _gcra,
     "keyed_limiter": _keyed_limiter,
     "bulkhead": _bulkhead,
