@@ -19,7 +19,7 @@ from crossfade.impls.config import Config, ServerSpec, check_replicas
 from crossfade.impls.errors import ManagerClosed
 from crossfade.impls.results import CallResult, Item, Result
 from crossfade.impls.rust import wire
-from crossfade.impls.snapshots import DeploymentInfo, Event, Metrics, ServerInfo
+from crossfade.impls.snapshots import DeploymentInfo, Event, Metrics, ServerInfo, StorageInfo
 from crossfade.impls.states import ServerState, Strategy
 
 LEAVE_DRAIN_S = 5.0
@@ -95,11 +95,13 @@ class RustManager(api.Manager):
             raise
 
     async def undeploy(self, name: str, *, drain_s: float = 5.0, keep_storage: bool | None = None) -> None:
-        del keep_storage
-        await self._native.unregister(name, drain_s)
+        await self._native.undeploy(name, drain_s, keep_storage)
 
     def deployments(self) -> list[DeploymentInfo]:
         return wire.deployments(self._native.deployments())
+
+    def storage(self) -> list[StorageInfo]:
+        return wire.storage(self._native.storage())
 
     # -- looking
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from crossfade.impls.results import Item
-from crossfade.impls.snapshots import DeploymentInfo, Event, Metrics, ServerInfo
+from crossfade.impls.snapshots import DeploymentInfo, Event, Metrics, ServerInfo, StorageInfo
 from crossfade.impls.states import ServerState
 
 _decode_map = msgspec.json.Decoder(dict[str, Any]).decode
@@ -22,6 +22,7 @@ _decode_states = msgspec.json.Decoder(dict[str, ServerState]).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_deployment = msgspec.json.Decoder(DeploymentInfo).decode
 _decode_deployments = msgspec.json.Decoder(list[DeploymentInfo]).decode
+_decode_storage = msgspec.json.Decoder(list[StorageInfo]).decode
 _decode_metrics = msgspec.json.Decoder(Metrics).decode
 _encode = msgspec.json.encode
 
@@ -44,6 +45,11 @@ def deployment(raw: bytes) -> DeploymentInfo:
 def deployments(raw: bytes) -> list[DeploymentInfo]:
     """Deployments, in order."""
     return _decode_deployments(raw)
+
+
+def storage(raw: bytes) -> list[StorageInfo]:
+    """Storage pools."""
+    return _decode_storage(raw)
 
 
 def items(raw: bytes) -> list[Item]:

@@ -158,6 +158,20 @@ impl Manager {
         now(py, json(&self.runtime.deployments()))
     }
 
+    /// Unregisters a server and releases or keeps its storage; `None` does what its claim says.
+    fn undeploy(&self, name: String, drain_s: f64, keep: Option<bool>) -> PyResult<Coroutine> {
+        let drain = seconds(drain_s)?;
+        let runtime = Arc::clone(&self.runtime);
+        Ok(Coroutine::new("Manager.undeploy", async move {
+            runtime.undeploy(&name, drain, keep).await.into()
+        }))
+    }
+
+    /// A JSON array of `StorageInfo`.
+    fn storage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        now(py, json(&self.runtime.storage()))
+    }
+
     /// One `ServerInfo` as JSON.
     fn get<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
         now(py, self.runtime.get(name).and_then(|info| json(&info)))

@@ -20,6 +20,7 @@ mod names;
 mod principal;
 mod registry;
 mod route;
+mod storage;
 mod translate;
 mod upstream;
 #[cfg(test)]
@@ -35,3 +36,4 @@ pub use events::{Event, EventKind, Subscription};
 pub use info::{CircuitState, Era, InstanceInfo, ServerInfo, ServerState};
 pub use manager::{GatewayHandle, ListKind, Manager, Target};
 pub use metrics::{LatencySummary, MetricsSnapshot, ServerCounters};
+pub use storage::StorageInfo;

@@ -53,4 +53,5 @@ pub(super) async fn drain(
     instance.drained(within).await;
     instance.link.close().await;
     server.forget(revision, instance);
+    server.release(instance, None).await;
 }

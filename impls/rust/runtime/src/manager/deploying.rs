@@ -3,6 +3,7 @@
 //! The rule: whatever is refused is refused before anything was started.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Manager;
 use crate::config::{ServerSpec, Strategy, TransportKind};
@@ -18,7 +19,7 @@ impl Manager {
     pub async fn deploy(&self, spec: ServerSpec) -> Result<DeploymentInfo> {
         self.inner.check_open()?;
         check_replicas(&spec.name, spec.replicas() as u64)?;
-        let server = self.inner.enlist(spec)?;
+        let server = self.inner.enlist(spec).await?;
         // All at once: there is nobody whose calls a surge could disturb.
         let first = Some(Arc::clone(&self.inner));
         server
@@ -51,6 +52,12 @@ impl Manager {
                 wanted.as_str()
             )));
         }
+        server.check_idle()?;
+        if let Some(claim) = &spec.storage {
+            let more = extra(&server.fleet().current.spec_now(), &spec, strategy);
+            let storage = &self.inner.shared.storage;
+            storage.check(&spec.name, claim, more)?;
+        }
         server.roll_out(spec, strategy, number, None).await?;
         Ok(server.deployment_info())
     }
@@ -60,6 +67,7 @@ impl Manager {
         self.inner.check_open()?;
         let server = self.inner.registry.get(name)?;
         let count = check_replicas(name, instances)?;
+        server.check_idle()?;
         let spec = server.spec();
         if spec.transport() == TransportKind::Http {
             return Err(config(format!(
@@ -70,6 +78,10 @@ impl Manager {
             return Err(config(format!(
                 "server '{name}' has a weight for each instance; update its specification"
             )));
+        }
+        if let Some(claim) = &spec.storage {
+            let more = count.saturating_sub(server.fleet().current.room());
+            self.inner.shared.storage.check(name, claim, more)?;
         }
         server.scale_to(count).await?;
         Ok(server.deployment_info())
@@ -96,6 +108,12 @@ impl Manager {
         self.replace(spec, strategy, Some(number)).await
     }
 
+    /// Unregisters, and releases or keeps the storage; `None` does what the claim says.
+    pub async fn undeploy(&self, name: &str, drain: Duration, keep: Option<bool>) -> Result<()> {
+        self.inner.check_open()?;
+        self.inner.dismiss(name, drain, keep).await
+    }
+
     /// Waits until no change of this server is under way.
     pub async fn settled(&self, name: &str) {
         if let Ok(server) = self.inner.registry.get(name) {
@@ -108,5 +126,23 @@ impl Manager {
         let snapshot = self.inner.registry.load();
         let servers = snapshot.servers.iter();
         servers.map(|server| server.deployment_info()).collect()
+    }
+}
+
+/// How many more instances there are at most, at once, while `new` replaces `old`.
+fn extra(old: &ServerSpec, new: &ServerSpec, strategy: Strategy) -> usize {
+    let (Some(is), Some(wanted)) = (&old.storage, &new.storage) else {
+        return new.replicas();
+    };
+    if is.storage_class != wanted.storage_class {
+        return new.replicas();
+    }
+    let most = old.replicas().max(new.replicas());
+    match strategy {
+        Strategy::Recreate => most - old.replicas(),
+        Strategy::Rolling => {
+            (most + new.deploy.max_surge as usize - old.replicas()).min(new.replicas())
+        }
+        _ => new.replicas(),
     }
 }

@@ -39,7 +39,7 @@ impl Manager {
         });
         let mut starting = Vec::new();
         for spec in &self.initial {
-            let server = self.inner.make(spec.clone(), false);
+            let server = self.inner.make(spec.clone(), false).await?;
             self.inner.registry.add(Arc::clone(&server))?;
             self.inner
                 .shared
@@ -93,13 +93,11 @@ impl Manager {
         self.inner.check_open()?;
         self.inner.check_new(&spec.name)?;
         let lazy = spec.lazy;
-        let server = self.inner.make(spec, false);
-        if !lazy && let Err(error) = server.connect().await {
+        let server = self.inner.make(spec, false).await?;
+        let outcome = if lazy { Ok(()) } else { server.connect().await };
+        if let Err(error) = outcome.and_then(|()| self.inner.registry.add(Arc::clone(&server))) {
             server.close(Duration::ZERO).await;
-            return Err(error);
-        }
-        if let Err(error) = self.inner.registry.add(Arc::clone(&server)) {
-            server.close(Duration::ZERO).await;
+            server.release_all(None).await;
             return Err(error);
         }
         self.inner
@@ -112,7 +110,7 @@ impl Manager {
     /// Stops routing to it, waits up to `drain` for calls in flight, closes.
     pub async fn unregister(&self, name: &str, drain: Duration) -> Result<()> {
         self.inner.check_open()?;
-        self.inner.dismiss(name, drain).await
+        self.inner.dismiss(name, drain, None).await
     }
 }
 
@@ -147,9 +145,9 @@ impl Inner {
     }
 
     /// Adds a server that a deployment will start.
-    pub(super) fn enlist(&self, spec: ServerSpec) -> Result<Arc<Server>> {
+    pub(super) async fn enlist(&self, spec: ServerSpec) -> Result<Arc<Server>> {
         self.check_new(&spec.name)?;
-        let server = self.make(spec, true);
+        let server = self.make(spec, true).await?;
         self.registry.add(Arc::clone(&server))?;
         let events = &self.shared.events;
         events.send(EventKind::Registered, server.name(), None, None);
@@ -160,6 +158,7 @@ impl Inner {
     pub(crate) async fn forget(&self, server: &Server) {
         server.set_deployment(DeploymentState::Stopping);
         server.close(Duration::ZERO).await;
+        server.release_all(None).await;
         server.set_deployment(DeploymentState::Stopped);
         // Last, so that whoever waits for the end of the deployment finds it; somebody else may have removed it.
         if self.registry.remove(server.name()).is_ok() {
@@ -169,22 +168,38 @@ impl Inner {
     }
 
     /// Stops routing to a server, waits up to `drain` for calls in flight, closes it.
-    pub(super) async fn dismiss(&self, name: &str, drain: Duration) -> Result<()> {
+    pub(super) async fn dismiss(
+        &self,
+        name: &str,
+        drain: Duration,
+        keep: Option<bool>,
+    ) -> Result<()> {
         let server = self.registry.remove(name)?;
         server.end_deployment().await;
         server.close(drain).await;
+        server.release_all(keep).await;
         server.set_deployment(DeploymentState::Stopped);
         let events = &self.shared.events;
         events.send(EventKind::Unregistered, name, None, None);
         Ok(())
     }
 
-    fn make(&self, spec: ServerSpec, deploy: bool) -> Arc<Server> {
+    /// A server whose claims fit; with its instances, unless a deployment will start them.
+    async fn make(&self, spec: ServerSpec, deploy: bool) -> Result<Arc<Server>> {
         // Every server gets its own stream of random numbers, the same in every run with the same seed.
         let seed = spec.name.bytes().fold(self.seed, |seed, byte| {
             seed.wrapping_mul(31).wrapping_add(u64::from(byte))
         });
-        Server::new(spec, Arc::clone(&self.shared), seed, deploy)
+        if let Some(claim) = &spec.storage {
+            let storage = &self.shared.storage;
+            storage.check(&spec.name, claim, spec.replicas())?;
+        }
+        let server = Server::new(spec, Arc::clone(&self.shared), seed, deploy);
+        if !deploy && let Err(error) = server.populate() {
+            server.release_all(None).await;
+            return Err(error);
+        }
+        Ok(server)
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {

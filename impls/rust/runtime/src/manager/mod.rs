@@ -23,6 +23,7 @@ use crate::info::{ServerInfo, ServerState};
 use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::principal::Principal;
 use crate::registry::Registry;
+use crate::storage::{Storage, StorageInfo};
 use crate::translate;
 use crate::upstream::{Caller, Shared};
 pub use serving::GatewayHandle;
@@ -73,6 +74,7 @@ impl Manager {
         let shared = Arc::new(Shared {
             handle,
             events: Hub::default(),
+            storage: Storage::new(&config.storage),
             metrics: Metrics::default(),
         });
         Arc::new(Self {
@@ -190,6 +192,11 @@ impl Manager {
     /// Counters and latency since start.
     pub fn metrics(&self) -> MetricsSnapshot {
         self.inner.metrics()
+    }
+
+    /// The configured storage pools.
+    pub fn storage(&self) -> Vec<StorageInfo> {
+        self.inner.shared.storage.info()
     }
 
     /// Events from now on.

@@ -29,6 +29,7 @@ use crate::gateway::sessions::Session;
 use crate::info::Era;
 use crate::metrics::Metrics;
 use crate::principal::Principal;
+use crate::storage::Storage;
 use discovery::Agreed;
 use http::HttpLink;
 pub(crate) use server::{Instance, Revision, Server, Ticket, Wish};
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) handle: Handle,
     pub(crate) events: Hub,
     pub(crate) metrics: Metrics,
+    pub(crate) storage: Storage,
 }
 
 /// The way to one instance.
@@ -88,10 +90,16 @@ pub(crate) struct Outgoing<'a> {
 
 impl Link {
     /// The way to instance `index` of `spec`; nothing is started yet.
-    fn new(spec: &ServerSpec, index: usize, shared: &Arc<Shared>, server: Weak<Server>) -> Self {
+    fn new(
+        spec: &ServerSpec,
+        index: usize,
+        shared: &Arc<Shared>,
+        server: Weak<Server>,
+        directory: Option<&str>,
+    ) -> Self {
         match spec.urls.get(index) {
             Some(url) => Self::Http(HttpLink::new(spec, url, shared, server)),
-            None => Self::Stdio(StdioLink::new(spec, index, shared, server)),
+            None => Self::Stdio(StdioLink::new(spec, directory, shared, server)),
         }
     }
 

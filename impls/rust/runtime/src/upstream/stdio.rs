@@ -56,12 +56,18 @@ pub(crate) struct StdioLink {
 impl StdioLink {
     pub(crate) fn new(
         spec: &ServerSpec,
-        _index: usize,
+        directory: Option<&str>,
         shared: &Arc<Shared>,
         server: Weak<Server>,
     ) -> Arc<Self> {
+        let mut spec = spec.clone();
+        if let Some(directory) = directory {
+            spec.cwd.get_or_insert_with(|| directory.to_owned());
+            let name = "CROSSFADE_STORAGE".to_owned();
+            spec.env.entry(name).or_insert_with(|| directory.to_owned());
+        }
         Arc::new(Self {
-            spec: spec.clone(),
+            spec,
             shared: Arc::clone(shared),
             server,
             current: Mutex::new(None),

@@ -13,6 +13,7 @@ use crate::clock::lock;
 use crate::config::ServerSpec;
 use crate::deploy::Watch;
 use crate::error::{Error, Result};
+use crate::storage::Claim;
 use crate::upstream::Link;
 
 impl Server {
@@ -71,11 +72,46 @@ impl Server {
         *lock(&self.last_error) = Some(error.message());
     }
 
-    /// A new instance in a free slot; it is not started and takes no calls.
+    /// A new instance in a free slot, with its storage claimed; it is not started and takes no calls.
     pub(crate) fn add(self: &Arc<Self>, revision: &Revision, slot: usize) -> Result<Arc<Instance>> {
         let owner: Weak<Self> = Arc::downgrade(self);
-        let link = Link::new(&revision.spec, slot, &self.shared, owner);
-        Ok(revision.put(slot, link))
+        let shared = &self.shared;
+        let wanted = revision.spec.storage.as_ref();
+        let claim = wanted
+            .map(|wanted| shared.storage.claim(shared, self.name(), wanted))
+            .transpose()?;
+        let directory = claim.as_ref().map(Claim::path);
+        let link = Link::new(&revision.spec, slot, shared, owner, directory.as_deref());
+        Ok(revision.put(slot, link, claim))
+    }
+
+    /// Fills the slots of the current revision; they start when they are called.
+    pub(crate) fn populate(self: &Arc<Self>) -> Result<()> {
+        let revision = Arc::clone(&self.fleet.load().current);
+        for slot in revision.free() {
+            let instance = self.add(&revision, slot)?;
+            self.open(&revision, &instance);
+        }
+        Ok(())
+    }
+
+    /// Gives back what a closed instance has claimed; `None` does what the claim says.
+    pub(crate) async fn release(&self, instance: &Instance, keep: Option<bool>) {
+        if let Some(claim) = instance.take_claim() {
+            self.shared.storage.release(claim, keep).await;
+        }
+    }
+
+    /// Gives back what all of its closed instances have claimed, and what was kept for it.
+    pub(crate) async fn release_all(&self, keep: Option<bool>) {
+        let fleet = self.fleet.load_full();
+        for instance in fleet.revisions().flat_map(|revision| revision.everybody()) {
+            self.release(&instance, keep).await;
+        }
+        let said = fleet.current.spec.storage.as_ref();
+        if !keep.unwrap_or(said.is_some_and(|claim| claim.keep)) {
+            self.shared.storage.forget(self.name()).await;
+        }
     }
 
     /// From now on it takes calls.

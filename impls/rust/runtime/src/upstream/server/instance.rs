@@ -2,31 +2,44 @@
 //!
 //! The rule: once retired it gets no call any more, and it is closed only when the last one has left.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::clock::lock;
+use crate::storage::Claim;
 use crate::upstream::Link;
 
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) link: Link,
     pub(crate) index: usize,
+    /// Of its storage.
+    pub(super) directory: Option<String>,
+    claim: Mutex<Option<Claim>>,
     busy: AtomicUsize,
     retired: AtomicBool,
     left: Notify,
 }
 
 impl Instance {
-    pub(super) fn new(index: usize, link: Link) -> Self {
+    pub(super) fn new(index: usize, link: Link, claim: Option<Claim>) -> Self {
         Self {
+            directory: claim.as_ref().map(Claim::path),
+            claim: Mutex::new(claim),
             link,
             index,
             busy: AtomicUsize::new(0),
             retired: AtomicBool::new(false),
             left: Notify::new(),
         }
+    }
+
+    /// What it has claimed, once.
+    pub(super) fn take_claim(&self) -> Option<Claim> {
+        lock(&self.claim).take()
     }
 
     /// Calls that hold it.

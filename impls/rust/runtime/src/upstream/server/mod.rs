@@ -64,40 +64,33 @@ pub(crate) struct Server {
 const MILLI: u64 = 1_000_000;
 
 impl Server {
-    /// A server to `deploy` has no instances yet, else they are there and start when they are called.
+    /// Without instances: a deployment starts them, or else [`Server::populate`] adds them.
     pub(crate) fn new(spec: ServerSpec, shared: Arc<Shared>, seed: u64, deploy: bool) -> Arc<Self> {
-        let (number, slots, state) = if deploy {
-            (0, 0, DeploymentState::Pending)
+        let (number, state) = if deploy {
+            (0, DeploymentState::Pending)
         } else {
-            (1, spec.replicas(), DeploymentState::Running)
+            (1, DeploymentState::Running)
         };
         let spec = Arc::new(spec);
-        Arc::new_cyclic(|server| {
-            let revision = Revision::new(number, Arc::clone(&spec), seed);
-            for index in 0..slots {
-                let link = Link::new(&spec, index, &shared, server.clone());
-                revision.open(&revision.put(index, link));
-            }
-            Self {
-                name: spec.name.clone(),
-                traffic: Traffic::new(&spec),
-                seed,
-                fleet: ArcSwap::from_pointee(Fleet::new(revision, None, None)),
-                arranging: Mutex::default(),
-                turn: Arc::default(),
-                changed: Notify::new(),
-                catalog: Catalog::default(),
-                deployment: Deployment::new(state),
-                state: AtomicU8::new(ServerState::Initializing as u8),
-                last_error: Mutex::new(None),
-                draining: AtomicBool::new(false),
-                idle: Notify::new(),
-                requests: AtomicU64::new(0),
-                errors: AtomicU64::new(0),
-                rejected: AtomicU64::new(0),
-                in_flight: AtomicU64::new(0),
-                shared,
-            }
+        Arc::new(Self {
+            name: spec.name.clone(),
+            traffic: Traffic::new(&spec),
+            seed,
+            fleet: ArcSwap::from_pointee(Fleet::new(Revision::new(number, spec, seed), None, None)),
+            arranging: Mutex::default(),
+            turn: Arc::default(),
+            changed: Notify::new(),
+            catalog: Catalog::default(),
+            deployment: Deployment::new(state),
+            state: AtomicU8::new(ServerState::Initializing as u8),
+            last_error: Mutex::new(None),
+            draining: AtomicBool::new(false),
+            idle: Notify::new(),
+            requests: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+            shared,
         })
     }
 

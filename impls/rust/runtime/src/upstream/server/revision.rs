@@ -14,6 +14,7 @@ use crate::clock::lock;
 use crate::config::ServerSpec;
 use crate::filters::Shown;
 use crate::info::{CircuitState as Circuit, InstanceInfo, ServerState};
+use crate::storage::Claim;
 use crate::upstream::Link;
 
 /// Why no instance takes a call.
@@ -126,8 +127,8 @@ impl Revision {
     // -- who comes and goes
 
     /// Takes a free slot; no calls yet.
-    pub(super) fn put(&self, index: usize, link: Link) -> Arc<Instance> {
-        let instance = Arc::new(Instance::new(index, link));
+    pub(super) fn put(&self, index: usize, link: Link, claim: Option<Claim>) -> Arc<Instance> {
+        let instance = Arc::new(Instance::new(index, link, claim));
         let mut row = lock(&self.row);
         row.policy.renew(index);
         row.slots[index] = Some(Arc::clone(&instance));
@@ -295,6 +296,7 @@ impl Revision {
                 in_flight: instance.busy(),
                 ewma_ns: row.policy.ewma_ns(instance.index),
                 revision: self.number,
+                directory: instance.directory.clone(),
             }
         };
         let taken = row.slots.iter().flatten();

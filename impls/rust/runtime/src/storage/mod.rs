@@ -1,0 +1,313 @@
+//! The storage pools: who has claimed how much of them, the directory of each claim, and how much is really used.
+//!
+//! The rules: what is claimed never exceeds a pool's capacity; nothing outside of a pool is created, measured or deleted
+//! (`place` follows no symbolic link below its root); and disks are walked on threads that may block, so much a time.
+
+mod place;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::clock::lock;
+use crate::config::{StorageClaim, StorageClass, StoragePoolSpec};
+use crate::error::{Error, Result};
+use crate::events::EventKind;
+use crate::upstream::Shared;
+use place::Place;
+
+/// One instance's part of a pool.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    class: StorageClass,
+    place: Place,
+    keep: bool,
+}
+
+impl Claim {
+    /// Its directory.
+    pub(crate) fn path(&self) -> String {
+        self.place.path().to_string_lossy().into_owned()
+    }
+}
+
+/// What a pool knows of a claim; not held: kept for whoever comes next. `used` is as of the last look.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    bytes: u64,
+    held: bool,
+    used: u64,
+    over: bool,
+}
+
+/// A storage pool, as `crossfade.impls.snapshots.StorageInfo`.
+#[derive(Clone, Debug, Serialize)]
+pub struct StorageInfo {
+    pub storage_class: StorageClass,
+    pub path: String,
+    pub capacity_bytes: u64,
+    pub claimed_bytes: u64,
+    pub used_bytes: u64,
+    pub claims: BTreeMap<String, u64>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    spec: StoragePoolSpec,
+    root: PathBuf,
+    /// By server and index.
+    claims: BTreeMap<(String, u32), Entry>,
+    watched: bool,
+}
+
+impl Pool {
+    fn new(spec: StoragePoolSpec) -> Self {
+        Self {
+            root: std::path::absolute(&spec.path).unwrap_or_else(|_| PathBuf::from(&spec.path)),
+            claims: BTreeMap::new(),
+            watched: false,
+            spec,
+        }
+    }
+
+    fn claimed(&self) -> u64 {
+        self.claims.values().map(|entry| entry.bytes).sum()
+    }
+
+    fn of<'a>(&'a self, server: &'a str) -> impl Iterator<Item = (u32, &'a Entry)> {
+        let first = (server.to_owned(), 0);
+        let own = self.claims.range(first..);
+        own.take_while(move |((name, _), _)| name == server)
+            .map(|((_, index), entry)| (*index, entry))
+    }
+
+    /// What this server may claim: what nobody has, and what was kept for it.
+    fn free_for(&self, server: &str) -> u64 {
+        let kept = self.of(server).filter(|(_, entry)| !entry.held);
+        let kept: u64 = kept.map(|(_, entry)| entry.bytes).sum();
+        (self.spec.capacity_bytes + kept).saturating_sub(self.claimed())
+    }
+
+    /// The lowest one that is kept, or else the lowest that is free.
+    fn next_index(&self, server: &str) -> u32 {
+        if let Some((index, _)) = self.of(server).find(|(_, entry)| !entry.held) {
+            return index;
+        }
+        let taken = self.of(server).map(|(index, _)| index);
+        // In order, so the first gap is where an index is not its own rank.
+        let gap = taken.zip(0..).find(|(index, rank)| index != rank);
+        gap.map_or_else(|| self.of(server).count(), |(_, rank)| rank as usize)
+            .try_into()
+            .unwrap_or(u32::MAX)
+    }
+}
+
+/// All pools of a manager.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    pools: Mutex<BTreeMap<StorageClass, Pool>>,
+}
+
+impl Storage {
+    pub(crate) fn new(specs: &[StoragePoolSpec]) -> Self {
+        let pools = specs.iter().cloned();
+        Self {
+            pools: Mutex::new(
+                pools
+                    .map(|spec| (spec.storage_class, Pool::new(spec)))
+                    .collect(),
+            ),
+        }
+    }
+
+    /// Fails unless `count` more instances fit.
+    pub(crate) fn check(&self, server: &str, claim: &StorageClaim, count: usize) -> Result<()> {
+        check(&lock(&self.pools), server, claim, count)
+    }
+
+    /// A directory for one instance, taken up again if it was kept.
+    pub(crate) fn claim(
+        &self,
+        shared: &Arc<Shared>,
+        server: &str,
+        wanted: &StorageClaim,
+    ) -> Result<Claim> {
+        let mut pools = lock(&self.pools);
+        check(&pools, server, wanted, 1)?;
+        let class = wanted.storage_class;
+        let Some(pool) = pools.get_mut(&class) else {
+            return Err(Error::internal(
+                "a pool that was there is gone; report this",
+            ));
+        };
+        let index = pool.next_index(server);
+        let place = Place::new(&pool.root, server, index);
+        place.make().map_err(|error| Error::ServerStart {
+            message: format!(
+                "server '{server}': its storage '{}' cannot be made ({error}); look at what is there, or at the pool's path",
+                place.path().display()
+            ),
+            server: server.to_owned(),
+        })?;
+        let entry = Entry {
+            bytes: wanted.bytes,
+            held: true,
+            used: 0,
+            over: false,
+        };
+        pool.claims.insert((server.to_owned(), index), entry);
+        if !std::mem::replace(&mut pool.watched, true) {
+            let every = Duration::from_millis(pool.spec.check_interval_ms);
+            let weak = Arc::downgrade(shared);
+            shared.handle.spawn(look_after(weak, class, every));
+        }
+        Ok(Claim {
+            class,
+            place,
+            keep: wanted.keep,
+        })
+    }
+
+    /// Nobody uses it any more: it is kept for the server's next instance, or deleted with all that is in it. `None`
+    /// does what the claim says.
+    pub(crate) async fn release(&self, claim: Claim, keep: Option<bool>) {
+        let key = claim.place.key();
+        if keep.unwrap_or(claim.keep) {
+            if let Some(pool) = lock(&self.pools).get_mut(&claim.class)
+                && let Some(entry) = pool.claims.get_mut(&key)
+            {
+                entry.held = false;
+            }
+            return;
+        }
+        let place = claim.place;
+        // A panic while deleting leaves files behind, and they are no longer counted either.
+        let _ = tokio::task::spawn_blocking(move || place.remove()).await;
+        if let Some(pool) = lock(&self.pools).get_mut(&claim.class) {
+            pool.claims.remove(&key);
+        }
+    }
+
+    /// Deletes what was kept for a server.
+    pub(crate) async fn forget(&self, server: &str) {
+        let kept: Vec<Claim> = {
+            let mut pools = lock(&self.pools);
+            let mut kept = Vec::new();
+            for (class, pool) in pools.iter_mut() {
+                for ((name, index), entry) in &mut pool.claims {
+                    if name == server && !entry.held {
+                        entry.held = true;
+                        kept.push(Claim {
+                            class: *class,
+                            place: Place::new(&pool.root, server, *index),
+                            keep: false,
+                        });
+                    }
+                }
+            }
+            kept
+        };
+        for claim in kept {
+            self.release(claim, Some(false)).await;
+        }
+    }
+
+    /// What `Manager::storage` shows.
+    pub(crate) fn info(&self) -> Vec<StorageInfo> {
+        let pools = lock(&self.pools);
+        let show = |pool: &Pool| {
+            let mut claims = BTreeMap::new();
+            for ((server, _), entry) in &pool.claims {
+                *claims.entry(server.clone()).or_default() += entry.bytes;
+            }
+            StorageInfo {
+                storage_class: pool.spec.storage_class,
+                path: pool.root.to_string_lossy().into_owned(),
+                capacity_bytes: pool.spec.capacity_bytes,
+                claimed_bytes: pool.claimed(),
+                used_bytes: pool.claims.values().map(|entry| entry.used).sum(),
+                claims,
+            }
+        };
+        pools.values().map(show).collect()
+    }
+
+    /// Notes what one claim uses; the bytes allowed, if it has just come to exceed them.
+    fn measured(&self, class: StorageClass, place: &Place, used: u64) -> Option<u64> {
+        let mut pools = lock(&self.pools);
+        let entry = pools.get_mut(&class)?.claims.get_mut(&place.key())?;
+        entry.used = used;
+        let before = std::mem::replace(&mut entry.over, used > entry.bytes);
+        (entry.over && !before).then_some(entry.bytes)
+    }
+
+    fn places(&self, class: StorageClass) -> Vec<Place> {
+        let pools = lock(&self.pools);
+        let of_pool = |pool: &Pool| {
+            let keys = pool.claims.keys();
+            keys.map(|(server, index)| Place::new(&pool.root, server, *index))
+                .collect()
+        };
+        pools.get(&class).map(of_pool).unwrap_or_default()
+    }
+}
+
+fn check(
+    pools: &BTreeMap<StorageClass, Pool>,
+    server: &str,
+    claim: &StorageClaim,
+    count: usize,
+) -> Result<()> {
+    let class = claim.storage_class.as_str();
+    let exhausted = |message: String| Error::StorageExhausted {
+        message,
+        server: server.to_owned(),
+    };
+    let Some(pool) = pools.get(&claim.storage_class) else {
+        let known: Vec<_> = pools.keys().map(|class| class.as_str()).collect();
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
+        return Err(exhausted(format!(
+            "server '{server}' claims storage of class '{class}' and there is no such pool (configured: {known}); add one to storage, or claim another class"
+        )));
+    };
+    let need = u128::from(claim.bytes) * count as u128;
+    let free = pool.free_for(server);
+    if need > u128::from(free) {
+        return Err(exhausted(format!(
+            "server '{server}' claims {need} bytes ({count} instances, {} each) of storage pool '{class}', which has {free} of {} left; claim less, undeploy something, or raise capacityBytes",
+            claim.bytes, pool.spec.capacity_bytes
+        )));
+    }
+    Ok(())
+}
+
+/// Looks at the sizes of a pool's claims again and again, until the manager is gone.
+async fn look_after(shared: Weak<Shared>, class: StorageClass, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(places) = shared.upgrade().map(|shared| shared.storage.places(class)) else {
+            return;
+        };
+        for place in places {
+            let looked = tokio::task::spawn_blocking(move || (place.used(), place)).await;
+            let (Ok((used, place)), Some(shared)) = (looked, shared.upgrade()) else {
+                return;
+            };
+            if let Some(allowed) = shared.storage.measured(class, &place, used) {
+                shared.events.send(
+                    EventKind::Quota,
+                    &place.key().0,
+                    Some(&allowed.to_string()),
+                    Some(&used.to_string()),
+                );
+            }
+        }
+    }
+}
