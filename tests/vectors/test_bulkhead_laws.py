@@ -45,7 +45,7 @@ class Callers(RuleBasedStateMachine):
                 case _:
                     raise AssertionError(f"a bulkhead has no {action}")
 
-    @rule(patience=st.integers(0, 20))
+    @rule(patience=st.integers(0, 8))
     def acquire(self, patience: int) -> None:
         self.ids += 1
         self.queue[self.ids] = self.now_ns + patience
@@ -83,12 +83,18 @@ class Callers(RuleBasedStateMachine):
         self.running -= 1
         self.perform(self.bulkhead.release(self.now_ns))
 
+    @precondition(lambda self: self.running and self.queue)
+    @rule()
+    def release_on_the_nanosecond_of_a_deadline(self) -> None:
+        self.now_ns = max(self.now_ns, min(self.queue.values()))
+        self.release()
+
     @precondition(lambda self: not self.running and not self.granted)
     @rule()
     def release_too_many(self) -> None:
         assert not self.bulkhead.release(self.now_ns), "law 4"
 
-    @rule(elapsed=st.integers(0, 12), tick=st.booleans())
+    @rule(elapsed=st.integers(0, 5), tick=st.booleans())
     def time_passes(self, elapsed: int, tick: bool) -> None:
         self.now_ns += elapsed
         if tick:

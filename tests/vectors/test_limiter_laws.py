@@ -89,6 +89,17 @@ def test_a_flood_of_keys_is_forgotten_once_it_is_over(config: RateLimitConfig, k
     assert limiter.size == 1
 
 
+@given(max_keys=st.integers(2, 6), flood=st.integers(1, 40))
+def test_a_key_that_keeps_coming_is_not_forgotten_for_a_flood_of_others(max_keys: int, flood: int) -> None:
+    limiter = KeyedLimiter(RateLimitConfig(requests=1, per_ns=100, burst=60, max_keys=max_keys))
+    for other in range(flood):
+        assert limiter.admit(0, 999) == 0
+        assert limiter.admit(0, other) == 0
+    for _ in range(60 - flood):
+        assert limiter.admit(0, 999) == 0
+    assert limiter.admit(0, 999) == 100, "the flood has reset the allowance of a key in use"
+
+
 def test_a_specification_means_what_it_says() -> None:
     config = RateLimitConfig.from_spec(RateLimitSpec(requests=50, per_ms=1000, burst=3, max_keys=7))
     assert (config.spacing_ns, config.burst, config.max_keys) == (20_000_000, 3, 7)

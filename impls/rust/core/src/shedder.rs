@@ -10,8 +10,8 @@
 //! The laws:
 //!
 //! 1. With `max_in_flight` or more in flight, nothing is admitted (0: no bound).
-//! 2. Below that, something is shed only if all waits that ended within the last `interval_ns` reached `target_ns`, and
-//!    one did. So a burst shorter than an interval sheds nothing, and what nobody reports on is not shed.
+//! 2. Below that, something is shed only if for `interval_ns` or longer all waits that ended reached `target_ns`, and
+//!    never none for an interval. So a burst shorter than that sheds nothing, and silence is no evidence.
 //! 3. The n-th request shed in a row comes `interval_ns` / sqrt(n - 1) after the one before, or with the next that asks.
 //! 4. One wait below the target ends it. If it begins again within 16 intervals, it goes on at the pace it had reached.
 
