@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use crate::envelope;
 use crate::translate;
 
 const KEY: &str = "x-mcp-header";
@@ -98,6 +99,24 @@ pub(crate) fn lines(annotations: &[Annotation], params: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Whether a tool's definition says that calling it twice does no harm (`idempotentHint`, `readOnlyHint`).
+pub(crate) fn may_repeat(definition: &[u8]) -> bool {
+    let mut said = false;
+    if memchr::memmem::find(definition, b"Hint\"").is_none() {
+        return said;
+    }
+    let _ = envelope::members(definition, |key, hints| {
+        if key == b"\"annotations\"" {
+            let hints = hints.of(definition);
+            let _ = envelope::members(hints, |key, value| {
+                said |= matches!(key, b"\"idempotentHint\"" | b"\"readOnlyHint\"")
+                    && value.of(hints) == b"true";
+            });
+        }
+    });
+    said
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,5 +156,26 @@ mod tests {
             )
             .is_none()
         );
+    }
+
+    #[test]
+    fn only_a_hint_that_is_true_says_that_a_tool_may_be_called_twice() {
+        let tool = |hints: &str| format!(r#"{{"name":"a","annotations":{hints}}}"#);
+        for hints in [
+            "{\"idempotentHint\":true}",
+            "{\"title\":\"x\",\"readOnlyHint\": true}",
+        ] {
+            assert!(may_repeat(tool(hints).as_bytes()), "{hints}");
+        }
+        for hints in [
+            "{}",
+            "{\"idempotentHint\":false}",
+            "{\"idempotentHint\":\"true\"}",
+            "[]",
+            "{\"openWorldHint\":true}",
+        ] {
+            assert!(!may_repeat(tool(hints).as_bytes()), "{hints}");
+        }
+        assert!(!may_repeat(br#"{"inputSchema":{"readOnlyHint":true}}"#));
     }
 }

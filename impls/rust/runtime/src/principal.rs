@@ -47,7 +47,7 @@ impl<'a> Principal<'a> {
         Self::Head { head, name }
     }
 
-    /// What stands for it: a name, or 128 bits of BLAKE2b in hexadecimal digits.
+    /// What stands for it: a name, or 128 bits of `BLAKE2b` in hexadecimal digits.
     pub(crate) fn text(self) -> Cow<'a, str> {
         match self {
             Self::Manager | Self::Anonymous => Cow::Borrowed(ANONYMOUS),

@@ -8,6 +8,8 @@ mod answering;
 mod message;
 mod reading;
 
+pub(crate) use message::Attended;
+
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;

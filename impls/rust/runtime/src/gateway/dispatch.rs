@@ -42,6 +42,13 @@ impl Who {
     pub(crate) fn is_modern(&self) -> bool {
         matches!(self, Self::Modern(_))
     }
+
+    pub(crate) fn session(&self) -> Option<&Arc<Session>> {
+        match self {
+            Self::Modern(_) => None,
+            Self::Legacy(session) => Some(session),
+        }
+    }
 }
 
 /// The requests that go to one server.
@@ -82,6 +89,8 @@ pub(crate) struct Forward {
     pub(crate) who: Who,
     /// `None` until the servers' lists were searched.
     pub(crate) routed: Option<Routed>,
+    /// It has passed maintenance, limits and shedding.
+    pub(crate) let_in: bool,
 }
 
 /// How a request reaches its server.

@@ -7,6 +7,7 @@ pub(crate) mod access;
 pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod dispatch;
+mod entry;
 pub(crate) mod pages;
 mod passage;
 pub(crate) mod pipe;

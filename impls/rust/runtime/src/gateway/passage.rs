@@ -4,6 +4,7 @@
 //! is sent to twice only if it was reused and closed before any byte of an answer (RFC 9112 section 9.3.1); an answer
 //! that is short is checked before any of it is sent.
 
+mod again;
 mod answer;
 mod ending;
 mod request;
@@ -16,6 +17,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::sync::futures::Notified;
+
+pub(super) use again::Retold;
 
 use super::client::Client;
 use super::dispatch::Who;
@@ -43,7 +46,7 @@ pub(super) enum Stop {
 pub(super) struct Job<'a> {
     pub(super) client: &'a mut Client,
     pub(super) link: Arc<HttpLink>,
-    pub(super) id: Box<[u8]>,
+    pub(super) id: &'a [u8],
     pub(super) modern_client: bool,
     pub(super) method: &'static str,
     pub(super) deadline: Instant,

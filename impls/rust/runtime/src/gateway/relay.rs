@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::answer::Answer;
 use super::client::{Client, Inbound, Turn};
 use super::dispatch::{Forward, Plan, Way, Who};
-use super::passage::Job;
+use super::entry::{Entry, fail};
+use super::passage::{Job, Retold};
 use super::sessions::Entered;
 use crate::envelope::Envelope;
 use crate::error::{Error, Result};
@@ -50,15 +50,6 @@ pub(crate) async fn learn(
     }
 }
 
-async fn fail(client: &mut Client, inbound: &Inbound, id: &[u8], error: &Error) -> Turn {
-    client.gateway.manager.shared.metrics.error(error.code());
-    let whole = inbound.have == inbound.length;
-    client.input.drain(..inbound.head_len + inbound.have);
-    client
-        .respond(&Answer::failure(id, error), inbound.keep_alive && whole)
-        .await
-}
-
 pub(crate) async fn run(
     client: &mut Client,
     forward: Forward,
@@ -70,47 +61,49 @@ pub(crate) async fn run(
         verb,
         id,
         who,
-        routed,
-    } = forward;
-    let Some(routed) = routed else {
+        routed: Some(routed),
+        ..
+    } = &forward
+    else {
         return Turn::Close;
     };
-    let entered: Option<Entered> = match &who {
-        Who::Legacy(session) => Some(session.enter(&id)),
-        Who::Modern(_) => None,
-    };
+    let entered: Option<Entered> = who.session().map(|session| session.enter(id));
     let server = &routed.server;
-    if !server.traffic.is_plain() {
-        let principal = client.principal(inbound);
-        if let Err(error) = server.let_in(verb.method(), routed.name.as_deref(), principal) {
-            return fail(client, inbound, &id, &error).await;
-        }
-    }
     let deadline = server.deadline(None);
+    let flight = entered.as_ref().map(|entered| Arc::clone(&entered.flight));
+    let entry = if server.traffic.is_plain() {
+        Entry::default()
+    } else {
+        match Box::pin(Entry::new(client, inbound, &forward, flight.as_deref())).await {
+            Ok(entry) => entry,
+            Err(turn) => return turn,
+        }
+    };
     // A legacy client goes where it has its session.
-    let pinned = |link: &Link| match (&who, link) {
+    let pinned = |link: &Link| match (who, link) {
         (Who::Legacy(session), Link::Http(link)) => session.upstream(link).is_some(),
         _ => false,
     };
     let wish = Wish {
         pinned: (entered.is_some() && !server.fleet().current.spec.stateless).then_some(&pinned),
+        key: entry.key,
         ..Wish::default()
     };
     let ticket = match server.admit(wish, deadline).await {
         Ok(ticket) => ticket,
-        Err(error) => return fail(client, inbound, &id, &error).await,
+        Err(error) => return fail(client, inbound, id, &error).await,
     };
     let Link::Http(link) = ticket.link() else {
         return Turn::Close;
     };
     let link = Arc::clone(link);
-    let prepared = match (link.era(), &who) {
+    let prepared = match (link.era(), who) {
         // The hot route: nothing to wait for.
         (Some(Era::Modern), who) if who.is_modern() || edits_meta => Ok(Ground::Free),
         _ => {
             Box::pin(prepare(
                 &link,
-                &who,
+                who,
                 ticket.seat.revision.spec.stateless,
                 edits_meta,
                 deadline,
@@ -118,23 +111,18 @@ pub(crate) async fn run(
             .await
         }
     };
-    let session = match prepared {
-        Ok(Ground::Free) => None,
-        Ok(Ground::Session(session)) => Some(session),
+    let (session, failed) = match prepared {
+        Ok(Ground::Free) => (None, None),
+        Ok(Ground::Session(session)) => (Some(session), None),
         Ok(Ground::OtherEra) => {
-            drop((ticket, entered));
+            drop((ticket, entry, entered));
             let forward = Forward {
-                verb,
-                id,
-                who,
-                routed: Some(routed),
+                let_in: true,
+                ..forward
             };
             return Box::pin(client.work(Plan::Forward(forward), inbound, env)).await;
         }
-        Err(error) => {
-            ticket.settle_with::<()>(&Err(error.clone()));
-            return fail(client, inbound, &id, &error).await;
-        }
+        Err(error) => (None, Some(error)),
     };
     write_request(
         client,
@@ -142,7 +130,7 @@ pub(crate) async fn run(
         inbound,
         &Request {
             env,
-            who: &who,
+            who,
             method: verb.method(),
             name: routed.name.as_deref(),
             rename: routed.edit.as_ref(),
@@ -152,7 +140,6 @@ pub(crate) async fn run(
     );
     client.input.drain(..inbound.head_len + inbound.have);
     client.deadline(deadline);
-    let flight = entered.as_ref().map(|entered| Arc::clone(&entered.flight));
     let mut job = Job {
         client,
         link,
@@ -167,9 +154,15 @@ pub(crate) async fn run(
             .map(|flight| Box::pin(flight.wake.notified())),
         keep_alive: inbound.keep_alive,
     };
-    let outcome = job.exchange(&who).await;
-    let turn = job.finish(outcome, ticket).await;
-    drop(entered);
+    let retold = Retold {
+        who,
+        name: routed.name.as_deref(),
+        edits_meta,
+        key: entry.key,
+        whole: inbound.have == inbound.length,
+    };
+    let turn = job.run(failed, ticket, &retold).await;
+    drop((entry, entered));
     turn
 }
 
@@ -194,19 +187,8 @@ fn write_request(client: &mut Client, link: &HttpLink, inbound: &Inbound, reques
     };
     let mut edits: Vec<Edit<'_>> = request.rename.cloned().into_iter().chain(meta).collect();
     edits.sort_by_key(|edit| edit.at.start);
-    let modern = link.era() == Some(Era::Modern);
     let lines = param_lines(&client.input, inbound);
-    let head = Head {
-        version: if modern {
-            Some(MODERN)
-        } else {
-            request.session.map(|session| session.version.as_str())
-        },
-        session: request.session.and_then(|session| session.id.as_deref()),
-        method: modern.then_some(request.method),
-        name: request.name.filter(|_| modern),
-        lines: &lines,
-    };
+    let head = words(link, request.session, request.method, request.name, &lines);
     client.output.clear();
     buffers::borrow(&mut client.output);
     link.write_head(
@@ -220,15 +202,37 @@ fn write_request(client: &mut Client, link: &HttpLink, inbound: &Inbound, reques
 }
 
 /// What a request stands on.
-enum Ground {
+pub(super) enum Ground {
     Free,
     Session(Arc<UpstreamSession>),
     /// An update is under way, and this instance speaks another era than the one that the way was chosen by.
     OtherEra,
 }
 
+/// What the head of a request says to this instance.
+pub(super) fn words<'a>(
+    link: &HttpLink,
+    session: Option<&'a UpstreamSession>,
+    method: &'a str,
+    name: Option<&'a str>,
+    lines: &'a [u8],
+) -> Head<'a> {
+    let modern = link.era() == Some(Era::Modern);
+    Head {
+        version: if modern {
+            Some(MODERN)
+        } else {
+            session.map(|session| session.version.as_str())
+        },
+        session: session.and_then(|session| session.id.as_deref()),
+        method: modern.then_some(method),
+        name: name.filter(|_| modern),
+        lines,
+    }
+}
+
 /// The session to speak in; legacy servers only.
-async fn prepare(
+pub(super) async fn prepare(
     link: &Arc<HttpLink>,
     who: &Who,
     stateless: bool,

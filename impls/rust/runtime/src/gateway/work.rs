@@ -88,9 +88,11 @@ async fn attempt(
         searched = route::search_subject(&gateway.manager, method, &subject, &servers).await?;
         &searched
     };
-    routed
-        .server
-        .let_in(method, routed.name.as_deref(), principal)?;
+    if !forward.let_in {
+        routed
+            .server
+            .let_in(method, routed.name.as_deref(), principal)?;
+    }
     let at = env.params.unwrap_or(Span { start: 0, end: 0 });
     let mut params = Vec::with_capacity(at.end - at.start);
     // Edits count from the start of the body, `params` does not.
@@ -110,10 +112,7 @@ async fn attempt(
             capabilities: capabilities(&forward.who, body),
             cancels,
             principal,
-            session: match &forward.who {
-                Who::Legacy(session) => Some(session),
-                Who::Modern(_) => None,
-            },
+            session: forward.who.session(),
         },
         lines: b"",
         deadline: routed.server.deadline(None),

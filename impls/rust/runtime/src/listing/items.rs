@@ -116,6 +116,9 @@ fn item(
     if kind == ListKind::Tools && drops(server, raw) {
         return Ok(None);
     }
+    if kind == ListKind::Tools && server.traffic.listens() {
+        server.traffic.learn(&own, annotations::may_repeat(raw));
+    }
     let at = name
         .filter(|_| !own.is_empty())
         .ok_or(Wrong::Shape("an item has no name"))?;

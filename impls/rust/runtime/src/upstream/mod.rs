@@ -34,6 +34,7 @@ use discovery::Agreed;
 use http::HttpLink;
 pub(crate) use server::{Instance, Revision, Server, Ticket, Wish};
 use stdio::StdioLink;
+pub(crate) use traffic::{Place, may_go_elsewhere, may_go_on};
 
 /// What everything under a manager shares.
 #[derive(Debug)]
@@ -62,6 +63,16 @@ pub(crate) struct Caller<'a> {
     pub(crate) principal: Principal<'a>,
     /// The caller's own sessions with legacy servers; the manager's own if `None`.
     pub(crate) session: Option<&'a Arc<Session>>,
+}
+
+impl Caller<'_> {
+    /// Whether an instance keeps something of the caller's own.
+    pub(crate) fn is_bound(&self, link: &Link) -> bool {
+        match (self.session, link) {
+            (Some(session), Link::Http(link)) => session.upstream(link).is_some(),
+            _ => false,
+        }
+    }
 }
 
 impl Default for Caller<'_> {

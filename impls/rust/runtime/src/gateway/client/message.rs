@@ -4,6 +4,7 @@
 //! manager works the client is watched, and nothing of JSON-RPC is sent for a request that was cancelled.
 
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
@@ -11,10 +12,20 @@ use std::time::Instant;
 use super::{Client, FIRST_LOOK, Inbound, Turn};
 use crate::envelope::{self, Span};
 use crate::gateway::answer::Answer;
-use crate::gateway::dispatch::{self, Heads, Plan, Way, Who};
+use crate::gateway::dispatch::{self, Heads, Plan, Way};
+use crate::gateway::sessions::InFlight;
 use crate::gateway::{relay, work};
 use crate::principal::Principal;
 use crate::wire::PIECE;
+
+/// How a wait for work of the manager's ended.
+pub(crate) enum Attended<T> {
+    Done(T),
+    /// The client left.
+    Gone,
+    /// The client wants no answer any more.
+    Cancelled,
+}
 
 impl Client {
     /// A message whose beginning (or all) is in the buffer.
@@ -98,16 +109,16 @@ impl Client {
         let request = std::mem::replace(&mut self.input, ahead);
         let body = &request[inbound.head_len..];
         let entered = match &plan {
-            Plan::Forward(forward) => match &forward.who {
-                Who::Legacy(session) => Some(session.enter(&forward.id)),
-                Who::Modern(_) => None,
-            },
+            Plan::Forward(forward) => forward
+                .who
+                .session()
+                .map(|session| session.enter(&forward.id)),
             _ => None,
         };
         let gateway = Arc::clone(&self.gateway);
         let header = &*gateway.manager.gateway.principal_header;
         let flight = entered.as_ref().map(|entered| Arc::clone(&entered.flight));
-        let mut working = Box::pin(work::run(
+        let working = Box::pin(work::run(
             &gateway,
             plan,
             body,
@@ -115,29 +126,36 @@ impl Client {
             flight.as_ref().map(|flight| &flight.cancelled),
             Principal::of_head(&request[..inbound.head_len], header),
         ));
-        let mut cancelled = flight
-            .as_ref()
-            .map(|flight| Box::pin(flight.wake.notified()));
-        let done = poll_fn(|cx| {
-            if let Poll::Ready(answer) = working.as_mut().poll(cx) {
-                return Poll::Ready(Some(answer));
+        let answer = match self.attend(working, flight.as_deref()).await {
+            Attended::Done(answer) => answer,
+            // Nothing of JSON-RPC may be sent for a cancelled request.
+            Attended::Cancelled => Answer::accepted(),
+            Attended::Gone => return Turn::Close,
+        };
+        self.respond(&answer, inbound.keep_alive).await
+    }
+
+    /// Waits for `work` while watching whether the client stays and wants it.
+    pub(crate) async fn attend<W: Future + Unpin>(
+        &mut self,
+        mut work: W,
+        flight: Option<&InFlight>,
+    ) -> Attended<W::Output> {
+        let mut cancelled = flight.map(|flight| Box::pin(flight.wake.notified()));
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = Pin::new(&mut work).poll(cx) {
+                return Poll::Ready(Attended::Done(done));
             }
             if self.poll_gone(cx) {
-                return Poll::Ready(None);
+                return Poll::Ready(Attended::Gone);
             }
-            // The request was cancelled: nothing of JSON-RPC may be sent for it any more.
             if let Some(cancelled) = &mut cancelled
                 && cancelled.as_mut().poll(cx).is_ready()
             {
-                return Poll::Ready(Some(Answer::accepted()));
+                return Poll::Ready(Attended::Cancelled);
             }
             Poll::Pending
         })
-        .await;
-        drop(working);
-        match done {
-            Some(answer) => self.respond(&answer, inbound.keep_alive).await,
-            None => Turn::Close,
-        }
+        .await
     }
 }

@@ -52,6 +52,7 @@ pub(super) fn forward(
             id: id.into(),
             who,
             routed,
+            let_in: false,
         }),
         Err(error) => failed(&error),
     }
@@ -63,6 +64,13 @@ impl Forward {
         let Some(routed) = &self.routed else {
             return Way::Call;
         };
+        if routed
+            .server
+            .traffic
+            .may_hedge(self.verb.method(), routed.name.as_deref())
+        {
+            return Way::Call;
+        }
         let fleet = routed.server.fleet();
         if fleet.watch.is_some() {
             return Way::Call; // whoever looks on sees only whole answers

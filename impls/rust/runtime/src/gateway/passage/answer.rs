@@ -144,7 +144,7 @@ impl Job<'_> {
             .filter(|found| found.complete && found.method.is_none())?;
         let ours = found
             .id
-            .is_some_and(|id| id.of(body) == &*self.id || same_id(id.of(body), &self.id));
+            .is_some_and(|id| id.of(body) == &*self.id || same_id(id.of(body), self.id));
         match (found.result, found.error) {
             (Some(_), None) if ours => Some(0),
             // An error may have no id: the server could not read ours.

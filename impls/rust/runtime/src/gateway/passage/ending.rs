@@ -12,11 +12,13 @@ impl Job<'_> {
     pub(in crate::gateway) async fn finish(
         &mut self,
         outcome: std::result::Result<bool, Stop>,
-        ticket: Ticket,
+        ticket: Option<Ticket>,
     ) -> Turn {
         match outcome {
             Ok(keep_alive) => {
-                ticket.settle(None);
+                if let Some(ticket) = ticket {
+                    ticket.settle(None);
+                }
                 if keep_alive && !self.client.gateway.is_closing() {
                     Turn::Next
                 } else {
@@ -39,7 +41,9 @@ impl Job<'_> {
                     .shared
                     .metrics
                     .error(error.code());
-                ticket.settle(Some(&error));
+                if let Some(ticket) = ticket {
+                    ticket.settle(Some(&error));
+                }
                 Turn::Close
             }
             Err(stop) => {
@@ -54,8 +58,10 @@ impl Job<'_> {
                     .shared
                     .metrics
                     .error(error.code());
-                ticket.settle(Some(&error));
-                let answer = Answer::failure(&self.id, &error);
+                if let Some(ticket) = ticket {
+                    ticket.settle(Some(&error));
+                }
+                let answer = Answer::failure(self.id, &error);
                 self.client
                     .respond(&answer, self.keep_alive && self.unsent == 0)
                     .await
@@ -69,7 +75,7 @@ impl Job<'_> {
             return;
         };
         let mut note = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":".to_vec();
-        note.extend_from_slice(&self.id);
+        note.extend_from_slice(self.id);
         note.extend_from_slice(b"}}");
         self.link.tell(session, note);
     }

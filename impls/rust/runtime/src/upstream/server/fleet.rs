@@ -18,8 +18,9 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 pub(crate) struct Wish<'a> {
     /// Tells the instance that keeps something of the caller's own; it is taken if it serves.
     pub(crate) pinned: Option<&'a (dyn Fn(&Link) -> bool + Sync)>,
-    /// Where it was tried already: these come last.
+    /// Where it was tried already: these come last, or not at all.
     pub(crate) tried: &'a [Link],
+    pub(crate) only_others: bool,
     /// What balancer `rendezvous` goes by.
     pub(crate) key: u64,
 }

@@ -77,6 +77,7 @@ impl Server {
     /// Waits up to `drain` for calls in flight, then closes every instance.
     pub(crate) async fn close(&self, drain: Duration) {
         self.draining.store(true, Relaxed);
+        self.traffic.close();
         self.drained(drain).await;
         let all: Vec<_> = self
             .fleet

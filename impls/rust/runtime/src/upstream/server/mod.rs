@@ -114,19 +114,8 @@ impl Server {
         Instant::now() + timeout.map_or(most, |wanted| wanted.min(Duration::from_secs(86_400)))
     }
 
-    /// Sends one request to some instance and settles its ticket.
-    pub(crate) async fn call(self: &Arc<Self>, outgoing: Outgoing<'_>) -> Result<Bytes> {
-        let ticket = self.admit(Wish::default(), outgoing.deadline).await?;
-        let outcome = ticket.link().call(outgoing).await;
-        ticket.settle_with(&outcome);
-        if let Ok(answer) = &outcome {
-            self.copied(&outgoing, answer);
-        }
-        outcome
-    }
-
     /// Whoever looks on gets a copy of what was asked.
-    fn copied(&self, outgoing: &Outgoing<'_>, answer: &Bytes) {
+    pub(crate) fn copied(&self, outgoing: &Outgoing<'_>, answer: &Bytes) {
         if let Some(watch) = &self.fleet.load().watch {
             watch.copy(self, outgoing, answer);
         }

@@ -18,8 +18,9 @@ pub(super) struct Pick<'a> {
     pub(super) usable: &'a Mask,
     /// Taken before any other.
     pub(super) wanted: Option<usize>,
-    /// Taken only if there is no other.
+    /// Taken only if there is no other, or not at all.
     pub(super) tried: Mask,
+    pub(super) only_others: bool,
     /// What affinity goes by.
     pub(super) key: u64,
 }
@@ -73,7 +74,7 @@ impl Policy {
         let Self {
             balancer, breakers, ..
         } = self;
-        let picked = if breakers.len() == 1 {
+        let picked = if breakers.len() == 1 && !pick.only_others {
             breakers[0].admit(now).then_some(0)
         } else {
             let wanted = pick.wanted.filter(|&index| !pick.tried.get(index));
@@ -152,8 +153,11 @@ fn choose(
             again.set(index, true);
         }
     }
-    admitted(balancer, breakers, fresh, pick.key, now)
-        .or_else(|| admitted(balancer, breakers, again, pick.key, now))
+    let found = admitted(balancer, breakers, fresh, pick.key, now);
+    if pick.only_others {
+        return found;
+    }
+    found.or_else(|| admitted(balancer, breakers, again, pick.key, now))
 }
 
 fn admitted(

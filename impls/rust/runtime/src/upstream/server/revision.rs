@@ -193,9 +193,10 @@ impl Revision {
             usable,
             wanted: None,
             tried: Mask::default(),
+            only_others: wish.only_others,
             key: wish.key,
         };
-        if *serving > 1 {
+        if *serving > 1 || wish.only_others {
             let at = |is: &dyn Fn(&Link) -> bool| {
                 let mut taken = slots.iter().flatten();
                 taken

@@ -75,20 +75,33 @@ impl Server {
             return Err(Denied::Failed(self.gone()));
         }
         match self.fleet.load().choose(&wish, at_ns(started)) {
-            Ok(seat) => {
-                self.in_flight.fetch_add(1, Relaxed);
-                Ok(Ticket {
-                    server: Arc::clone(self),
-                    seat,
-                    started,
-                    settled: false,
-                })
-            }
+            Ok(seat) => Ok(self.seated(seat, started)),
             Err(Refusal::Paused) => Err(Denied::Paused),
             Err(Refusal::Open(wait_ns)) => {
                 self.rejected();
                 Err(Denied::Failed(self.open_circuit(wait_ns)))
             }
+        }
+    }
+
+    /// An instance that was not tried yet, if there is one that takes calls.
+    pub(crate) fn elsewhere(self: &Arc<Self>, wish: Wish<'_>) -> Option<Ticket> {
+        let started = Instant::now();
+        let wish = Wish {
+            only_others: true,
+            ..wish
+        };
+        let seat = self.fleet.load().choose(&wish, at_ns(started)).ok()?;
+        Some(self.seated(seat, started))
+    }
+
+    fn seated(self: &Arc<Self>, seat: Seat, started: Instant) -> Ticket {
+        self.in_flight.fetch_add(1, Relaxed);
+        Ticket {
+            server: Arc::clone(self),
+            seat,
+            started,
+            settled: false,
         }
     }
 

@@ -6,14 +6,13 @@ use std::sync::Mutex;
 
 use crossfade_core::{Gcra, KeyedLimiter, RateLimitConfig};
 
+use super::MILLI;
 use crate::clock::lock;
 use crate::config::{RateKey, RateLimitSpec};
 use crate::error::Error;
 use crate::filters::Globs;
 use crate::names::fnv1a;
 use crate::principal::Principal;
-
-const MILLI: u64 = 1_000_000;
 
 #[derive(Debug)]
 enum Core {

@@ -3,7 +3,12 @@
 //! The rule: whatever refuses does so at once and has used up nothing; a request is let in once, however many attempts
 //! it becomes; a server that is `plain` has nothing of all this, and its hot path looks at one flag.
 
+mod carry;
+mod hedging;
 mod limits;
+mod places;
+mod race;
+mod repeating;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -14,10 +19,18 @@ use super::Server;
 use crate::clock::now_ns;
 use crate::config::{Affinity, BalancerKind, ServerSpec};
 use crate::error::{Error, Result};
+use crate::gateway::sessions::Session;
 use crate::info::ServerState;
 use crate::names::fnv1a;
 use crate::principal::Principal;
+use hedging::Hedging;
 use limits::{Asked, Limits};
+pub(crate) use places::Place;
+use places::Places;
+use repeating::Repeating;
+pub(crate) use repeating::{may_go_elsewhere, may_go_on};
+
+const MILLI: u64 = 1_000_000;
 
 /// What was done about the requests of one server, since it was registered.
 #[derive(Debug, Default)]
@@ -32,9 +45,12 @@ pub(crate) struct Counts {
 
 /// The policies of one specification.
 #[derive(Debug)]
-struct Rules {
+pub(crate) struct Rules {
     spec: Arc<ServerSpec>,
     limits: Option<Arc<Limits>>,
+    places: Option<Arc<Places>>,
+    pub(crate) repeating: Arc<Repeating>,
+    hedging: Option<Arc<Hedging>>,
     affinity: Option<Affinity>,
 }
 
@@ -45,8 +61,26 @@ impl Rules {
             Some(old) if old.spec.rate_limits == spec.rate_limits => old.limits.clone(),
             _ => Limits::new(&spec.rate_limits).map(Arc::new),
         };
+        let places = match old.and_then(|old| old.places.as_ref()) {
+            None => Places::new(&spec.name, &spec.bulkhead),
+            Some(places) => {
+                places.resize(&spec.bulkhead);
+                (spec.bulkhead.max_in_flight > 0).then(|| Arc::clone(places))
+            }
+        };
+        let repeating = match old {
+            Some(old) if old.spec.retry == spec.retry => Arc::clone(&old.repeating),
+            _ => Arc::new(Repeating::new(&spec.name, &spec.retry)),
+        };
+        let hedging = match old {
+            Some(old) if old.spec.hedge == spec.hedge => old.hedging.clone(),
+            _ => Hedging::new(&spec.hedge).map(Arc::new),
+        };
         Self {
             limits,
+            places,
+            repeating,
+            hedging,
             affinity: (spec.balancer == BalancerKind::Rendezvous).then_some(spec.affinity),
             spec: Arc::clone(spec),
         }
@@ -95,14 +129,54 @@ impl Traffic {
 
     fn look(&self) {
         let rules = self.rules.load();
-        let plain = !self.in_maintenance() && rules.limits.is_none() && rules.affinity.is_none();
+        let plain = !self.in_maintenance()
+            && rules.limits.is_none()
+            && rules.places.is_none()
+            && rules.hedging.is_none()
+            && rules.affinity.is_none();
         self.plain.store(plain, Relaxed);
+    }
+
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// Whether a second copy of a request may be sent, so that its answer cannot be passed on as it comes.
+    pub(crate) fn may_hedge(&self, method: &str, name: Option<&str>) -> bool {
+        if self.is_plain() {
+            return false;
+        }
+        let rules = self.rules.load();
+        let hedging = rules.hedging.as_ref();
+        hedging.is_some_and(|hedging| hedging.covers(method, name))
+    }
+
+    /// One more attempt of a request begins.
+    pub(crate) fn retried(&self) {
+        self.counts.retries.fetch_add(1, Relaxed);
+    }
+
+    /// Whether what a server's list says of its tools matters.
+    pub(crate) fn listens(&self) -> bool {
+        self.rules.load().repeating.listens()
+    }
+
+    /// What a server's list says of one of its tools.
+    pub(crate) fn learn(&self, tool: &str, may_repeat: bool) {
+        self.rules.load().repeating.learn(tool, may_repeat);
+    }
+
+    /// The server ends: nobody waits for it any more.
+    pub(crate) fn close(&self) {
+        if let Some(places) = &self.rules.load().places {
+            places.close();
+        }
     }
 
     /// What affinity goes by; a caller without a session is told by its principal.
     pub(crate) fn key(
         &self,
-        session: Option<&str>,
+        session: Option<&Arc<Session>>,
         principal: Principal<'_>,
         name: Option<&str>,
     ) -> u64 {
@@ -112,7 +186,7 @@ impl Traffic {
         match (self.rules.load().affinity, session) {
             (None, _) => 0,
             (Some(Affinity::Tool), _) => fnv1a(name.unwrap_or_default().as_bytes()),
-            (Some(Affinity::Session), Some(session)) => fnv1a(session.as_bytes()),
+            (Some(Affinity::Session), Some(session)) => fnv1a(session.id.as_bytes()),
             (Some(Affinity::Session | Affinity::Principal), _) => principal.key(),
         }
     }
