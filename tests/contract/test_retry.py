@@ -241,7 +241,8 @@ async def test_nothing_is_made_again_once_part_of_the_answer_is_out(
     server = fresh_http(era="modern")
     spec = spec_of(server, retry=RetrySpec(attempts=5, tools=("half",), **QUICK))
     async with serving(variant, spec) as served, served.client("modern") as client:
-        await client.connection.send(client.encode("tools/call", {"name": "fix__half", "arguments": {}}))
+        long = {"name": "fix__half", "arguments": {"bytes": 100_000}}
+        await client.connection.send(client.encode("tools/call", long))
         assert await client.connection.is_closed_by_peer()
         assert sent(server) == 1
         assert retries(served.manager) == 0

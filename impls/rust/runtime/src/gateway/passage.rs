@@ -1,7 +1,7 @@
 //! A request on its way and its answer coming back: the part of the relay that moves bytes.
 //!
 //! The rules: a long body is passed on while it arrives, both ways, and whoever is slow slows the other; a connection
-//! is sent to twice only if it was reused and closed before any byte of an answer (RFC 9112 section 9.3.1); an answer
+//! is sent to twice only if it had rested and closed before any byte of an answer (RFC 9112 section 9.3.1); an answer
 //! that is short is checked before any of it is sent.
 
 mod again;
@@ -82,7 +82,7 @@ impl Job<'_> {
                     }
                     return Ok(keep_alive);
                 }
-                Err(Stop::Untouched(why)) if lease.conn().reused && !streamed => closed = Some(why),
+                Err(Stop::Untouched(why)) if lease.conn().rested && !streamed => closed = Some(why),
                 Err(Stop::Untouched(why)) => return Err(Stop::Failed(self.link.crashed(&why))),
                 Err(Stop::Forgotten) if !renewed && !streamed => {
                     drop(lease);

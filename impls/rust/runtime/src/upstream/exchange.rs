@@ -1,7 +1,7 @@
 //! One request and its whole answer over one connection: what calls of the manager's own, and everything that is no
 //! relay, are made of.
 //!
-//! The rule for sending twice: only when a reused connection closed before any byte of an answer came (RFC 9110 section
+//! The rule for sending twice: only when a connection that had rested closed before any byte of an answer came (RFC 9110 section
 //! 9.2.2 and RFC 9112 section 9.3.1).
 
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl HttpLink {
                         }
                         return Ok(answer);
                     }
-                    Err(Attempt::Untouched(why)) if lease.conn().reused => closed = Some(why),
+                    Err(Attempt::Untouched(why)) if lease.conn().rested => closed = Some(why),
                     Err(Attempt::Untouched(why)) => return Err(self.crashed(&why)),
                     Err(Attempt::Failed(error)) => return Err(error),
                 }

@@ -24,7 +24,13 @@ pub(crate) struct Conn {
     pub(crate) buffer: Vec<u8>,
     /// It served a request before, or rested since it opened, so the peer may have closed it meanwhile.
     pub(crate) reused: bool,
+    /// It had rested for so long when it was leased that the peer may have closed it at this very moment.
+    pub(crate) rested: bool,
+    idle_since_ns: u64,
 }
+
+/// A connection that was busy a moment ago and dies has crashed, and a crash may have run the tool: no resend.
+const STALE_NS: u64 = 1_000_000_000;
 
 #[derive(Debug)]
 struct State {
@@ -71,18 +77,20 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        let now = now_ns();
         let mut conn = self.conn.take();
         if let Some(conn) = conn.as_mut() {
             self.clean &= conn.buffer.is_empty();
             buffers::give_back(&mut conn.buffer);
             conn.reused = true;
+            conn.idle_since_ns = now;
         }
         let actions = {
             let mut state = lock(&self.pool.state);
             if let Some(conn) = conn.take().filter(|_| self.clean) {
                 state.parked.insert(self.id, conn);
             }
-            state.core.release(now_ns(), self.id, self.clean)
+            state.core.release(now, self.id, self.clean)
         };
         if !actions.is_empty() {
             self.pool.perform(actions);
@@ -173,12 +181,13 @@ impl Connections {
     /// An idle connection at once, or `None`: then [`Connections::acquire`].
     pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Lease> {
         loop {
+            let now = now_ns();
             let (id, conn) = {
                 let mut state = lock(&self.state);
-                let id = state.core.try_acquire(now_ns())?;
+                let id = state.core.try_acquire(now)?;
                 (id, state.parked.remove(&id))
             };
-            if let Some(lease) = self.lease(id, conn) {
+            if let Some(lease) = self.lease(id, conn, now) {
                 return Some(lease);
             }
         }
@@ -221,14 +230,14 @@ impl Connections {
                 state.core.take(id);
                 state.parked.remove(&conn_id)
             };
-            if let Some(lease) = self.lease(conn_id, conn) {
+            if let Some(lease) = self.lease(conn_id, conn, now_ns()) {
                 return Ok(lease);
             }
         }
     }
 
     /// A lease on the connection, unless the peer closed it while it was parked.
-    fn lease(self: &Arc<Self>, id: u64, conn: Option<Conn>) -> Option<Lease> {
+    fn lease(self: &Arc<Self>, id: u64, mut conn: Option<Conn>, now: u64) -> Option<Lease> {
         let stale = conn.as_ref().is_none_or(|conn| {
             let mut probe = [0; 1];
             conn.reused
@@ -238,6 +247,9 @@ impl Connections {
             let actions = lock(&self.state).core.lost(now_ns(), id);
             self.perform(actions);
             return None;
+        }
+        if let Some(conn) = &mut conn {
+            conn.rested = conn.reused && now.saturating_sub(conn.idle_since_ns) >= STALE_NS;
         }
         Some(Lease {
             pool: Arc::clone(self),
@@ -299,6 +311,8 @@ impl Connections {
                             stream,
                             buffer: Vec::new(),
                             reused: false,
+                            rested: false,
+                            idle_since_ns: now_ns(),
                         },
                     );
                     let actions = state.core.connected(now_ns(), conn);
