@@ -263,8 +263,9 @@ def _tell(_: Behaviour, arguments: Message, call: Call) -> Message:
 
 
 def _half(_: Behaviour, arguments: Message, __: Call) -> Literal:
-    """The beginning of an answer; ``bytes`` of it make a gateway pass it on before it knows that the rest is missing."""
-    return Literal(b'{"jsonrpc": "2.0", "id": 1, "result": {"half": "' + b"." * arguments.get("bytes", 0), then_close=True)
+    """The beginning of an answer; many ``bytes`` of it are passed on before anybody knows that the rest is missing."""
+    filler = b"." * arguments.get("bytes", 0)
+    return Literal(b'{"jsonrpc": "2.0", "id": 1, "result": {"half": "' + filler, then_close=True)
 
 
 def _flaky(_: Behaviour, arguments: Message, call: Call) -> Message | None:
