@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import IO, Protocol, cast
 
 from crossfade.impls.config import ServerSpec
+from crossfade.impls.python.guard import guarded
 
 
 class ChildListener(Protocol):
@@ -55,12 +56,13 @@ class Child:
     async def start(cls, spec: ServerSpec, listener: ChildListener, directory: str | None = None) -> Child:
         """Start the command of ``spec``, in ``directory`` unless it says where. Raises OSError."""
         storage = {"CROSSFADE_STORAGE": directory} if directory is not None else {}
+        env = {**os.environ, **storage, **spec.env}
         process = subprocess.Popen(  # noqa: ASYNC220  vfork and exec: less than the loop's own subprocess_exec blocks
-            [spec.command or "", *spec.args],
+            guarded([spec.command or "", *spec.args], env),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **storage, **spec.env},
+            env=env,
             cwd=spec.cwd or directory,
             bufsize=0,
             start_new_session=True,
@@ -129,7 +131,8 @@ class Child:
         for reader in readers:
             reader.close()
         stdin, self.stdin = self.stdin, None
-        if stdin is not None:
+        # asyncio's would tell of its end twice if it is ending by itself already.
+        if stdin is not None and (not stdin.is_closing() or stdin.get_write_buffer_size()):
             stdin.abort()
         if self.returncode is None:
             # A killed process is gone within microseconds; reap it here, as the loop may not run again.

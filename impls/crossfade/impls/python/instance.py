@@ -138,6 +138,9 @@ class Instance(abc.ABC):
             self.claim = None
             await self.server.storage.release(claim, keep=wanted.keep if keep is None else keep)
 
+    def forgive(self) -> None:  # noqa: B027  most instances have nothing to forgive
+        """Somebody wants it now: what made it stay down is forgotten."""
+
     def words(self) -> str:
         """What the replica said of its trouble, as the end of an error message."""
         return ""

@@ -373,6 +373,8 @@ class PythonManager(Deploying):
     async def health(self, server: str | None = None, *, timeout_s: float = 5.0) -> dict[str, ServerState]:
         self._check_open()
         chosen = [self.catalog.server(server)] if server is not None else list(self.registry.values())
+        for instance in (i for s in chosen for i in s.instances):
+            instance.forgive()
         await asyncio.gather(*(self._probe(i, timeout_s) for s in chosen for i in s.instances))
         return {s.spec.name: s.state for s in chosen}
 

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 class Revision:
     """One specification and its replicas. ``instances`` is indexed by slot; a slot is None while nobody has it."""
 
-    __slots__ = ("balancer", "ill", "instances", "live", "number", "server", "spec")
+    __slots__ = ("balancer", "ill", "instances", "live", "number", "seed", "server", "spec")
 
     def __init__(self, server: Server, number: int, spec: ServerSpec, seed: int) -> None:
         self.server = server
         self.number = number
         self.spec = spec
+        self.seed = seed
         self.balancer: Balancer = server.cores.balancer(spec.balancer, spec.replicas, spec.weights, seed)
         self.instances: list[Instance | None] = [None] * spec.replicas
         self.live = 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections import deque
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +18,7 @@ from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerCras
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.child import Child
 from crossfade.impls.python.jsonrpc import Answer, NotJsonRpc, decode_answer
+from crossfade.impls.python.stderr_log import StderrLog
 
 if TYPE_CHECKING:
     from crossfade.impls.python.upstream_stdio import StdioInstance
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 EXIT_WAIT_S: Final = 2.0
 TERM_WAIT_S: Final = 2.0
 _LAST_WORDS_S: Final = 0.2
-_LOG_LINES: Final = 20
-_LOG_LINE: Final = 400
 _CANCELLED: Final = (
     b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d,"reason":"the caller gave up"}}'
 )
@@ -70,8 +68,7 @@ class StdioConnection:
         self._partial: list[bytes] = []
         self._partial_size = 0
         self._limit = instance.spec.max_message_bytes
-        self._log: deque[str] = deque(maxlen=_LOG_LINES)
-        self._log_rest = b""
+        self._log = StderrLog(instance.spec.name)
         self._noise = b""
         self._ready = False
         self._ended = False
@@ -230,11 +227,7 @@ class StdioConnection:
         self.kill()
 
     def stderr_received(self, data: bytes) -> None:
-        lines = (self._log_rest + data).split(b"\n")
-        self._log_rest = lines.pop()[-_LOG_LINE:]
-        for line in lines[-_LOG_LINES:]:
-            if line.strip():
-                self._log.append(line[:_LOG_LINE].decode("utf-8", "replace").rstrip())
+        self._log.received(data)
 
     def stdout_ended(self) -> None:
         self._stdout_open = False
@@ -265,8 +258,7 @@ class StdioConnection:
     # -- endings
 
     def _crash(self, how: str) -> CrossfadeError:
-        if self._log_rest.strip():
-            self._log.append(self._log_rest.decode("utf-8", "replace"))
+        self._log.ended()
         kind = ServerCrashed if self._ready else ServerStartError
         then = "call again, it is restarted" if self._ready else "run the command by hand to see why"
         return kind(f"{self._who()} {how}{self.said()}; {then}", server=self.instance.spec.name)
@@ -313,6 +305,6 @@ class StdioConnection:
 
     def said(self) -> str:
         """What the child wrote last, as the end of an error message; empty if it was silent."""
-        if self._log:
-            return f"; its last words on stderr: {' | '.join(list(self._log)[-3:])[-500:]}"
+        if words := self._log.said():
+            return words
         return f"; it wrote to stdout: {self._noise[:80]!r}" if self._noise else ""

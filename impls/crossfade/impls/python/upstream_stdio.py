@@ -20,6 +20,7 @@ from crossfade.impls.python.instance import Headers, Instance, Sessions
 from crossfade.impls.python.jsonrpc import Answer
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.stdio_connection import Reply, StdioConnection
+from crossfade.impls.python.supervisor import Supervisor
 from crossfade.impls.python.translate import DISCOVER
 from crossfade.impls.snapshots import InstanceInfo
 from crossfade.impls.states import ServerState
@@ -29,21 +30,18 @@ if TYPE_CHECKING:
 
 PROBE_S: Final = 3.0
 """How long ``server/discover`` may stay unanswered before the handshake of the legacy era is tried as well."""
-_BACKOFF_NS: Final = 100_000_000
-_BACKOFF_MAX_NS: Final = 5_000_000_000
 
 
 class StdioInstance(Instance):
-    """One child at a time; it is started again on the next use after it ended, with backoff when it ends at once."""
+    """One child at a time; when and by whom it is started again after it ended, is the supervisor's."""
 
-    __slots__ = ("_failures", "_not_before_ns", "child", "legacy_only")
+    __slots__ = ("child", "legacy_only", "supervisor")
 
     def __init__(self, revision: Revision, index: int) -> None:
         super().__init__(revision, index)
         self.child: StdioConnection | None = None
         self.legacy_only = self.spec.era == "legacy"
-        self._failures = 0
-        self._not_before_ns = 0
+        self.supervisor = Supervisor(self, (revision.seed << 8) + index)
 
     # -- requests of the manager's own
 
@@ -83,12 +81,7 @@ class StdioInstance(Instance):
     # -- Instance
 
     async def _open(self, conn_id: int) -> StdioConnection:
-        now = monotonic_ns()
-        if now < self._not_before_ns and self.last_error is not None:
-            raise ServerStartError(
-                f"{self.last_error} (next start in {(self._not_before_ns - now) // 1_000_000} ms)",
-                server=self.spec.name,
-            )
+        await self.supervisor.may_start()
         try:
             async with asyncio.timeout(self.spec.start_timeout_ms / 1000):
                 conn = await self._start_child(conn_id)
@@ -99,19 +92,12 @@ class StdioInstance(Instance):
                 f"{self.words()}",
                 server=self.spec.name,
             )
-            self._back_off()
-            raise error from None
-        except ServerError:
-            self._back_off()
-            raise
-        self._failures = 0
+            raise self.supervisor.down(error) from None
+        except ServerError as error:
+            raise self.supervisor.down(error) from None
+        self.supervisor.up(conn.pid)
         self.recovered()
         return conn
-
-    def _back_off(self) -> None:
-        wait = min(_BACKOFF_NS << min(self._failures, 10), _BACKOFF_MAX_NS)
-        self._failures += 1
-        self._not_before_ns = monotonic_ns() + wait
 
     async def _start_child(self, conn_id: int) -> StdioConnection:
         while True:
@@ -191,11 +177,15 @@ class StdioInstance(Instance):
     def ended(self, conn: StdioConnection, error: CrossfadeError) -> None:
         """The child is gone, or unusable; the next use starts another."""
         if self.child is conn and self.state is not ServerState.STOPPED and not self.server.draining:
-            self.server.stats.restarts += 1
-            self.failed(error)
+            # While it shakes hands, whoever started it tells the supervisor.
+            self.failed(self.supervisor.down(error) if conn.id in self.conns else error)
         self.lost(conn.id)
 
+    def forgive(self) -> None:
+        self.supervisor.forgive()
+
     async def stop(self) -> None:
+        self.supervisor.close()
         self.conns.clear()  # the pool must not close the child: it is asked to leave first
         try:
             self.perform(self.pool.drain(monotonic_ns()))
@@ -207,6 +197,7 @@ class StdioInstance(Instance):
                 self.child.kill()
 
     def kill(self) -> None:
+        self.supervisor.close()
         super().kill()
         if self.child is not None:
             self.child.kill()
@@ -230,6 +221,7 @@ class StdioInstance(Instance):
             in_flight=self.pool.in_use,
             ewma_ns=self.balancer.ewma_ns(self.index),
             revision=self.revision.number,
+            restarts=self.supervisor.restarts,
             directory=self.directory,
         )
 
