@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from crossfade.impls.cores.breaker import BreakerConfig
-from crossfade.impls.cores_numba.jit import Flags, Ints, kernel
+from crossfade.impls.cores_numba.jit import Flags, Ints, kernel, part
 from crossfade.impls.states import CircuitState
 
 _ENABLED, _WINDOW, _WINDOW_NS, _MIN_CALLS, _FAILURE, _SLOW_NS, _SLOW, _OPEN_NS, _PROBES = range(9)
@@ -58,14 +58,14 @@ def _admit(s: Ints, i: int, now_ns: int) -> bool:
     return True
 
 
-@kernel("void(int64[:, ::1], int64, int64)")
+@part("void(int64[:, ::1], int64, int64)")
 def _trip(s: Ints, i: int, now_ns: int) -> None:
     s[_STATE, i] = _OPEN
     s[_TRIPPED_AT, i] = now_ns
     s[_HEAD, i] = s[_COUNT, i] = s[_FAILED, i] = s[_SLOWED, i] = 0
 
 
-@kernel("int64(int64[:, ::1], int64)")
+@part("int64(int64[:, ::1], int64)")
 def _drop_oldest(s: Ints, i: int) -> int:
     """Take the oldest verdict out of the window and say when it was."""
     verdict = s[_RING + s[_HEAD, i], i]

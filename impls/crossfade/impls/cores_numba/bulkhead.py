@@ -12,7 +12,7 @@ from typing import Final
 from crossfade.impls.cores.actions import Action
 from crossfade.impls.cores.bulkhead import BulkheadConfig
 from crossfade.impls.cores_numba.actions import larger, noted
-from crossfade.impls.cores_numba.jit import Ints, kernel
+from crossfade.impls.cores_numba.jit import Ints, kernel, part
 from crossfade.impls.cores_numba.lists import END
 from crossfade.impls.cores_numba.pool_table import (
     ACTIONS,
@@ -51,7 +51,7 @@ _DUPLICATE: Final = -1
 _SLOTS: Final = 8
 
 
-@kernel("int64(int64[:, ::1], int64)")
+@part("int64(int64[:, ::1], int64)")
 def _hand_out(s: Ints, now_ns: int) -> int:
     while s[H, QUEUE] != END and s[H, IN_USE] < s[H, MAX]:
         w = s[H, QUEUE]

@@ -11,7 +11,7 @@ import numpy as np
 
 from crossfade.impls.cores.hedge import BURST, HedgeConfig
 from crossfade.impls.cores.sketch import EVERY, FULL
-from crossfade.impls.cores_numba.jit import Ints, kernel
+from crossfade.impls.cores_numba.jit import Ints, kernel, part
 
 _DELAY_NS, _FILL, _BUDGET, _SAMPLES, _P95, _COUNTS = range(6)
 _TOKEN: Final = 1000
@@ -33,7 +33,7 @@ def _try_start(s: Ints) -> bool:
     return True
 
 
-@kernel("void(int64[::1])")
+@part("void(int64[::1])")
 def _look(s: Ints) -> None:
     """Find the percentile; when there are enough samples, halve the cumulative counts."""
     rank = s[_SAMPLES] - s[_SAMPLES] // 20

@@ -24,13 +24,28 @@ LINKED: Final = ("rng", "loads", "lists", "pool_table")
 """Modules whose kernels others link; after a change of one, ``make clean`` (or remove the ``__pycache__`` here)."""
 
 
-def kernel(signature: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Compile for this signature now, or load what an earlier process compiled."""
+def kernel(signature: str, *, called_from_python: bool = True) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Compile for this signature now, or load what an earlier process compiled.
+
+    There is a wrapper for calls from C, which nobody makes, and one for calls from Python: each costs compile time.
+    """
 
     def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
-        return cast("Callable[_P, _R]", numba.njit(signature, cache=True)(function))
+        jitted = numba.njit(
+            signature,
+            cache=True,
+            error_model="numpy",
+            no_cfunc_wrapper=True,
+            no_cpython_wrapper=not called_from_python,
+        )
+        return cast("Callable[_P, _R]", jitted(function))
 
     return compiled
+
+
+def part(signature: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """A kernel that only other kernels call."""
+    return kernel(signature, called_from_python=False)
 
 
 def signed(word: int) -> int:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from crossfade.impls.cores.limiter import RateLimitConfig
-from crossfade.impls.cores_numba.jit import Ints, Words, kernel, signed
+from crossfade.impls.cores_numba.jit import Ints, Words, kernel, part, signed
 from crossfade.impls.cores_numba.lists import END, HEADER, OUT, enter, find, leave, link, unlink
 
 _SPACING, _TOLERANCE, _FULL_AT = range(3)
@@ -95,7 +95,7 @@ def _keys(slots: int) -> Ints:
     return s
 
 
-@kernel("void(int64[:, ::1], int64, int64)")
+@part("void(int64[:, ::1], int64, int64)")
 def _add(s: Ints, key: int, full_at: int) -> None:
     s[HEADER, _SPARE] -= 1
     slot = s[_STACK, s[HEADER, _SPARE]]
@@ -105,7 +105,7 @@ def _add(s: Ints, key: int, full_at: int) -> None:
     s[HEADER, _SIZE] += 1
 
 
-@kernel("void(int64[:, ::1])")
+@part("void(int64[:, ::1])")
 def _drop_oldest(s: Ints) -> None:
     slot = s[HEADER, _AGES]
     unlink(s, _AGES, _ORDER, slot)

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from crossfade.impls.cores_numba.jit import Ints, kernel
+from crossfade.impls.cores_numba.jit import Ints, part
 
 HEADER: Final = 0
 END: Final = -1
@@ -23,7 +23,7 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _32 = np.uint64(32)
 
 
-@kernel("void(int64[:, ::1], int64, int64, int64)")
+@part("void(int64[:, ::1], int64, int64, int64)")
 def link(s: Ints, head: int, row: int, slot: int) -> None:
     """Append the slot to a list."""
     last = s[HEADER, head + 1]
@@ -36,7 +36,7 @@ def link(s: Ints, head: int, row: int, slot: int) -> None:
     s[HEADER, head + 1] = slot
 
 
-@kernel("void(int64[:, ::1], int64, int64, int64)")
+@part("void(int64[:, ::1], int64, int64, int64)")
 def unlink(s: Ints, head: int, row: int, slot: int) -> None:
     """Take the slot out of a list, if it is in it."""
     before, after = s[row, slot], s[row + 1, slot]
@@ -53,13 +53,13 @@ def unlink(s: Ints, head: int, row: int, slot: int) -> None:
     s[row, slot] = OUT
 
 
-@kernel("int64(int64[:, ::1], int64)")
+@part("int64(int64[:, ::1], int64)")
 def _place(s: Ints, key: int) -> int:
     """Where the map looks for a key first."""
     return int(np.int64(np.uint64(key) * _SPREAD >> _32) & (s.shape[1] - 1))
 
 
-@kernel("int64(int64[:, ::1], int64, int64, int64)")
+@part("int64(int64[:, ::1], int64, int64, int64)")
 def find(s: Ints, index: int, ids: int, key: int) -> int:
     """The slot whose id, in row ``ids``, is ``key``, or -1."""
     mask = s.shape[1] - 1
@@ -72,7 +72,7 @@ def find(s: Ints, index: int, ids: int, key: int) -> int:
     return -1
 
 
-@kernel("void(int64[:, ::1], int64, int64, int64)")
+@part("void(int64[:, ::1], int64, int64, int64)")
 def enter(s: Ints, index: int, ids: int, slot: int) -> None:
     """Put the slot into the map under its id, which is not in it."""
     mask = s.shape[1] - 1
@@ -82,7 +82,7 @@ def enter(s: Ints, index: int, ids: int, slot: int) -> None:
     s[index, place] = slot + 1
 
 
-@kernel("void(int64[:, ::1], int64, int64, int64)")
+@part("void(int64[:, ::1], int64, int64, int64)")
 def leave(s: Ints, index: int, ids: int, slot: int) -> None:
     """Take the slot out of the map; what was pushed aside by it moves back, so that no tombstones are needed."""
     mask = s.shape[1] - 1
@@ -99,13 +99,13 @@ def leave(s: Ints, index: int, ids: int, slot: int) -> None:
     s[index, hole] = 0
 
 
-@kernel("boolean(int64[:, ::1], int64, int64, int64)")
+@part("boolean(int64[:, ::1], int64, int64, int64)")
 def _before(s: Ints, by: int, a: int, b: int) -> bool:
     """Whether slot a comes before slot b: by row ``by``, then by the row after it."""
     return bool(s[by, a] < s[by, b] or (s[by, a] == s[by, b] and s[by + 1, a] < s[by + 1, b]))
 
 
-@kernel("void(int64[:, ::1], int64, int64, int64, int64)")
+@part("void(int64[:, ::1], int64, int64, int64, int64)")
 def _settle(s: Ints, row: int, by: int, size: int, slot: int) -> None:
     """Put the slot at its position ``s[row + 1, slot]`` or where order wants it, up or down from there."""
     at = s[row + 1, slot]
@@ -129,7 +129,7 @@ def _settle(s: Ints, row: int, by: int, size: int, slot: int) -> None:
     s[row + 1, slot] = at
 
 
-@kernel("void(int64[:, ::1], int64, int64, int64, int64)")
+@part("void(int64[:, ::1], int64, int64, int64, int64)")
 def heap_push(s: Ints, size: int, row: int, by: int, slot: int) -> None:
     """Add the slot to the heap in ``row``, whose size is header field ``size``; ``row + 1`` holds positions."""
     s[row + 1, slot] = s[HEADER, size]
@@ -137,7 +137,7 @@ def heap_push(s: Ints, size: int, row: int, by: int, slot: int) -> None:
     _settle(s, row, by, s[HEADER, size], slot)
 
 
-@kernel("void(int64[:, ::1], int64, int64, int64, int64)")
+@part("void(int64[:, ::1], int64, int64, int64, int64)")
 def heap_remove(s: Ints, size: int, row: int, by: int, slot: int) -> None:
     """Take a slot that is in the heap out of it."""
     at = s[row + 1, slot]

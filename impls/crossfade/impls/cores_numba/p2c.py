@@ -9,7 +9,7 @@ import numpy as np
 
 from crossfade.impls.cores.balancer import UNKNOWN
 from crossfade.impls.cores.loads import DECAY_NS
-from crossfade.impls.cores_numba.jit import Ints, Words, kernel
+from crossfade.impls.cores_numba.jit import Ints, Words, kernel, part
 from crossfade.impls.cores_numba.loads import EWMA, PENDING, UPDATED, Loads
 from crossfade.impls.cores_numba.rng import draw, shifted
 
@@ -17,7 +17,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
 
-@kernel("int64(int64[:, ::1], int64, int64)")
+@part("int64(int64[:, ::1], int64, int64)")
 def _cost(s: Ints, i: int, now_ns: int) -> int:
     ewma, pending = s[EWMA, i], s[PENDING, i]
     if pending:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from crossfade.impls.cores.pool_books import WARM_NS
-from crossfade.impls.cores_numba.jit import Ints, kernel
+from crossfade.impls.cores_numba.jit import Ints, kernel, part
 from crossfade.impls.cores_numba.lists import END, link, unlink
 from crossfade.impls.cores_numba.pool_table import (
     ACTIONS,
@@ -72,7 +72,7 @@ from crossfade.impls.cores_numba.pool_table import (
 DUPLICATE: Final = -1
 
 
-@kernel("void(int64[:, ::1])")
+@part("void(int64[:, ::1])")
 def _grow(s: Ints) -> None:
     room = s[H, MAX] - s[H, OPEN] - s[H, CONNECTING]
     while room > 0 and s[H, WAITING] > s[H, CONNECTING] * s[H, STREAMS]:
@@ -80,7 +80,7 @@ def _grow(s: Ints) -> None:
         room -= 1
 
 
-@kernel("void(int64[:, ::1], int64)")
+@part("void(int64[:, ::1], int64)")
 def _warm(s: Ints, now_ns: int) -> None:
     """Open what is missing from the minimum."""
     s[H, WARM_AT] = now_ns
@@ -88,13 +88,13 @@ def _warm(s: Ints, now_ns: int) -> None:
         connect(s)
 
 
-@kernel("boolean(int64[:, ::1])")
+@part("boolean(int64[:, ::1])")
 def _missing(s: Ints) -> bool:
     """Whether the minimum is to be kept, and is not."""
     return bool(s[H, WARM_AT] >= 0 and s[H, DRAINING] == 0 and s[H, OPEN] + s[H, CONNECTING] < s[H, MIN])
 
 
-@kernel("int64(int64[:, ::1])")
+@part("int64(int64[:, ::1])")
 def _oldest_busy(s: Ints) -> int:
     """Of the connections in use that may get more leases the first that was asked for, or -1."""
     found = -1
@@ -105,7 +105,7 @@ def _oldest_busy(s: Ints) -> int:
     return int(found)
 
 
-@kernel("void(int64[:, ::1])")
+@part("void(int64[:, ::1])")
 def _shrink(s: Ints) -> None:
     """Rid the pool of surplus connections: idle ones first, longest idle first, then the oldest."""
     surplus = -s[H, MAX]
@@ -131,7 +131,7 @@ def try_acquire(s: Ints) -> int:
     return int(s[C_ID, c])
 
 
-@kernel("int64(int64[:, ::1], int64, int64, boolean)")
+@part("int64(int64[:, ::1], int64, int64, boolean)")
 def _release(s: Ints, now_ns: int, conn: int, reusable: bool) -> int:
     c = conn_slot(s, conn)
     if c < 0 or s[C_USED, c] == 0:

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from crossfade.impls.cores_numba.jit import Ints, kernel
+from crossfade.impls.cores_numba.jit import Ints, kernel, part
 from crossfade.impls.cores_numba.lists import END, OUT, enter, find, heap_push, heap_remove, leave, link, unlink
 
 H: Final = 0
@@ -42,27 +42,33 @@ def new_table(slots: int) -> Ints:
     return s
 
 
+@part("void(int64[:, ::1], int64[:, ::1], int64, int64)")
+def _copy_map(old: Ints, new: Ints, index: int, ids: int) -> None:
+    for k in range(old.shape[1]):
+        if old[index, k]:
+            enter(new, index, ids, old[index, k] - 1)
+
+
 @kernel("void(int64[:, ::1], int64[:, ::1])")
+def _copy_maps(old: Ints, new: Ints) -> None:
+    _copy_map(old, new, C_INDEX, C_ID)
+    _copy_map(old, new, W_INDEX, W_ID)
+
+
 def move(old: Ints, new: Ints) -> None:
     """Copy everything into a larger, empty table; slots keep their numbers."""
     slots, more = old.shape[1] >> 2, new.shape[1] >> 2
     new[C_ID:C_INDEX, :slots] = old[C_ID:C_INDEX, :slots]
     new[H, :ACTIONS] = old[H, :ACTIONS]
-    for index, ids, stack, size in (
-        (C_INDEX, C_ID, C_STACK, C_SPARE),
-        (W_INDEX, W_ID, W_STACK, W_SPARE),
-    ):
-        left = old[H, size]
+    for stack, size in ((C_STACK, C_SPARE), (W_STACK, W_SPARE)):
+        left = int(old[H, size])
         new[stack, :left] = old[stack, :left]
-        for slot in range(slots, more):
-            new[stack, left + slot - slots] = slot
+        new[stack, left : left + more - slots] = np.arange(slots, more)
         new[H, size] = left + more - slots
-        for k in range(old.shape[1]):
-            if old[index, k]:
-                enter(new, index, ids, old[index, k] - 1)
+    _copy_maps(old, new)
 
 
-@kernel("void(int64[:, ::1], int64, int64, int64)")
+@part("void(int64[:, ::1], int64, int64, int64)")
 def note(s: Ints, kind: int, who: int, what: int) -> None:
     """Add an action to those of this step."""
     k = s[H, ACTIONS]
@@ -70,19 +76,19 @@ def note(s: Ints, kind: int, who: int, what: int) -> None:
     s[H, ACTIONS] = k + 1
 
 
-@kernel("int64(int64[:, ::1], int64)")
+@part("int64(int64[:, ::1], int64)")
 def conn_slot(s: Ints, conn: int) -> int:
     """Where a connection is, or -1."""
     return find(s, C_INDEX, C_ID, conn)
 
 
-@kernel("int64(int64[:, ::1], int64)")
+@part("int64(int64[:, ::1], int64)")
 def waiter_slot(s: Ints, waiter: int) -> int:
     """Where a waiter is, waiting or granted, or -1."""
     return find(s, W_INDEX, W_ID, waiter)
 
 
-@kernel("int64(int64[:, ::1], int64)")
+@part("int64(int64[:, ::1], int64)")
 def enter_waiter(s: Ints, waiter: int) -> int:
     """A slot for a waiter that is new."""
     s[H, W_SPARE] -= 1
@@ -93,7 +99,7 @@ def enter_waiter(s: Ints, waiter: int) -> int:
     return int(w)
 
 
-@kernel("void(int64[:, ::1], int64)")
+@part("void(int64[:, ::1], int64)")
 def forget_waiter(s: Ints, w: int) -> None:
     """The slot is free again. The waiter has left the queue."""
     leave(s, W_INDEX, W_ID, w)
@@ -101,7 +107,7 @@ def forget_waiter(s: Ints, w: int) -> None:
     s[H, W_SPARE] += 1
 
 
-@kernel("void(int64[:, ::1], int64, int64)")
+@part("void(int64[:, ::1], int64, int64)")
 def queue_up(s: Ints, w: int, deadline_ns: int) -> None:
     """The waiter goes to the end of the queue."""
     s[W_DEADLINE, w] = deadline_ns
@@ -110,7 +116,7 @@ def queue_up(s: Ints, w: int, deadline_ns: int) -> None:
     s[H, WAITING] += 1
 
 
-@kernel("void(int64[:, ::1], int64)")
+@part("void(int64[:, ::1], int64)")
 def leave_queue(s: Ints, w: int) -> None:
     """The waiter waits no longer."""
     unlink(s, QUEUE, W_QUEUE, w)
@@ -118,7 +124,7 @@ def leave_queue(s: Ints, w: int) -> None:
     s[H, WAITING] -= 1
 
 
-@kernel("void(int64[:, ::1], int64, int64)")
+@part("void(int64[:, ::1], int64, int64)")
 def reject(s: Ints, w: int, reason: int) -> None:
     """A waiting one gets nothing."""
     leave_queue(s, w)
@@ -126,7 +132,7 @@ def reject(s: Ints, w: int, reason: int) -> None:
     forget_waiter(s, w)
 
 
-@kernel("boolean(int64[:, ::1], int64, int64)")
+@part("boolean(int64[:, ::1], int64, int64)")
 def grant(s: Ints, now_ns: int, c: int) -> bool:
     """Lease one place to the oldest waiter whose time is not over; False if there is none."""
     while s[H, QUEUE] != END:
@@ -144,7 +150,7 @@ def grant(s: Ints, now_ns: int, c: int) -> bool:
     return False
 
 
-@kernel("void(int64[:, ::1])")
+@part("void(int64[:, ::1])")
 def connect(s: Ints) -> None:
     """Ask for one connection more."""
     s[H, C_SPARE] -= 1
@@ -157,7 +163,7 @@ def connect(s: Ints) -> None:
     note(s, CONNECT, s[C_ID, c], 0)
 
 
-@kernel("void(int64[:, ::1], int64)")
+@part("void(int64[:, ::1], int64)")
 def forget_conn(s: Ints, c: int) -> None:
     """The connection is gone, from every list."""
     unlink(s, FREE, C_FREE, c)
@@ -169,7 +175,7 @@ def forget_conn(s: Ints, c: int) -> None:
     s[H, C_SPARE] += 1
 
 
-@kernel("void(int64[:, ::1], int64, int64)")
+@part("void(int64[:, ::1], int64, int64)")
 def set_free(s: Ints, now_ns: int, c: int) -> None:
     """The connection has a free place, and was given back last of all."""
     unlink(s, FREE, C_FREE, c)
@@ -177,7 +183,7 @@ def set_free(s: Ints, now_ns: int, c: int) -> None:
     s[C_SINCE, c] = now_ns
 
 
-@kernel("void(int64[:, ::1], int64, int64)")
+@part("void(int64[:, ::1], int64, int64)")
 def retire(s: Ints, c: int, reason: int) -> None:
     """No new lease for this connection; close it if nobody uses it. The first reason stands."""
     if s[C_RETIRED, c] == 0:
@@ -189,7 +195,7 @@ def retire(s: Ints, c: int, reason: int) -> None:
         forget_conn(s, c)
 
 
-@kernel("int64(int64[:, ::1])")
+@part("int64(int64[:, ::1])")
 def first_idle(s: Ints) -> int:
     """The connection idle for longest, or -1: the order of the free ones is that of their last release."""
     c = s[H, FREE]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crossfade.impls.cores_numba.jit import Words, kernel, signed
+from crossfade.impls.cores_numba.jit import Words, kernel, part, signed
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -33,7 +33,7 @@ def draw(state: Words) -> np.uint64:
     return number
 
 
-@kernel("uint64(uint64, uint64)")
+@part("uint64(uint64, uint64)")
 def high(a: np.uint64, b: np.uint64) -> np.uint64:
     """``a * b >> 64``, from four products of 32 bits."""
     a_low, a_high, b_low, b_high = a & _LOW, a >> _32, b & _LOW, b >> _32
@@ -42,7 +42,7 @@ def high(a: np.uint64, b: np.uint64) -> np.uint64:
     return a_high * b_high + (middle >> _32) + (other >> _32)
 
 
-@kernel("uint64(uint64, uint64)")
+@part("uint64(uint64, uint64)")
 def shifted(a: np.uint64, b: np.uint64) -> np.uint64:
     """``a * b >> 32`` for ``b`` below 2**32, exact as long as the result fits."""
     return (a >> _32) * b + ((a & _LOW) * b >> _32)

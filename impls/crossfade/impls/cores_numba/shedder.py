@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from crossfade.impls.cores.shedder import ShedConfig
-from crossfade.impls.cores_numba.jit import Ints, kernel
+from crossfade.impls.cores_numba.jit import Ints, kernel, part
 
 _PLACES, _TARGET, _INTERVAL, _ABOVE, _DUE_AT, _SEEN_AT, _SHEDDING, _NEXT_AT, _COUNT, _START_COUNT = range(10)
 _UNBOUNDED: Final = 1 << 62
@@ -16,7 +16,7 @@ _LONGEST_NS: Final = 1 << 50
 _MOST: Final = 1 << 24
 
 
-@kernel("int64(int64)")
+@part("int64(int64)")
 def _isqrt(x: int) -> int:
     """The integer square root of a number below 2**52: the float is at most one off."""
     root = int(sqrt(x))
