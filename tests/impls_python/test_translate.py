@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossfade.impls.python import translate
-from crossfade.impls.python.calls import encode_params
+from crossfade.impls.python.ask import encode_params
 from crossfade.impls.python.envelope import CAPABILITIES_KEY, VERSION_KEY
 from crossfade.impls.python.sse import EventReader, EventTooLong, event
 

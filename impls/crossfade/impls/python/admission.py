@@ -1,6 +1,6 @@
-"""Owns what may refuse a request before anybody works on it: maintenance, then rate limits.
+"""Owns what may refuse a request before anybody works on it: maintenance, rate limits, load shedding, in this order.
 
-Rule: it is synchronous and says no at once, so that it stands on the hot path too; a server that has neither of them
+Rule: it is synchronous and says no at once, so that it stands on the hot path too; a server that has none of the three
 passes by without a look at it. A request is asked for once, however many attempts it becomes.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from crossfade.impls.cores import RateLimitConfig
-from crossfade.impls.errors import RateLimited, ServerUnavailable
+from crossfade.impls.errors import LoadShed, RateLimited, ServerUnavailable
 from crossfade.impls.python.matching import Globs, key_of
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ class Admission:
     @property
     def idle(self) -> bool:
         """Whether it can say nothing but yes."""
-        return not (self._server.maintenance or self._limits)
+        return not (self._server.maintenance or self._limits or self._server.load)
 
     def check(self, now_ns: int, tool: str | None, principal: str | None) -> None:
         """Admit one request; ``tool`` is the server's own name of the tool called, None for anything else.
         ``principal`` None is the manager itself.
 
-        Raises ServerUnavailable, RateLimited.
+        Raises ServerUnavailable, RateLimited, LoadShed.
         """
         server = self._server
         name = server.spec.name
@@ -82,6 +82,15 @@ class Admission:
             return
         if self._limits:
             self._check_limits(now_ns, tool, principal)
+        load = server.load
+        if load is not None and not load.admits(now_ns):
+            server.stats.rejected += 1
+            server.stats.shed += 1
+            raise LoadShed(
+                f"server {name!r} is not called: {load.in_flight} requests are under way in this manager, or they wait "
+                "too long for a connection; call again later, or raise shed.maxInFlight or shed.targetMs",
+                server=name,
+            )
 
     def _check_limits(self, now_ns: int, tool: str | None, principal: str) -> None:
         """All limits or none: what one refuses has used up nothing of the others."""

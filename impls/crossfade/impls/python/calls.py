@@ -15,72 +15,17 @@ from typing import TYPE_CHECKING, Any
 from crossfade.impls.cores import HedgeConfig
 from crossfade.impls.errors import CrossfadeError, ServerStartError, ServerTimeout
 from crossfade.impls.python.admission import Admission
-from crossfade.impls.python.jsonrpc import encode
+from crossfade.impls.python.ask import Ask, Ticket, encode_params
 from crossfade.impls.python.matching import Globs, key_of
-from crossfade.impls.python.places import Place, Places
+from crossfade.impls.python.places import Places
 from crossfade.impls.python.race import race
 from crossfade.impls.python.repeating import READS, Repeating
-from crossfade.impls.python.translate import HOP_KEYS, modern_meta
 from crossfade.impls.python.updating import Use, let_in
-from crossfade.impls.snapshots import Era
 
 if TYPE_CHECKING:
     from crossfade.impls.config import ServerSpec
     from crossfade.impls.python.instance import Headers, Instance, Sessions
     from crossfade.impls.python.server import Server
-
-
-def encode_params(era: Era, fields: Mapping[str, object], meta: Mapping[str, Any] | None) -> bytes:
-    """Params with the ``_meta`` that the era of the server asks for; ``meta`` is the caller's, whatever its own era."""
-    if era == "modern":
-        return encode({**fields, "_meta": modern_meta(meta)})
-    if meta:
-        meta = {key: value for key, value in meta.items() if key not in HOP_KEYS}
-    return encode({**fields, "_meta": meta} if meta else fields)
-
-
-class Ticket:
-    """What a request has behind it, for whoever carries on: the relay hands over to the long way with it.
-
-    ``made`` attempts were made, on ``tried``. ``place`` is the bulkhead's; who set it gives it back.
-    """
-
-    __slots__ = ("admitted", "deadline_ns", "made", "place", "tried")
-
-    def __init__(self, deadline_ns: int = 0) -> None:
-        self.deadline_ns = deadline_ns
-        self.admitted = False
-        self.place: Place | None = None
-        self.made = 0
-        self.tried: list[Instance] = []
-
-
-class _Ask:
-    """One request, as each of its attempts sends it."""
-
-    __slots__ = ("deadline_ns", "extra", "fields", "key", "meta", "method", "name", "sessions", "tried")
-
-    def __init__(
-        self,
-        method: str,
-        fields: Mapping[str, object],
-        *,
-        meta: Mapping[str, Any] | None,
-        name: str | None,
-        sessions: Sessions | None,
-        extra: Headers,
-        key: int,
-        ticket: Ticket,
-    ) -> None:
-        self.method = method
-        self.fields = fields
-        self.meta = meta
-        self.name = name
-        self.sessions = sessions
-        self.extra = extra
-        self.key = key
-        self.deadline_ns = ticket.deadline_ns
-        self.tried = ticket.tried
 
 
 class Calls:
@@ -165,16 +110,25 @@ class Calls:
         if not ticket.deadline_ns:
             timeout_ns = self._server.timeout_ns if timeout_s is None else int(timeout_s * 1e9)
             ticket.deadline_ns = monotonic_ns() + timeout_ns
-        ask = _Ask(method, fields, meta=meta, name=name, sessions=sessions, extra=extra, key=key, ticket=ticket)
-        read = self._server.reads.key(method, fields, meta, principal, sessions)
+        ask = Ask(method, fields, meta=meta, name=name, sessions=sessions, extra=extra, key=key, ticket=ticket)
+        load = self._server.load
+        if load is None or ticket.load is not None:
+            return await self._answer(ask, ticket, principal)
+        ticket.load = load
+        with load:
+            return await self._answer(ask, ticket, principal)
+
+    async def _answer(self, ask: Ask, ticket: Ticket, principal: str | None) -> bytes:
+        """What is kept, what somebody else is asking for already, or an answer of its own."""
+        read = self._server.reads.key(ask.method, ask.fields, ask.meta, principal, ask.sessions)
         if read is not None:
             return await self._server.reads.answer(read, ask.deadline_ns, lambda: self._placed(ask, ticket))
         answer = await self._placed(ask, ticket)
         if self._server.shadow is not None:
-            self._server.shadow.copy(method, fields, meta, name, answer)
+            self._server.shadow.copy(ask.method, ask.fields, ask.meta, ask.name, answer)
         return answer
 
-    async def _placed(self, ask: _Ask, ticket: Ticket) -> bytes:
+    async def _placed(self, ask: Ask, ticket: Ticket) -> bytes:
         """All attempts, in a place of the bulkhead."""
         if self.places is None or ticket.place is not None:
             return await self._attempts(ask, ticket.made)
@@ -184,7 +138,7 @@ class Calls:
         finally:
             place.leave()
 
-    async def _attempts(self, ask: _Ask, made: int) -> bytes:
+    async def _attempts(self, ask: Ask, made: int) -> bytes:
         """One attempt after another, as long as it is safe and the budget lasts."""
         if not self.repeating.allows(ask.method, ask.name):
             return await (self._copies(ask) if self._hedge is not None else self._attempt(ask))
@@ -201,7 +155,7 @@ class Calls:
             self._server.stats.retries += 1
             await asyncio.sleep(delay_ns / 1e9)
 
-    async def _copies(self, ask: _Ask) -> bytes:
+    async def _copies(self, ask: Ask) -> bytes:
         """One attempt, and a second copy of it beside it if it is slow and may have one."""
         hedge = self._hedge
         if hedge is None or not self.hedges(ask.method, ask.name):
@@ -226,7 +180,7 @@ class Calls:
 
     # -- one attempt
 
-    async def _attempt(self, ask: _Ask) -> bytes:
+    async def _attempt(self, ask: Ask) -> bytes:
         server = self._server
         if server.held is not None:
             await let_in(server, ask.deadline_ns)
@@ -247,7 +201,7 @@ class Calls:
                 if instance is None:
                     raise
 
-    async def _elsewhere(self, ask: _Ask) -> bytes:
+    async def _elsewhere(self, ask: Ask) -> bytes:
         """The second copy: to an instance that has not got the first."""
         now = monotonic_ns()
         instance = self._server.pick(now, ask.tried, ask.key)
@@ -257,7 +211,7 @@ class Calls:
         with Use(instance):
             return await self._send(instance, ask, now)
 
-    async def _send(self, instance: Instance, ask: _Ask, now_ns: int) -> bytes:
+    async def _send(self, instance: Instance, ask: Ask, now_ns: int) -> bytes:
         """Send to an instance whose breaker has admitted it."""
         ask.tried.append(instance)
         peer = instance.peer
@@ -280,7 +234,7 @@ class Calls:
             ask.method, params, ask.deadline_ns, name=ask.name, sessions=ask.sessions, extra=ask.extra
         )
 
-    def _own(self, now_ns: int, ask: _Ask) -> Instance | None:
+    def _own(self, now_ns: int, ask: Ask) -> Instance | None:
         """The instance that the caller has a session with already, unless it has just failed."""
         for instance in ask.sessions or ():
             if instance.server is not self._server or instance.retired or instance in ask.tried:

@@ -83,7 +83,7 @@ class Instance(abc.ABC):
         self.vitality = Vitality(spec.health, server.cores)
         self._settled = False  # whether a good answer would change nothing
         self.last_error: CrossfadeError | None = None
-        self._waiters: dict[int, Waiter] = {}
+        self._waiters: dict[int, tuple[Waiter, int]] = {}  # and since when
         self._starting: asyncio.Task[Peer] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._announced = CircuitState.CLOSED
@@ -254,21 +254,35 @@ class Instance(abc.ABC):
     def queue(self, waiter: Waiter, deadline_ns: int) -> int:
         """Wait for a connection; returns the id to ``unqueue`` with."""
         waiter_id = next(_waiter_ids)
-        self._waiters[waiter_id] = waiter
         now = monotonic_ns()
+        self._waiters[waiter_id] = waiter, now
         self.perform(self.pool.acquire(now, waiter_id, min(deadline_ns, now + self.server.acquire_timeout_ns)))
         self.server.wake()
         return waiter_id
 
     def unqueue(self, waiter_id: int) -> None:
         """Give up waiting; a lease that was granted and not taken goes to the next."""
-        self._waiters.pop(waiter_id, None)
+        self._left_queue(waiter_id)
         self.perform(self.pool.cancel(monotonic_ns(), waiter_id))
+
+    def _left_queue(self, waiter_id: int) -> Waiter | None:
+        """Whoever waited under that id, and how long is told to those who shed load."""
+        found = self._waiters.pop(waiter_id, None)
+        if found is None:
+            return None
+        waiter, since = found
+        load = self.server.load
+        if load is not None:
+            now = monotonic_ns()
+            load.waited(now, now - since)
+        return waiter
 
     async def checkout(self, deadline_ns: int) -> Any:
         """A connection, leased to the caller. Raises PoolTimeout or ServerStartError."""
         conn_id = self.pool.try_acquire(monotonic_ns())
         if conn_id is not None:
+            if self.server.load is not None:
+                self.server.load.waited(monotonic_ns(), 0)
             return self.conns[conn_id]
         waiter = FutureWaiter()
         waiter_id = self.queue(waiter, deadline_ns)
@@ -299,7 +313,9 @@ class Instance(abc.ABC):
         for action in actions:
             if isinstance(action, Grant):
                 self.pool.take(action.waiter)
-                self._waiters.pop(action.waiter).granted(self.conns[action.conn])
+                granted = self._left_queue(action.waiter)
+                assert granted is not None  # noqa: S101  the pool grants to those who wait
+                granted.granted(self.conns[action.conn])
             elif isinstance(action, Connect):
                 self.spawn(self._connect(action.conn))
             elif isinstance(action, Close):
@@ -307,7 +323,7 @@ class Instance(abc.ABC):
                 if conn is not None:
                     conn.close()
             else:
-                waiter = self._waiters.pop(action.waiter, None)
+                waiter = self._left_queue(action.waiter)
                 if waiter is not None:
                     waiter.rejected(self._refusal(action.reason))
 

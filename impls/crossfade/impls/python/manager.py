@@ -17,7 +17,7 @@ from crossfade.impls.api import Gateway
 from crossfade.impls.config import Config, ServerSpec
 from crossfade.impls.cores import PYTHON_CORES, Cores
 from crossfade.impls.errors import CrossfadeError, ManagerClosed, RemoteError, ServerExists, ServerTimeout
-from crossfade.impls.python.calls import Ticket
+from crossfade.impls.python.ask import Ticket
 from crossfade.impls.python.catalog import Catalog
 from crossfade.impls.python.deploying import Deploying
 from crossfade.impls.python.deployment import Deployment
@@ -27,6 +27,7 @@ from crossfade.impls.python.gateway.server import GatewayServer
 from crossfade.impls.python.gateway.stdio import serve_stdio
 from crossfade.impls.python.instance import Instance, Sessions
 from crossfade.impls.python.jsonrpc import HEADER_MISMATCH
+from crossfade.impls.python.load import load_of
 from crossfade.impls.python.metrics import Stats
 from crossfade.impls.python.revision import Revision
 from crossfade.impls.python.server import Server
@@ -54,6 +55,7 @@ class PythonManager(Deploying):
         self.registry: dict[str, Server] = {}
         self.catalog = Catalog(self.registry, prefix=config.gateway.prefix, errors=self.stats.errors_by_code)
         self.gateways: set[GatewayServer] = set()
+        self.load = load_of(config.shed, self.cores)
         self._events = Events()
         self._storage = Storage(config.storage, self._events.publish)
         self._open = False
@@ -145,7 +147,7 @@ class PythonManager(Deploying):
                 f"a server {spec.name!r} is registered already; unregister it first, or choose another name",
                 server=spec.name,
             )
-        server = Server(spec, self.stats.latency, self._events.publish, self.wake, cores=self.cores)
+        server = Server(spec, self.stats.latency, self._events.publish, self.wake, cores=self.cores, load=self.load)
         server.retired = self._retired
         server.storage = self._storage
         if spec.storage is not None:

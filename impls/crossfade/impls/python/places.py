@@ -57,11 +57,19 @@ class Places:
 
     def try_enter(self) -> Place | None:
         """A place if one is free and nobody queues for it."""
-        return Place(self) if self._core.try_acquire() else None
+        if not self._core.try_acquire():
+            return None
+        load = self._server.load
+        if load is not None:
+            load.waited(monotonic_ns(), 0)
+        return Place(self)
 
     async def enter(self, deadline_ns: int) -> Place:
         """A place, at the latest at ``deadline_ns`` or when the queue's time is over. Raises BulkheadFull."""
+        load = self._server.load
         if self._core.try_acquire():
+            if load is not None:
+                load.waited(monotonic_ns(), 0)
             return Place(self)
         server = self._server
         now = monotonic_ns()
@@ -81,6 +89,10 @@ class Places:
             if granted.done() and not granted.cancelled():
                 granted.exception()  # retrieved: nobody else will look at it
             raise
+        finally:
+            if load is not None:
+                ended = monotonic_ns()
+                load.waited(ended, ended - now)
         self._core.take(waiter)
         return Place(self)
 

@@ -17,6 +17,7 @@ from crossfade.impls.errors import CircuitOpen, CrossfadeError, ManagerClosed, S
 from crossfade.impls.python.calls import Calls
 from crossfade.impls.python.instance import Instance
 from crossfade.impls.python.jsonrpc import Answer, updated_uri
+from crossfade.impls.python.load import Load
 from crossfade.impls.python.metrics import Histogram, ServerStats
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.probing import watch
@@ -53,6 +54,7 @@ class Server:
         "instances",
         "judge",
         "latency",
+        "load",
         "maintenance",
         "only",
         "publish",
@@ -77,6 +79,7 @@ class Server:
         wake: Callable[[], None],
         *,
         cores: Cores,
+        load: Load | None = None,
     ) -> None:
         self.spec = spec
         self.cores = cores
@@ -88,6 +91,7 @@ class Server:
         self.draining = False
         self._probes: asyncio.Task[None] | None = None
         self.maintenance = False
+        self.load = load
         self.timeout_ns = spec.timeout_ms * 1_000_000
         self.acquire_timeout_ns = spec.pool.acquire_timeout_ms * 1_000_000
         self.instances: list[Instance] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from crossfade.impls.errors import CrossfadeError
-from crossfade.impls.python.calls import encode_params
+from crossfade.impls.python.ask import encode_params
 
 if TYPE_CHECKING:
     from crossfade.impls.python.revision import Revision

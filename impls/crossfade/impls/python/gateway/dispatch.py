@@ -14,7 +14,7 @@ import msgspec
 
 from crossfade.impls.errors import CrossfadeError
 from crossfade.impls.python import jsonrpc
-from crossfade.impls.python.calls import encode_params
+from crossfade.impls.python.ask import encode_params
 from crossfade.impls.python.envelope import Envelope, EnvelopeError, Message, find_once, scan
 from crossfade.impls.python.gateway import admin, legacy, methods, modern
 from crossfade.impls.python.gateway.access import Endpoint

@@ -20,7 +20,7 @@ from crossfade.impls.python.listing import PARTIAL, Listing
 from crossfade.impls.python.translate import result_to_modern
 
 if TYPE_CHECKING:
-    from crossfade.impls.python.calls import Ticket
+    from crossfade.impls.python.ask import Ticket
     from crossfade.impls.python.gateway.sessions import Session
     from crossfade.impls.python.manager import PythonManager
 

@@ -90,6 +90,8 @@ class HttpRelay:
         instance.begin()
         conn_id = instance.pool.try_acquire(now_ns)
         if conn_id is not None:
+            if instance.server.load is not None:
+                instance.server.load.waited(now_ns, 0)
             conn: HttpConnection = instance.conns[conn_id]
             self._conn = conn
             conn.send(self._data, self, now_ns, self._deadline_ns, tail=self._tail, unsent=self._unsent)

@@ -59,6 +59,8 @@ class StdioRelay(Reply):
         instance.begin()
         conn_id = instance.pool.try_acquire(now_ns)
         if conn_id is not None:
+            if instance.server.load is not None:
+                instance.server.load.waited(now_ns, 0)
             self.granted(instance.conns[conn_id])
             instance.server.wake()
             return

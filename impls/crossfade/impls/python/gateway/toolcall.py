@@ -11,7 +11,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from crossfade.impls.errors import CrossfadeError, ServerStartError
-from crossfade.impls.python.calls import Ticket
+from crossfade.impls.python.ask import Ticket
 from crossfade.impls.python.gateway import methods
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
 from crossfade.impls.python.gateway.principal import principal_of
@@ -80,19 +80,32 @@ class ToolCall:
         self.ticket = ticket
         if not ticket.admitted:
             self._admit(route, ticket)
+        elif ticket.load is None:
+            self._count(route, ticket)
         if calls.places is not None and not calls.hedges("tools/call", route.own):
             ticket.place = await calls.places.enter(ticket.deadline_ns)
 
     def _admit(self, route: Route, ticket: Ticket) -> None:
         route.server.calls.admit(route.own, self.principal)
         ticket.admitted = True
+        self._count(route, ticket)
+
+    def _count(self, route: Route, ticket: Ticket) -> None:
+        ticket.load = load = route.server.load
+        if load is not None:
+            load.in_flight += 1
 
     def leave(self) -> None:
-        """Give the place back, if it has one."""
+        """Give back what it has of places and counts."""
         ticket = self.ticket
-        if ticket is not None and ticket.place is not None:
+        if ticket is None:
+            return
+        if ticket.place is not None:
             ticket.place.leave()
             ticket.place = None
+        if ticket.load is not None:
+            ticket.load.in_flight -= 1
+            ticket.load = None
 
     @property
     def principal(self) -> str:
