@@ -207,6 +207,19 @@ def cache(number: int, rng: SplitMix64) -> dict[str, Any]:
     return walk.vector
 
 
+def histogram(number: int, rng: SplitMix64) -> dict[str, Any]:
+    walk = Walk("histogram", number, {}, rng)
+    for _ in range(STEPS):
+        # Any magnitude is as likely as any other, past the longest that has a bucket too.
+        walk.step("record", rng.below(1 << (1 + rng.below(40))))
+        if walk.chance(200):
+            walk.step("quantile_ns", rng.below(1001))
+        if walk.chance(200):
+            walk.step("below", 5 + rng.below(33))
+    walk.step("summary")
+    return walk.vector
+
+
 KINDS: dict[str, tuple[Callable[[int, SplitMix64], dict[str, Any]], int]] = {
     "breaker": (breaker, 20),
     "round_robin": (partial(_balancer, "round_robin"), 8),
@@ -216,6 +229,7 @@ KINDS: dict[str, tuple[Callable[[int, SplitMix64], dict[str, Any]], int]] = {
     "rendezvous": (partial(_balancer, "rendezvous"), 8),
     "pool": (pool, 48),
     "cache": (cache, 16),
+    "histogram": (histogram, 8),
     "rollout": (rollout, 60),
     **LIFE_WALKS,
     **PATH_WALKS,

@@ -14,6 +14,7 @@ from crossfade.impls.cores.actions import PoolConfig
 from crossfade.impls.cores.breaker import BreakerConfig
 from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
 from crossfade.impls.cores.cache import Cache, CacheConfig
+from crossfade.impls.cores.histogram import Histogram
 from crossfade.impls.cores.replay_life import LIFE_KINDS
 from crossfade.impls.cores.replay_path import PATH_KINDS, Step, actions_of
 from crossfade.impls.cores.rollout import Rollout
@@ -107,12 +108,23 @@ def _cache(_cores: Cores, config: Mapping[str, Any], _seed: int) -> dict[str, St
     }
 
 
+def _histogram(_cores: Cores, _config: Mapping[str, Any], _seed: int) -> dict[str, Step]:
+    histogram = Histogram()
+    return {
+        "record": lambda _now, ns: histogram.record(ns),
+        "quantile_ns": lambda _now, per_mille: histogram.quantile_ns(per_mille),
+        "below": lambda _now, octave: histogram.below(octave),
+        "summary": lambda _now: list(histogram.summary().values()),
+    }
+
+
 _KINDS: dict[str, Callable[[Cores, Mapping[str, Any], int], dict[str, Step]]] = {
     "rng": _rng,
     "breaker": _breaker,
     **{kind: partial(_balancer, kind) for kind in ("round_robin", "weighted", "least_pending", "p2c", "rendezvous")},
     "pool": _pool,
     "cache": _cache,
+    "histogram": _histogram,
     "rollout": _rollout,
     **LIFE_KINDS,
     **PATH_KINDS,

@@ -16,6 +16,7 @@ use crate::balancer::{
 };
 use crate::breaker::{Breaker, BreakerConfig};
 use crate::cache::Cache;
+use crate::histogram::Histogram;
 use crate::pool::{Action, Pool, PoolConfig};
 use crate::rng::SplitMix64;
 use crate::rollout::Rollout;
@@ -33,6 +34,7 @@ enum Core {
     Path(PathCore),
     Rollout(Box<Rollout>),
     Cache(Cache<u64, ()>),
+    Histogram(Histogram),
 }
 
 #[derive(Deserialize)]
@@ -90,6 +92,7 @@ impl Replayer {
                 "config",
                 config_json,
             )?))),
+            "histogram" => Core::Histogram(Histogram::default()),
             "cache" => Core::Cache(Cache::new(parse("config", config_json)?)),
             other => elsewhere(other, config_json, seed)?,
         }))
@@ -106,6 +109,7 @@ impl Replayer {
             Core::Path(core) => core.step(at_ns, op, args_json),
             Core::Rollout(rollout) => rollout::step(rollout, at_ns, op, args_json),
             Core::Cache(cache) => cache_step(cache, at_ns, op, args_json),
+            Core::Histogram(histogram) => histogram_step(histogram, op, args_json),
         };
         let answer = found?
             .ok_or_else(|| format!("operation {op:?} is unknown; see impls/vectors/SCHEMA.md"))?;
@@ -223,6 +227,22 @@ fn pool_step(pool: &mut Pool, now_ns: u64, op: &str, args: &str) -> Stepped {
         _ => return Ok(None),
     };
     Ok(Some(actions.into_iter().map(wire).collect()))
+}
+
+fn histogram_step(histogram: &Histogram, op: &str, args: &str) -> Stepped {
+    Ok(Some(match op {
+        "record" => {
+            histogram.record(one(op, args)?);
+            Value::Null
+        }
+        "quantile_ns" => json!(histogram.quantile_ns(one(op, args)?)),
+        "below" => json!(histogram.below(one(op, args)?)),
+        "summary" => {
+            let s = histogram.summary();
+            json!([s.count, s.mean, s.p50, s.p90, s.p99, s.p999, s.max])
+        }
+        _ => return Ok(None),
+    }))
 }
 
 fn cache_step(cache: &mut Cache<u64, ()>, now_ns: u64, op: &str, args: &str) -> Stepped {
