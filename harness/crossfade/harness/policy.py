@@ -29,6 +29,11 @@ CORE_OPS: dict[str, tuple[int, ...]] = {
     "breaker": (100,),
     "rate_limit": (1000,),
     "bulkhead": (64,),
+    "health": (1,),
+    "retry": (1,),
+    "hedge": (1,),
+    "shed": (1,),
+    "metrics": (1,),
 }
 """Every operation of a core and the sizes it is timed at."""
 

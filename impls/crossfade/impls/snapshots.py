@@ -113,7 +113,7 @@ class StorageInfo:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Counters since start and a latency summary in nanoseconds; ``servers`` has the same keys per server."""
+    """Counters since start and latency summaries in nanoseconds, of all requests and by server."""
 
     requests: int
     errors: int
@@ -125,3 +125,4 @@ class Metrics:
     latency_ns: Mapping[str, int]
     errors_by_code: Mapping[str, int]
     servers: Mapping[str, Mapping[str, int]]
+    latency_by_server: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

@@ -12,6 +12,8 @@ from crossfade.impls.cores.actions import PoolConfig
 from crossfade.impls.cores.bench_path import PATH_OPS
 from crossfade.impls.cores.breaker import BreakerConfig
 from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
+from crossfade.impls.cores.health import HealthConfig
+from crossfade.impls.cores.histogram import Histogram
 
 
 def prepare(op: str, iterations: int, size: int, cores: Cores = PYTHON_CORES) -> Callable[[], int]:
@@ -96,11 +98,48 @@ def _registry_lookup(_cores: Cores, iterations: int, size: int) -> Callable[[], 
     return lookup
 
 
+class _Counters:
+    __slots__ = ("in_flight", "requests")
+
+    def __init__(self) -> None:
+        self.in_flight = self.requests = 0
+
+
+def _metrics(_cores: Cores, iterations: int, size: int) -> Callable[[], int]:
+    """What one request records: begun, ended, counted, and its latency in the histogram. ``size`` means nothing."""
+    histogram, counters = Histogram(), _Counters()
+
+    def record() -> int:
+        for now_ns in range(0, iterations * 1000, 1000):
+            counters.in_flight += 1
+            counters.in_flight -= 1
+            counters.requests += 1
+            histogram.record(200_000 + (now_ns & 0xFFFFF))
+        return counters.requests
+
+    return record
+
+
+def _health(cores: Cores, iterations: int, size: int) -> Callable[[], int]:
+    """One verdict on an instance, every sixteenth of them bad. ``size`` means nothing."""
+    health = cores.health(HealthConfig(unhealthy_after=3, healthy_after=2))
+
+    def verdicts() -> int:
+        total = 0
+        for now_ns in range(0, iterations * 1000, 1000):
+            total += health.record(now_ns & 0x3C00 != 0)
+        return total
+
+    return verdicts
+
+
 OPS: dict[str, Callable[[Cores, int, int], Callable[[], int]]] = {
     "pool_checkout": _pool_checkout,
     "breaker": _breaker,
     "route": _route,
     "registry_lookup": _registry_lookup,
+    "metrics": _metrics,
+    "health": _health,
     **PATH_OPS,
 }
 """Operation by name: ``(cores, iterations, size)`` to what to time."""

@@ -1,7 +1,8 @@
 """Owns the distribution of latencies: counts in log-linear buckets, cheap enough for every request.
 
-The theory. A power of two of nanoseconds is cut into 32 equal steps, so a bucket is at most 3.2 % wide and finding it is
-two shifts. Below 32 ns every nanosecond has a bucket of its own; what is longer than 2^37 ns (137 s) counts in the last.
+The theory. A power of two of nanoseconds is cut into 32 equal steps, so a bucket is at most 3.2 % wide and finding it
+is two shifts. Below 32 ns every nanosecond has a bucket of its own; what is longer than 2^37 ns (137 s) counts in the
+last one.
 
 The laws:
 
@@ -45,8 +46,7 @@ class Histogram:
         else:
             self._buckets[max(ns, 0)] += 1
         self.sum_ns += ns
-        if ns > self.max_ns:
-            self.max_ns = ns
+        self.max_ns = max(self.max_ns, ns)
 
     @property
     def count(self) -> int:

@@ -16,6 +16,7 @@ import msgspec
 from crossfade.impls.api import Gateway
 from crossfade.impls.config import Config, ServerSpec
 from crossfade.impls.cores import PYTHON_CORES, Cores
+from crossfade.impls.cores.histogram import Histogram
 from crossfade.impls.errors import CrossfadeError, ManagerClosed, RemoteError, ServerExists, ServerTimeout
 from crossfade.impls.python.ask import Ticket
 from crossfade.impls.python.catalog import Catalog
@@ -28,7 +29,7 @@ from crossfade.impls.python.gateway.stdio import serve_stdio
 from crossfade.impls.python.instance import Instance, Sessions
 from crossfade.impls.python.jsonrpc import HEADER_MISMATCH
 from crossfade.impls.python.load import load_of
-from crossfade.impls.python.metrics import Stats
+from crossfade.impls.python.metrics import Nowhere, Stats
 from crossfade.impls.python.revision import Revision
 from crossfade.impls.python.server import Server
 from crossfade.impls.python.storage import Storage
@@ -147,7 +148,8 @@ class PythonManager(Deploying):
                 f"a server {spec.name!r} is registered already; unregister it first, or choose another name",
                 server=spec.name,
             )
-        server = Server(spec, self.stats.latency, self._events.publish, self.wake, cores=self.cores, load=self.load)
+        latency = Histogram() if self.config.telemetry.metrics else Nowhere()
+        server = Server(spec, latency, self._events.publish, self.wake, cores=self.cores, load=self.load)
         server.retired = self._retired
         server.storage = self._storage
         if spec.storage is not None:
@@ -205,7 +207,7 @@ class PythonManager(Deploying):
         finally:
             await server.stop()
             await server.release_storage(keep_storage)
-            self.stats.retire(server.stats)
+            self.stats.retire(server.stats, server.latency)
             server.deployment.set_state(DeploymentState.STOPPED)
             self._events.publish(Event(kind="unregistered", server=name))
 
@@ -428,9 +430,10 @@ class PythonManager(Deploying):
             connections=sum(c["connections"] for c in servers.values()),
             clients=sum(len(g.clients) for g in self.gateways),
             sessions=sum(len(g.sessions) for g in self.gateways),
-            latency_ns=self.stats.latency.summary(),
+            latency_ns=self.stats.latency(s.latency for s in self.registry.values()).summary(),
             errors_by_code=dict(self.stats.errors_by_code),
             servers=servers,
+            latency_by_server={s.spec.name: s.latency.summary() for s in self.registry.values()},
         )
 
     # -- serving

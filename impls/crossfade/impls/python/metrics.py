@@ -1,68 +1,26 @@
-"""Owns the counters and the latency histogram that every request touches, and their Prometheus text.
+"""Owns the counters and latencies that every request touches, and their Prometheus text.
 
-The histogram is log-linear: eight buckets per power of two of nanoseconds, so a quantile is at most 12.5 % too high and
-recording is one shift and one addition. Rule: recording never allocates and never raises.
+Rule: a request is recorded once, with its server; what is told of the manager as a whole is added up when somebody
+asks, the servers that are gone included, so that no total goes backwards.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from crossfade.impls.cores.histogram import OCTAVES, Histogram
 from crossfade.impls.snapshots import Metrics
 
-_SUB_BITS: Final = 3
-_SUB: Final = 1 << _SUB_BITS
-_SIZE: Final = 64 * _SUB
-QUANTILES: Final = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))
 
+class Nowhere(Histogram):
+    """Where latencies go while metrics are switched off."""
 
-class Histogram:
-    """Latencies in nanoseconds."""
-
-    __slots__ = ("buckets", "count", "max_ns", "sum_ns")
-
-    def __init__(self) -> None:
-        self.buckets = [0] * _SIZE
-        self.count = 0
-        self.sum_ns = 0
-        self.max_ns = 0
+    __slots__ = ()
 
     def record(self, ns: int) -> None:
-        """Count one latency."""
-        shift = ns.bit_length() - _SUB_BITS - 1
-        self.buckets[(shift << _SUB_BITS) + (ns >> shift) if shift > 0 else ns if ns > 0 else 0] += 1
-        self.count += 1
-        self.sum_ns += ns
-        self.max_ns = max(self.max_ns, ns)
-
-    def quantile(self, q: float) -> int:
-        """The upper edge of the bucket that holds the ``q`` quantile, at most the maximum; 0 without data."""
-        rank = q * self.count
-        seen = 0
-        for index, count in enumerate(self.buckets):
-            seen += count
-            if count and seen >= rank:
-                return min(_upper(index), self.max_ns)
-        return 0
-
-    def summary(self) -> dict[str, int]:
-        """``count``, ``mean``, the quantiles and ``max``, in nanoseconds."""
-        mean = self.sum_ns // self.count if self.count else 0
-        return {
-            "count": self.count,
-            "mean": mean,
-            **{name: self.quantile(q) for name, q in QUANTILES},
-            "max": self.max_ns,
-        }
-
-
-def _upper(index: int) -> int:
-    """The largest latency that falls into a bucket."""
-    if index < 2 * _SUB:
-        return index
-    shift = (index >> _SUB_BITS) - 1
-    return (((index & (_SUB - 1)) + _SUB + 1) << shift) - 1
+        """Nothing."""
 
 
 class ServerStats:
@@ -114,33 +72,47 @@ class Stats:
     ``gone`` sums up the servers that were unregistered, so that no total ever goes backwards.
     """
 
-    __slots__ = ("errors_by_code", "gone", "latency")
+    __slots__ = ("_gone_latency", "errors_by_code", "gone")
 
     def __init__(self) -> None:
-        self.latency = Histogram()
+        self._gone_latency = Histogram()
         self.gone = ServerStats()
         self.errors_by_code: Counter[str] = Counter()
 
-    def retire(self, stats: ServerStats) -> None:
+    def latency(self, present: Iterable[Histogram]) -> Histogram:
+        """All latencies together: of the servers that are there, and of those that are gone."""
+        total = Histogram()
+        for histogram in (self._gone_latency, *present):
+            total.add(histogram)
+        return total
+
+    def retire(self, stats: ServerStats, latency: Histogram) -> None:
         """A server is unregistered."""
+        self._gone_latency.add(latency)
         self.gone.requests += stats.requests
         self.gone.errors += stats.errors
         self.gone.rejected += stats.rejected
 
 
 _PER_SERVER: Final = (
-    ("requests_total", "counter", "Requests that a server answered or failed.", "requests"),
-    ("server_errors_total", "counter", "Requests that a server failed.", "errors"),
+    ("requests_total", "counter", "Attempts that a server answered or failed.", "requests"),
+    ("server_errors_total", "counter", "Attempts that a server failed.", "errors"),
     ("rejected_total", "counter", "Requests refused before they were sent.", "rejected"),
+    ("rate_limited_total", "counter", "Of these, by a rate limit.", "rate_limited"),
+    ("shed_total", "counter", "Of these, by load shedding.", "shed"),
+    ("queued_total", "counter", "Requests that waited for a place in the bulkhead.", "queued"),
+    ("retries_total", "counter", "Attempts after the first.", "retries"),
+    ("hedges_total", "counter", "Second copies of late requests.", "hedges"),
+    ("hedged_wins_total", "counter", "Second copies that answered first.", "hedged_wins"),
     ("cache_hits_total", "counter", "Reads answered from the cache.", "cache_hits"),
-    ("cache_misses_total", "counter", "Reads that could be kept and were sent.", "cache_misses"),
-    ("coalesced_total", "counter", "Reads answered by a request that was under way.", "coalesced"),
+    ("cache_misses_total", "counter", "Reads that the cache could not answer.", "cache_misses"),
+    ("coalesced_total", "counter", "Reads that shared another one's request.", "coalesced"),
     ("in_flight", "gauge", "Requests in flight.", "in_flight"),
     ("connections", "gauge", "Open upstream connections.", "connections"),
 )
 
 
-def prometheus(metrics: Metrics, latency: Histogram) -> bytes:
+def prometheus(metrics: Metrics, latencies: Mapping[str, Histogram]) -> bytes:
     """The text format 0.0.4 of a snapshot, with the same names as the ``rust`` variant's."""
     lines: list[str] = []
 
@@ -155,7 +127,23 @@ def prometheus(metrics: Metrics, latency: Histogram) -> bytes:
     metric("errors_total", "counter", "Errors by code.", [(f'{{code="{code}"}}', count) for code, count in by_code])
     metric("clients", "gauge", "Open client connections.", [("", metrics.clients)])
     metric("sessions", "gauge", "Sessions of legacy clients.", [("", metrics.sessions)])
-    samples: list[tuple[str, object]] = [(f'{{quantile="{q}"}}', latency.quantile(q) / 1e9) for _, q in QUANTILES]
-    samples += [("_sum", latency.sum_ns / 1e9), ("_count", latency.count)]
-    metric("request_seconds", "summary", "Latency of requests to servers.", samples)
+    buckets = [line for server, latency in latencies.items() for line in _histogram(server, latency)]
+    metric("request_seconds", "histogram", "Latency of requests to servers.", buckets)
     return ("\n".join(lines) + "\n").encode()
+
+
+def _histogram(server: str, latency: Histogram) -> list[tuple[str, object]]:
+    """Cumulative counts below each bound, the sum and the count. Bounds are powers of two of ns, in seconds."""
+    count = latency.count
+    bounds = [(f'_bucket{{server="{server}",le="{_seconds(1 << o)}"}}', latency.below(o)) for o in OCTAVES]
+    return [
+        *bounds,
+        (f'_bucket{{server="{server}",le="+Inf"}}', count),
+        (f'_sum{{server="{server}"}}', _seconds(latency.sum_ns)),
+        (f'_count{{server="{server}"}}', count),
+    ]
+
+
+def _seconds(ns: int) -> str:
+    """As the native side writes it: digits only, no exponent."""
+    return f"{ns / 1e9:.9f}".rstrip("0").rstrip(".")

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from crossfade.impls.config import ServerSpec
 from crossfade.impls.cores import Cores
+from crossfade.impls.cores.histogram import Histogram
 from crossfade.impls.errors import CircuitOpen, CrossfadeError, ManagerClosed, ServerStartError, ServerUnavailable
 from crossfade.impls.python.calls import Calls
 from crossfade.impls.python.instance import Instance
 from crossfade.impls.python.jsonrpc import Answer, updated_uri
 from crossfade.impls.python.load import Load
-from crossfade.impls.python.metrics import Histogram, ServerStats
+from crossfade.impls.python.metrics import ServerStats
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.probing import watch
 from crossfade.impls.python.reads import Reads

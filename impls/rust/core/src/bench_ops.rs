@@ -7,9 +7,12 @@ mod path;
 
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::balancer::{Balance, Mask, P2c};
 use crate::breaker::{Breaker, BreakerConfig};
+use crate::health::{Health, HealthConfig};
+use crate::histogram::Histogram;
 use crate::pool::{Pool, PoolConfig};
 
 /// The names [`prepare`] knows.
@@ -18,6 +21,8 @@ pub const OPS: &[&str] = &[
     "breaker",
     "route",
     "registry_lookup",
+    "metrics",
+    "health",
     "rate_limit",
     "bulkhead",
     "retry",
@@ -36,6 +41,8 @@ pub fn prepare(op: &str, iterations: u64, size: usize) -> Option<Run> {
         "breaker" => Some(breaker(iterations, size)),
         "route" => Some(route(iterations, size)),
         "registry_lookup" => Some(registry_lookup(iterations, size)),
+        "metrics" => Some(metrics(iterations)),
+        "health" => Some(health(iterations)),
         _ => path::prepare(op, iterations, size),
     }
 }
@@ -117,6 +124,36 @@ fn registry_lookup(iterations: u64, size: usize) -> Run {
             .take(usize::try_from(iterations).unwrap_or(usize::MAX))
         {
             total += registry[black_box(name)];
+        }
+        total
+    })
+}
+
+/// What one request records: begun, ended, counted, and its latency in the histogram.
+fn metrics(iterations: u64) -> Run {
+    let (histogram, in_flight, requests) =
+        (Histogram::default(), AtomicU64::new(0), AtomicU64::new(0));
+    Box::new(move || {
+        for now_ns in times(iterations) {
+            in_flight.fetch_add(1, Relaxed);
+            in_flight.fetch_sub(1, Relaxed);
+            requests.fetch_add(1, Relaxed);
+            histogram.record(200_000 + (now_ns & 0xF_FFFF));
+        }
+        requests.load(Relaxed)
+    })
+}
+
+/// One verdict on an instance, every sixteenth of them bad.
+fn health(iterations: u64) -> Run {
+    let mut health = Health::new(HealthConfig {
+        unhealthy_after: 3,
+        healthy_after: 2,
+    });
+    Box::new(move || {
+        let mut total = 0;
+        for now_ns in times(iterations) {
+            total += u64::from(health.record(now_ns & 0x3C00 != 0));
         }
         total
     })

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def metrics(manager: PythonManager) -> HttpAnswer:
     """Prometheus text."""
-    body = prometheus(manager.metrics(), manager.stats.latency)
+    body = prometheus(manager.metrics(), {s.spec.name: s.latency for s in manager.registry.values()})
     return HttpAnswer(200, body, "text/plain; version=0.0.4; charset=utf-8")
 
 

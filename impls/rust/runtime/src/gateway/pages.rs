@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use crossfade_core::histogram;
+
 use super::answer::Answer;
 use crate::manager::Inner;
-use crate::metrics::{LatencySummary, MetricsSnapshot, ServerCounters};
+use crate::metrics::{MetricsSnapshot, ServerCounters};
 use crate::translate;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -24,13 +26,90 @@ fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
+/// A sample of each server: name, type, help, and where it is.
+type PerServer = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&ServerCounters) -> u64,
+);
+
+const PER_SERVER: [PerServer; 11] = [
+    (
+        "crossfade_requests_total",
+        "counter",
+        "Attempts that a server answered or failed.",
+        |server| server.requests,
+    ),
+    (
+        "crossfade_server_errors_total",
+        "counter",
+        "Attempts that a server failed.",
+        |server| server.errors,
+    ),
+    (
+        "crossfade_rejected_total",
+        "counter",
+        "Requests refused before they were sent.",
+        |server| server.rejected,
+    ),
+    (
+        "crossfade_rate_limited_total",
+        "counter",
+        "Of these, by a rate limit.",
+        |server| server.rate_limited,
+    ),
+    (
+        "crossfade_shed_total",
+        "counter",
+        "Of these, by load shedding.",
+        |server| server.shed,
+    ),
+    (
+        "crossfade_queued_total",
+        "counter",
+        "Requests that waited for a place in the bulkhead.",
+        |server| server.queued,
+    ),
+    (
+        "crossfade_retries_total",
+        "counter",
+        "Attempts after the first.",
+        |server| server.retries,
+    ),
+    (
+        "crossfade_hedges_total",
+        "counter",
+        "Second copies of late requests.",
+        |server| server.hedges,
+    ),
+    (
+        "crossfade_hedged_wins_total",
+        "counter",
+        "Second copies that answered first.",
+        |server| server.hedged_wins,
+    ),
+    (
+        "crossfade_in_flight",
+        "gauge",
+        "Requests in flight.",
+        |server| server.in_flight,
+    ),
+    (
+        "crossfade_connections",
+        "gauge",
+        "Open upstream connections.",
+        |server| server.connections,
+    ),
+];
+
 /// One sample per server.
 fn per_server(
     out: &mut String,
     snapshot: &MetricsSnapshot,
     name: &str,
     (kind, help): (&str, &str),
-    value: impl Fn(&ServerCounters) -> u64,
+    value: fn(&ServerCounters) -> u64,
 ) {
     metric(out, name, kind, help);
     for (server, counters) in &snapshot.servers {
@@ -46,45 +125,9 @@ fn per_server(
 pub(crate) fn metrics(manager: &Inner) -> Answer {
     let all = manager.metrics();
     let mut out = String::new();
-    let requests = ("counter", "Requests that a server answered or failed.");
-    per_server(
-        &mut out,
-        &all,
-        "crossfade_requests_total",
-        requests,
-        |server| server.requests,
-    );
-    let errors = ("counter", "Requests that a server failed.");
-    per_server(
-        &mut out,
-        &all,
-        "crossfade_server_errors_total",
-        errors,
-        |server| server.errors,
-    );
-    let rejected = ("counter", "Requests refused before they were sent.");
-    per_server(
-        &mut out,
-        &all,
-        "crossfade_rejected_total",
-        rejected,
-        |server| server.rejected,
-    );
-    per_server(
-        &mut out,
-        &all,
-        "crossfade_in_flight",
-        ("gauge", "Requests in flight."),
-        |server| server.in_flight,
-    );
-    let connections = ("gauge", "Open upstream connections.");
-    per_server(
-        &mut out,
-        &all,
-        "crossfade_connections",
-        connections,
-        |server| server.connections,
-    );
+    for (name, kind, help, value) in PER_SERVER {
+        per_server(&mut out, &all, name, (kind, help), value);
+    }
     metric(
         &mut out,
         "crossfade_errors_total",
@@ -108,31 +151,34 @@ pub(crate) fn metrics(manager: &Inner) -> Answer {
         "Sessions of legacy clients.",
     );
     let _ = writeln!(out, "crossfade_sessions {}", all.sessions);
-    latency(&mut out, &all.latency_ns);
+    latency(&mut out, manager);
     Answer {
         kind: TEXT,
         ..Answer::new(200, out.into_bytes())
     }
 }
 
-fn latency(out: &mut String, latency: &LatencySummary) {
+/// A histogram per server, with the bounds of the core.
+fn latency(out: &mut String, manager: &Inner) {
     let name = "crossfade_request_seconds";
-    metric(out, name, "summary", "Latency of requests to servers.");
-    let quantiles = [
-        ("0.5", latency.p50),
-        ("0.9", latency.p90),
-        ("0.99", latency.p99),
-        ("0.999", latency.p999),
-    ];
-    for (quantile, value) in quantiles {
-        let _ = writeln!(out, "{name}{{quantile=\"{quantile}\"}} {}", seconds(value));
+    metric(out, name, "histogram", "Latency of requests to servers.");
+    for server in &manager.registry.load().servers {
+        let (found, server) = (&server.latency, label(server.name()));
+        for octave in histogram::OCTAVES {
+            let _ = writeln!(
+                out,
+                "{name}_bucket{{server=\"{server}\",le=\"{}\"}} {}",
+                seconds(1 << octave),
+                found.below(octave)
+            );
+        }
+        let count = found.count();
+        let _ = writeln!(
+            out,
+            "{name}_bucket{{server=\"{server}\",le=\"+Inf\"}} {count}\n{name}_sum{{server=\"{server}\"}} {}\n{name}_count{{server=\"{server}\"}} {count}",
+            seconds(found.sum_ns()),
+        );
     }
-    let _ = writeln!(
-        out,
-        "{name}_sum {}",
-        seconds(latency.mean.saturating_mul(latency.count))
-    );
-    let _ = writeln!(out, "{name}_count {}", latency.count);
 }
 
 pub(crate) fn health(manager: &Inner) -> Answer {

@@ -179,6 +179,7 @@ impl Inner {
         server.close(drain).await;
         server.release_all(keep).await;
         server.set_deployment(DeploymentState::Stopped);
+        self.shared.metrics.retire(&server);
         let events = &self.shared.events;
         events.send(EventKind::Unregistered, name, None, None);
         Ok(())

@@ -75,7 +75,7 @@ impl Manager {
             handle,
             events: Hub::default(),
             storage: Storage::new(&config.storage),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(config.telemetry.metrics),
         });
         Arc::new(Self {
             inner: Arc::new(Inner {
@@ -212,17 +212,21 @@ impl Manager {
 impl Inner {
     pub(crate) fn metrics(&self) -> MetricsSnapshot {
         let metrics = &self.shared.metrics;
-        let servers: std::collections::BTreeMap<_, _> = self
-            .registry
-            .load()
+        let registered = self.registry.load();
+        let servers: std::collections::BTreeMap<_, _> = registered
             .servers
             .iter()
             .map(|server| (server.name().to_owned(), server.counters()))
             .collect();
-        let latency = metrics.latency.summary();
+        let latency_by_server = registered
+            .servers
+            .iter()
+            .map(|server| (server.name().to_owned(), server.latency.summary().into()))
+            .collect();
+        let (latency, requests) = metrics.total(&registered.servers);
         let errors_by_code = metrics.errors_by_code();
         MetricsSnapshot {
-            requests: latency.count,
+            requests,
             // A server's own error is an answer; it is counted under its code alone.
             errors: errors_by_code
                 .iter()
@@ -234,9 +238,10 @@ impl Inner {
             connections: servers.values().map(|server| server.connections).sum(),
             clients: metrics.clients.load(Relaxed),
             sessions: metrics.sessions.load(Relaxed),
-            latency_ns: latency,
+            latency_ns: latency.summary().into(),
             errors_by_code,
             servers,
+            latency_by_server,
         }
     }
 }

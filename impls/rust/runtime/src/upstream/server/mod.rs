@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
+use crossfade_core::Histogram;
 use tokio::sync::Notify;
 
 use super::catalog::Catalog;
@@ -55,6 +56,7 @@ pub(crate) struct Server {
     last_error: Mutex<Option<String>>,
     draining: AtomicBool,
     idle: Notify,
+    pub(crate) latency: Histogram,
     requests: AtomicU64,
     errors: AtomicU64,
     rejected: AtomicU64,
@@ -86,6 +88,7 @@ impl Server {
             last_error: Mutex::new(None),
             draining: AtomicBool::new(false),
             idle: Notify::new(),
+            latency: Histogram::default(),
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             rejected: AtomicU64::new(0),

@@ -185,7 +185,9 @@ impl Ticket {
         let seat = &self.seat;
         let (before, after) = seat.revision.finished(&seat.instance, now, took, ok);
         server.requests.fetch_add(1, Relaxed);
-        server.shared.metrics.latency.record(took);
+        if server.shared.metrics.enabled {
+            server.latency.record(took);
+        }
         if !ok {
             server.errors.fetch_add(1, Relaxed);
         }
