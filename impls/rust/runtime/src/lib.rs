@@ -18,6 +18,7 @@ mod manager;
 mod metrics;
 mod names;
 mod principal;
+mod reads;
 mod registry;
 mod route;
 mod storage;

@@ -110,7 +110,7 @@ pub(crate) async fn read(
             lines: b"",
             deadline,
         };
-        let result = match server.call(outgoing).await {
+        let result = match server.answer(outgoing).await {
             Err(Error::Remote { fault, .. }) if fault.code == METHOD_NOT_FOUND => {
                 return Ok(Vec::new());
             }

@@ -53,6 +53,9 @@ pub struct ServerCounters {
     pub rate_limited: u64,
     pub shed: u64,
     pub queued: u64,
+    pub cache_hits: u64,
+    pub cache_misses: u64,
+    pub coalesced: u64,
 }
 
 /// `crossfade.impls.api.Metrics`, field for field.

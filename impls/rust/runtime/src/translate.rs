@@ -116,7 +116,7 @@ pub(crate) fn with_hop(meta: Option<&[u8]>, capabilities: &[u8]) -> Result<Vec<u
     Ok(out)
 }
 
-fn is_hop_key(key: &[u8]) -> bool {
+pub(crate) fn is_hop_key(key: &[u8]) -> bool {
     matches!(
         envelope::text(key).as_deref(),
         Some(VERSION_KEY | CAPABILITIES_KEY | INFO_KEY | LOG_KEY)

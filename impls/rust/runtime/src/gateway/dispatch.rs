@@ -87,6 +87,8 @@ pub(crate) struct Forward {
     pub(crate) verb: Verb,
     pub(crate) id: Box<[u8]>,
     pub(crate) who: Who,
+    /// Whether its answer may be kept or shared, if its server says so.
+    pub(crate) shared: bool,
     /// `None` until the servers' lists were searched.
     pub(crate) routed: Option<Routed>,
     /// It has passed maintenance, limits and shedding.

@@ -80,7 +80,7 @@ impl Inner {
             lines: known.as_deref().unwrap_or_default(),
             ..outgoing
         };
-        let outcome = server.call(first).await;
+        let outcome = server.answer(first).await;
         match &outcome {
             Err(Error::Remote { fault, .. })
                 if fault.code == -32020 && known.is_none() && outgoing.method == "tools/call" =>

@@ -1,13 +1,14 @@
 //! Requests for one server: which server, and whether their bytes can pass through.
 //!
 //! The rule: bytes pass only where both sides speak the same era, or only `params._meta` differs; where ids of several
-//! clients would meet in one session, the manager calls with its own.
+//! clients would meet in one session, or the answer may be kept for others, the manager calls with its own.
 
 use super::{Forward, Plan, Verb, Way, Who, answer, error};
 use crate::envelope::Envelope;
 use crate::gateway::Gateway;
 use crate::gateway::answer::{Answer, INVALID_PARAMS};
 use crate::info::Era;
+use crate::reads;
 use crate::route::{self, Subject};
 use crate::upstream::Link;
 
@@ -51,6 +52,10 @@ pub(super) fn forward(
             verb,
             id: id.into(),
             who,
+            shared: reads::is_read(verb.method())
+                && !members
+                    .meta
+                    .is_some_and(|meta| reads::is_alone(meta.of(body))),
             routed,
             let_in: false,
         }),
@@ -83,6 +88,11 @@ impl Forward {
         let Some(era) = link.era() else {
             return Way::Unknown;
         };
+        // What was asked in a client's own session is its own.
+        let own = !self.who.is_modern() && era == Era::Legacy && !fleet.current.spec.stateless;
+        if self.shared && !own && fleet.candidate.is_none() && reads::is_on(&fleet.current.spec) {
+            return Way::Call;
+        }
         match (self.who.is_modern(), era) {
             (true, Era::Legacy) => Way::Call,
             (false, Era::Modern) => Way::Relay { edits_meta: true },

@@ -140,10 +140,8 @@ impl Child {
             .and_then(|span| envelope::text(span.of(line)))
             .unwrap_or_default();
         let Some(id) = found.id else {
-            if method.ends_with("/list_changed")
-                && let Some(server) = self.owner.upgrade()
-            {
-                server.list_changed(&method);
+            if let Some(server) = self.owner.upgrade() {
+                server.heard(&method, line, found);
             }
             return;
         };

@@ -158,10 +158,8 @@ impl HttpLink {
         else {
             return;
         };
-        if method.ends_with("/list_changed")
-            && let Some(server) = self.server.upgrade()
-        {
-            server.list_changed(&method);
+        if let Some(server) = self.server.upgrade() {
+            server.heard(&method, message, found);
         }
     }
 }

@@ -28,9 +28,11 @@ use super::{Link, Outgoing, Shared};
 use crate::clock::lock;
 use crate::config::ServerSpec;
 use crate::deploy::{Deployment, DeploymentState};
+use crate::envelope::{self, Envelope};
 use crate::error::Result;
 use crate::events::EventKind;
 use crate::info::ServerState;
+use crate::reads::Reads;
 pub(crate) use fleet::Wish;
 use fleet::{Fleet, Seat};
 pub(crate) use instance::Instance;
@@ -44,6 +46,7 @@ pub(crate) struct Server {
     pub(crate) shared: Arc<Shared>,
     pub(crate) catalog: Catalog,
     pub(crate) deployment: Deployment,
+    pub(crate) reads: Reads,
     seed: u64,
     fleet: ArcSwap<Fleet>,
     arranging: Mutex<()>,
@@ -84,6 +87,7 @@ impl Server {
             changed: Notify::new(),
             catalog: Catalog::default(),
             deployment: Deployment::new(state),
+            reads: Reads::default(),
             state: AtomicU8::new(ServerState::Initializing as u8),
             last_error: Mutex::new(None),
             draining: AtomicBool::new(false),
@@ -146,12 +150,23 @@ impl Server {
         }
     }
 
+    /// An instance said something of its own accord. Only changes mean something so far.
+    pub(crate) fn heard(&self, method: &str, message: &[u8], found: &Envelope) {
+        if method.ends_with("/list_changed") {
+            self.list_changed(method);
+        } else if method == "notifications/resources/updated" {
+            let uri = found.members.uri.map(|span| span.of(message));
+            self.reads.updated(uri.and_then(envelope::text).as_deref());
+        }
+    }
+
     /// An instance said that one of its lists changed.
     pub(crate) fn list_changed(&self, method: &str) {
         self.catalog.invalidate();
         let what = method
             .trim_start_matches("notifications/")
             .trim_end_matches("/list_changed");
+        self.reads.changed(what);
         self.shared
             .events
             .send(EventKind::ListChanged, self.name(), None, Some(what));
