@@ -16,7 +16,7 @@
 
 use crate::actions::{Action, RejectReason};
 use crate::ids::IdSet;
-use crate::waiters::Waiters;
+use crate::waiters::{Waiters, reject};
 
 const NO_CONN: u64 = 0;
 
@@ -112,7 +112,7 @@ impl Bulkhead {
             self.waiting.push(waiter, deadline_ns);
             return Vec::new();
         };
-        vec![Action::Reject { waiter, reason }]
+        vec![reject(waiter, reason)]
     }
 
     /// The waiter has seen its grant: from now on the place is its own to release. `false` if it has none.
@@ -131,12 +131,7 @@ impl Bulkhead {
     /// Reject the waiters whose time is over.
     pub fn tick(&mut self, now_ns: u64) -> Vec<Action> {
         let mut actions = Vec::new();
-        while let Some(waiter) = self.waiting.pop_overdue(now_ns) {
-            actions.push(Action::Reject {
-                waiter,
-                reason: RejectReason::Deadline,
-            });
-        }
+        self.waiting.reject_overdue(now_ns, &mut actions);
         actions
     }
 
@@ -160,12 +155,8 @@ impl Bulkhead {
         self.draining = true;
         self.places = 0;
         let mut actions = Vec::new();
-        while let Some((waiter, _)) = self.waiting.pop() {
-            actions.push(Action::Reject {
-                waiter,
-                reason: RejectReason::Draining,
-            });
-        }
+        self.waiting
+            .reject_all(RejectReason::Draining, &mut actions);
         actions
     }
 
@@ -191,15 +182,8 @@ impl Bulkhead {
     fn hand_out(&mut self, now_ns: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         while self.in_flight < self.places
-            && let Some((waiter, deadline_ns)) = self.waiting.pop()
+            && let Some(waiter) = self.waiting.pop_alive(now_ns, &mut actions)
         {
-            if deadline_ns <= now_ns {
-                actions.push(Action::Reject {
-                    waiter,
-                    reason: RejectReason::Deadline,
-                });
-                continue;
-            }
             self.in_flight += 1;
             self.granted.insert(waiter);
             actions.push(Action::Grant {

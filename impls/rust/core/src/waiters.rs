@@ -6,12 +6,17 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
+use crate::actions::{Action, RejectReason};
 use crate::ids::ById;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ticket {
     number: u64,
     deadline_ns: u64,
+}
+
+pub(crate) const fn reject(waiter: u64, reason: RejectReason) -> Action {
+    Action::Reject { waiter, reason }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -63,6 +68,31 @@ impl Waiters {
         None
     }
 
+    /// The longest waiting one whose time is not over; those before it are rejected.
+    pub(crate) fn pop_alive(&mut self, now_ns: u64, actions: &mut Vec<Action>) -> Option<u64> {
+        while let Some((waiter, deadline_ns)) = self.pop() {
+            if deadline_ns > now_ns {
+                return Some(waiter);
+            }
+            actions.push(reject(waiter, RejectReason::Deadline));
+        }
+        None
+    }
+
+    /// All whose time is over, by deadline, then by id.
+    pub(crate) fn reject_overdue(&mut self, now_ns: u64, actions: &mut Vec<Action>) {
+        while let Some(waiter) = self.pop_overdue(now_ns) {
+            actions.push(reject(waiter, RejectReason::Deadline));
+        }
+    }
+
+    /// All that wait, in order of arrival.
+    pub(crate) fn reject_all(&mut self, reason: RejectReason, actions: &mut Vec<Action>) {
+        while let Some((waiter, _)) = self.pop() {
+            actions.push(reject(waiter, reason));
+        }
+    }
+
     pub(crate) fn remove(&mut self, waiter: u64) -> bool {
         let found = self.alive.remove(&waiter).is_some();
         self.compact();
@@ -70,7 +100,7 @@ impl Waiters {
     }
 
     /// The one whose deadline is the earliest and not after `now_ns`; ties go to the lower id.
-    pub(crate) fn pop_overdue(&mut self, now_ns: u64) -> Option<u64> {
+    fn pop_overdue(&mut self, now_ns: u64) -> Option<u64> {
         if self.first_deadline_ns()? > now_ns {
             return None;
         }

@@ -71,12 +71,7 @@ impl Pool {
     /// What time alone brings about: overdue waiters, connections too old, connections too long idle.
     pub fn tick(&mut self, now_ns: u64) -> Vec<Action> {
         let mut actions = Vec::new();
-        while let Some(waiter) = self.waiting.pop_overdue(now_ns) {
-            actions.push(Action::Reject {
-                waiter,
-                reason: RejectReason::Deadline,
-            });
-        }
+        self.waiting.reject_overdue(now_ns, &mut actions);
         while let Some(slot) = self.aging.first() {
             if now_ns.saturating_sub(self.slots[slot as usize].opened_at) < self.config.max_age_ns {
                 break;
@@ -106,12 +101,8 @@ impl Pool {
     pub fn drain(&mut self, _now_ns: u64) -> Vec<Action> {
         self.draining = true;
         let mut actions = Vec::new();
-        while let Some((waiter, _)) = self.waiting.pop() {
-            actions.push(Action::Reject {
-                waiter,
-                reason: RejectReason::Draining,
-            });
-        }
+        self.waiting
+            .reject_all(RejectReason::Draining, &mut actions);
         while let Some(slot) = self.free.first() {
             self.retire(slot, CloseReason::Draining, &mut actions);
         }

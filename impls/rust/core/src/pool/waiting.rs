@@ -80,24 +80,17 @@ impl Pool {
 
     /// Lease one place to the oldest waiter whose time is not over; `false` if there is none.
     pub(super) fn grant(&mut self, now_ns: u64, slot: u32, actions: &mut Vec<Action>) -> bool {
-        while let Some((waiter, deadline_ns)) = self.waiting.pop() {
-            if deadline_ns <= now_ns {
-                actions.push(Action::Reject {
-                    waiter,
-                    reason: RejectReason::Deadline,
-                });
-                continue;
-            }
-            let state = &mut self.slots[slot as usize];
-            state.used += 1;
-            self.in_use += 1;
-            self.granted.insert(waiter, state.id);
-            actions.push(Action::Grant {
-                waiter,
-                conn: state.id,
-            });
-            return true;
-        }
-        false
+        let Some(waiter) = self.waiting.pop_alive(now_ns, actions) else {
+            return false;
+        };
+        let state = &mut self.slots[slot as usize];
+        state.used += 1;
+        self.in_use += 1;
+        self.granted.insert(waiter, state.id);
+        actions.push(Action::Grant {
+            waiter,
+            conn: state.id,
+        });
+        true
     }
 }
