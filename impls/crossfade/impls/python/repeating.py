@@ -75,7 +75,7 @@ class Repeating:
         if not may_mend(error):
             return -1
         delay_ns = self.core.next(made)
-        if delay_ns < deadline_ns - now_ns:
+        if delay_ns < 0 or delay_ns < deadline_ns - now_ns:
             return delay_ns
         self.core.forget()
         return -1
