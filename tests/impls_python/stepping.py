@@ -19,13 +19,14 @@ class CancelAt:
         self.reached = False
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        value: Any = None
+        failure: Exception | None = None
         step = 0
         while True:
             try:
-                waited_for = self._work.send(value)
+                waited_for = self._work.send(None) if failure is None else self._work.throw(failure)
             except StopIteration as stop:
                 return stop.value
+            failure = None
             if step == self._k:
                 self.reached = True
                 if waited_for is not None:
@@ -37,4 +38,7 @@ class CancelAt:
                 except (StopIteration, asyncio.CancelledError):
                     return None
             step += 1
-            value = yield waited_for
+            try:
+                yield waited_for
+            except Exception as error:  # noqa: BLE001  what was waited for has failed; the work is to know
+                failure = error
