@@ -119,7 +119,16 @@ ifeq ($(CARGO),)
 	echo "test: cargo not found, the Rust tests are left out" >&2
 else
 	cargo test --quiet --manifest-path $(RUST)/Cargo.toml --workspace
+	RUSTFLAGS='--cfg loom' cargo test --quiet --manifest-path $(RUST)/Cargo.toml --target-dir '$(CARGO_TARGET_DIR)/loom' \
+	  --package crossfade-core --lib
 endif
+
+.PHONY: test-tsan
+test-tsan: ## Sixteen threads on registry, pool and breaker under ThreadSanitizer (nightly Rust with rust-src)
+	RUSTFLAGS='-Zsanitizer=thread' cargo +nightly test --quiet --manifest-path $(RUST)/Cargo.toml -Zbuild-std \
+	  --target x86_64-unknown-linux-gnu --target-dir '$(CARGO_TARGET_DIR)/tsan' --package crossfade-core --test hammer
+	RUSTFLAGS='-Zsanitizer=thread' cargo +nightly test --quiet --manifest-path $(RUST)/Cargo.toml -Zbuild-std \
+	  --target x86_64-unknown-linux-gnu --target-dir '$(CARGO_TARGET_DIR)/tsan' --package crossfade-runtime --lib hammer
 
 .PHONY: bench
 bench: $(VENV)/.stamp-python $(VENV)/.stamp-native-release ## Set everything up, measure every variant, print the report's path

@@ -1,10 +1,21 @@
 //! Owns the sharing of one breaker among threads: while it is closed, `admit` is one atomic load.
 //!
 //! Rule: the core behind the lock decides, alone. `closed` only mirrors its state and is written under the lock, so a
-//! reader that is late by one transition behaves like a caller that came a moment earlier.
+//! reader that is late by one transition behaves like a caller that came a moment earlier. `interleavings` holds it to
+//! that under loom, which runs every order of the threads' steps: `RUSTFLAGS="--cfg loom" cargo test -p crossfade-core --lib`.
 
+#[cfg(all(test, loom))]
+mod interleavings;
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicBool, Ordering};
+#[cfg(loom)]
+use loom::sync::{Mutex, MutexGuard};
+use std::sync::PoisonError;
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+#[cfg(not(loom))]
+use std::sync::{Mutex, MutexGuard};
 
 use crate::breaker::{Breaker, BreakerConfig, CircuitState};
 
