@@ -1,7 +1,7 @@
 //! Sixteen threads on one pool behind its lock and on one shared breaker, while the invariants are counted from outside.
 //!
 //! Rule: what is counted is what callers hold, never what the core says of itself. The same tests run under
-//! ThreadSanitizer with `make test-tsan`.
+//! `ThreadSanitizer` with `make test-tsan`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -1,4 +1,16 @@
-//! The Rust cores, stepped with JSON for the vectors and for Hypothesis, and timed for scenario `policy-ops`.
+//! The Rust cores: as Python classes for the variant `rust-core`, stepped with JSON for the vectors and for Hypothesis, and
+//! timed for scenario `policy-ops`.
+//!
+//! Rule: the classes have the methods and properties of those in `crossfade.impls.cores`, and take their configurations.
+
+mod balancers;
+mod path;
+mod shared;
+mod waiting;
+
+pub use balancers::{LeastPending, P2c, Rendezvous, RoundRobin, Weighted};
+pub use path::{Breaker, Gcra, Health, Hedge, KeyedLimiter, Restart, Retry, Shedder};
+pub use waiting::{Bulkhead, Pool};
 
 use std::sync::Mutex;
 use std::time::Instant;

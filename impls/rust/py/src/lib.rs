@@ -24,7 +24,10 @@ mod _native {
     #[pymodule_export]
     use super::bridge::{Coroutine, Inbox, Waiter};
     #[pymodule_export]
-    use super::cores::{CoreReplay, policy_bench};
+    use super::cores::{
+        Breaker, Bulkhead, CoreReplay, Gcra, Health, Hedge, KeyedLimiter, LeastPending, P2c, Pool,
+        Rendezvous, Restart, Retry, RoundRobin, Shedder, Weighted, policy_bench,
+    };
     #[pymodule_export]
     use super::faces::{Gateway, Subscription};
     #[pymodule_export]

@@ -22,7 +22,7 @@ fn server(name: String, shared: &Arc<Shared>) -> Arc<Server> {
         command: Some("true".to_owned()),
         ..ServerSpec::default()
     };
-    Server::new(spec, Arc::clone(shared), 1)
+    Server::new(spec, Arc::clone(shared), 1, false)
 }
 
 fn judge(registry: &Registry) {
