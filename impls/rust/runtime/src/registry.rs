@@ -2,9 +2,6 @@
 //!
 //! The rule: readers take a snapshot and never wait for a writer.
 
-#[cfg(test)]
-mod hammer;
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 

@@ -5,6 +5,8 @@
 
 mod calls;
 mod deploying;
+#[cfg(test)]
+mod hammer;
 mod life;
 mod serving;
 

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::config::ServerSpec;
-use crate::events::Hub;
-use crate::metrics::Metrics;
+use super::Manager;
+use crate::config::{Config, ServerSpec};
 use crate::registry::Registry;
 use crate::upstream::{Server, Shared};
 
@@ -43,16 +42,12 @@ fn sixteen_threads_lose_no_registration_and_share_no_name() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    let shared = Arc::new(Shared {
-        handle: runtime.handle().clone(),
-        events: Hub::default(),
-        metrics: Metrics::default(),
-    });
-    let registry = Registry::default();
+    let manager = Manager::new(Config::default(), runtime.handle().clone());
+    let (registry, shared) = (&manager.inner.registry, &manager.inner.shared);
     let winners: Vec<AtomicUsize> = (0..ROUNDS).map(|_| AtomicUsize::new(0)).collect();
     thread::scope(|scope| {
         for number in 0..THREADS {
-            let (registry, shared, winners) = (&registry, &shared, &winners);
+            let winners = &winners;
             scope.spawn(move || {
                 for (round, winners) in winners.iter().enumerate() {
                     let own = format!("own-{number}-{round}");
@@ -79,5 +74,5 @@ fn sixteen_threads_lose_no_registration_and_share_no_name() {
         "a name was taken by two, or by nobody"
     );
     assert_eq!(registry.load().servers.len(), THREADS * ROUNDS / 2 + ROUNDS);
-    judge(&registry);
+    judge(registry);
 }
