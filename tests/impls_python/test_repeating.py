@@ -10,8 +10,9 @@ from crossfade.impls.python.repeating import Repeating
 CRASHED = ServerCrashed("server 'a' ended; call again", server="a")
 
 
-def repeating(**spec: int) -> Repeating:
-    return Repeating(RetrySpec(**spec), PYTHON_CORES, 1)
+def repeating(*, budget_burst: int, budget_per_mille: int = 200) -> Repeating:
+    spec = RetrySpec(budget_burst=budget_burst, budget_per_mille=budget_per_mille)
+    return Repeating(spec, PYTHON_CORES, 1)
 
 
 def test_a_refusal_after_the_deadline_does_not_fill_the_budget() -> None:
