@@ -44,9 +44,9 @@ def pytest_asyncio_loop_factories(
     """
     del config
     loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-    if item.path.stem in ("test_concurrency", "test_processes"):
+    if item.path.stem in ("test_concurrency", "test_processes", "test_supervision"):
         return loops
-    chosen = "uvloop" if item.path.stem.startswith("test_gateway") else "asyncio"
+    chosen = "uvloop" if item.path.stem.startswith(("test_gateway", "test_deployment")) else "asyncio"
     return {chosen: loops[chosen]}
 
 

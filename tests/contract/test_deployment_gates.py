@@ -73,7 +73,7 @@ async def test_a_canary_that_fails_its_calls_is_rolled_back(variant: str) -> Non
 
 async def test_a_canary_that_crashes_is_rolled_back(variant: str, fresh_http: Callable[..., HttpServer]) -> None:
     old, new = fresh_http(era="modern"), fresh_http(era="modern")
-    deploy = DeploySpec(min_samples=1_000, step_timeout_ms=10_000)
+    deploy = DeploySpec(min_samples=1_000, step_timeout_ms=1_500)
     async with manager_of(variant, http_spec(old, deploy=deploy)) as manager:
         update = asyncio.create_task(failing(manager, http_spec(new, deploy=deploy), "canary"))
         await until(lambda: manager.deployments()[0].samples > 0, what="the first sample")

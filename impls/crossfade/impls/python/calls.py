@@ -123,10 +123,7 @@ class Calls:
         read = self._server.reads.key(ask.method, ask.fields, ask.meta, principal, ask.sessions)
         if read is not None:
             return await self._server.reads.answer(read, ask.deadline_ns, lambda: self._placed(ask, ticket))
-        answer = await self._placed(ask, ticket)
-        if self._server.shadow is not None:
-            self._server.shadow.copy(ask.method, ask.fields, ask.meta, ask.name, answer)
-        return answer
+        return await self._placed(ask, ticket)
 
     async def _placed(self, ask: Ask, ticket: Ticket) -> bytes:
         """All attempts, in a place of the bulkhead."""
@@ -191,7 +188,7 @@ class Calls:
             assert instance is not None  # noqa: S101  checked below
             try:
                 with Use(instance):
-                    return await self._send(instance, ask, now)
+                    answer = await self._send(instance, ask, now)
             except ServerStartError:
                 unreachable.append(instance)
                 if server.held is not None:
@@ -200,6 +197,10 @@ class Calls:
                 instance = server.pick(now, unreachable, ask.key)
                 if instance is None:
                     raise
+            else:
+                if server.shadow is not None:
+                    server.shadow.copy(ask.method, ask.fields, ask.meta, ask.name, answer)
+                return answer
 
     async def _elsewhere(self, ask: Ask) -> bytes:
         """The second copy: to an instance that has not got the first."""

@@ -63,5 +63,6 @@ async def drain(instance: Instance, drain_s: float) -> None:
     finally:
         instance.kill()
         instance.server.gone(instance)
+        instance.server.instance_changed()
         instance.state = ServerState.STOPPED
     await instance.release_storage()

@@ -1,4 +1,4 @@
-"""Owns one registered server: its instances, the choice among them, its state as the sum of theirs, and its counters.
+"""Owns one registered server: its life, its state as the sum of its instances', and its counters.
 
 Rule: whoever is chosen was admitted by its breaker; how a request makes use of that is in ``calls``.
 """
@@ -9,7 +9,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Sequence
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from crossfade.impls.config import ServerSpec
 from crossfade.impls.cores import Cores
@@ -23,51 +23,38 @@ from crossfade.impls.python.metrics import ServerStats
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.probing import watch
 from crossfade.impls.python.reads import Reads
+from crossfade.impls.python.routing import Routing
 from crossfade.impls.snapshots import Event, ServerInfo
 from crossfade.impls.states import ServerState
 
 if TYPE_CHECKING:
     from crossfade.impls.python.deployment import Deployment
     from crossfade.impls.python.revision import Revision
-    from crossfade.impls.python.shadow import Shadow
     from crossfade.impls.python.storage import Storage
 
-_GOLDEN: Final = 0x9E3779B97F4A7C15
-_U64: Final = (1 << 64) - 1
 _ids = itertools.count(1)
 
 
-class Server:
+class Server(Routing):
     """A server and its replicas. ``publish`` takes events, ``wake`` tells the manager that a deadline is running."""
 
     __slots__ = (
-        "_leaving",
         "_probes",
-        "_turn",
         "acquire_timeout_ns",
         "calls",
-        "candidate",
         "cores",
-        "current",
         "deployment",
         "draining",
-        "held",
-        "instances",
-        "judge",
         "latency",
         "load",
         "maintenance",
-        "only",
         "publish",
         "reads",
         "retired",
-        "shadow",
-        "share",
         "spec",
         "state",
         "stats",
         "storage",
-        "straight",
         "timeout_ns",
         "wake",
     )
@@ -82,6 +69,7 @@ class Server:
         cores: Cores,
         load: Load | None = None,
     ) -> None:
+        super().__init__()
         self.spec = spec
         self.cores = cores
         self.latency = latency
@@ -95,19 +83,8 @@ class Server:
         self.load = load
         self.timeout_ns = spec.timeout_ms * 1_000_000
         self.acquire_timeout_ns = spec.pool.acquire_timeout_ms * 1_000_000
-        self.instances: list[Instance] = []
         self.deployment: Deployment
         self.storage: Storage
-        self.current: Revision
-        self.candidate: Revision | None = None
-        self.share = 0
-        self._turn = 0
-        self._leaving: list[Instance] = []
-        self.only: Instance | None = None
-        self.held: asyncio.Event | None = None
-        self.judge: Callable[[bool], None] | None = None
-        self.shadow: Shadow | None = None
-        self.straight = True
         self.retired: Callable[[Instance], None] = lambda _: None
         self.calls = Calls(self)
         self.reads = Reads(self)
@@ -219,58 +196,6 @@ class Server:
         if revision.spec.health.interval_ms and (self._probes is None or self._probes.done()):
             self._probes = asyncio.get_running_loop().create_task(watch(self))
         self.rearranged()
-
-    def propose(self, revision: Revision | None) -> None:
-        """A second revision, that gets ``share`` percent of the calls; None takes it back."""
-        self.candidate, self.share = revision, 0
-        self.rearranged()
-
-    def rearranged(self) -> None:
-        """Instances came, went, or changed their part in routing."""
-        revisions = (self.current,) if self.candidate is None else (self.current, self.candidate)
-        serving = [instance for revision in revisions for instance in revision.present()]
-        self.only = serving[0] if len(serving) == 1 and self.candidate is None and self.current.live else None
-        self.instances = serving + self._leaving
-
-    def retire(self, instance: Instance) -> None:
-        """No more calls to it; it stays known until it is ``gone``."""
-        instance.retired = True
-        self._leaving.append(instance)
-        instance.revision.remove(instance)
-        self.rearranged()
-
-    def gone(self, instance: Instance) -> None:
-        """It is closed."""
-        if instance in self._leaving:
-            self._leaving.remove(instance)
-            self.rearranged()
-            self.instance_changed()
-
-    def hold(self, on: bool) -> None:
-        """Let calls wait for the end of an update that leaves nobody to answer them, or let them go."""
-        held, self.held = self.held, (self.held or asyncio.Event()) if on else None
-        if held is not None and not on:
-            held.set()
-        self.watch(self.judge, self.shadow)
-
-    def watch(self, judge: Callable[[bool], None] | None, shadow: Shadow | None) -> None:
-        """Whom to tell of a candidate's answers, and who copies safe reads. Then no call goes the straight way."""
-        self.judge, self.shadow = judge, shadow
-        self.straight = judge is None and shadow is None and self.held is None
-
-    def pick(self, now_ns: int, tried: Sequence[Instance] = (), key: int = 0) -> Instance | None:
-        """An instance that its breaker admits, none of those ``tried``; None if there is no other.
-
-        By share among the revisions, evenly spread; one that admits nobody leaves its calls to the other. The turns are
-        a Weyl sequence (multiples of the golden ratio): a count would fall into step with callers that take turns, too.
-        """
-        candidate = self.candidate
-        if candidate is None or self.share == 0:
-            return self.current.pick(now_ns, tried, key)
-        self._turn = turn = (self._turn + _GOLDEN) & _U64
-        if turn * 100 >> 64 >= self.share:
-            return self.current.pick(now_ns, tried, key) or candidate.pick(now_ns, tried, key)
-        return candidate.pick(now_ns, tried, key) or self.current.pick(now_ns, tried, key)
 
     # -- requests
 

@@ -158,18 +158,16 @@ class Update:
         return [instance for instance in revision.present() if revision.live >> instance.index & 1]
 
     async def _stop_old(self, instance: Instance) -> None:
-        await self._drain(instance)
+        await drain(instance, self.config.drain_ns / 1e9)
         self._report(self.core.stopped)
 
     def _retire_new(self) -> None:
         for gate in self._gates:
             gate.cancel()
         for instance in self.new.present():
+            called = self.new.live >> instance.index & 1
             self.server.retire(instance)
-            self._spawn(self._tasks, self._drain(instance))
-
-    async def _drain(self, instance: Instance) -> None:
-        await drain(instance, self.config.drain_ns / 1e9)
+            self._spawn(self._tasks, drain(instance, self.config.drain_ns / 1e9 if called else 0))
 
     def _spawn(self, group: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
