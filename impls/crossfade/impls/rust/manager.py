@@ -19,6 +19,7 @@ from crossfade.impls.config import Config, ServerSpec, check_replicas
 from crossfade.impls.errors import ManagerClosed
 from crossfade.impls.results import CallResult, Item, Result
 from crossfade.impls.rust import wire
+from crossfade.impls.rust.logs import follow
 from crossfade.impls.snapshots import DeploymentInfo, Event, Metrics, ServerInfo, StorageInfo
 from crossfade.impls.states import ServerState, Strategy
 
@@ -34,6 +35,7 @@ class RustManager(api.Manager):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._open: crossfade_native.Manager | None = None
+        self._logs: asyncio.Task[None] | None = None
 
     @property
     def _native(self) -> crossfade_native.Manager:
@@ -43,10 +45,11 @@ class RustManager(api.Manager):
 
     async def __aenter__(self) -> Self:
         native = crossfade_native.Manager(self.config.to_json())
+        self._logs = follow(native.logs())
         try:
             await native.start()
         except BaseException:
-            await native.close(0.0)
+            await self._close(native, 0.0)
             raise
         self._open = native
         return self
@@ -56,7 +59,12 @@ class RustManager(api.Manager):
     ) -> None:
         native, self._open = self._open, None
         if native is not None:
-            await native.close(LEAVE_DRAIN_S)
+            await self._close(native, LEAVE_DRAIN_S)
+
+    async def _close(self, native: crossfade_native.Manager, drain_s: float) -> None:
+        await native.close(drain_s)
+        if self._logs is not None:
+            await asyncio.wait([self._logs])  # the last words of the servers
 
     # -- registry
 

@@ -1,8 +1,8 @@
-//! What a manager hands out that lives on: a running gateway, and a reader of events.
+//! What a manager hands out that lives on: a running gateway, and readers of events and logs.
 
 use std::sync::Arc;
 
-use crossfade_runtime::{GatewayHandle, Subscription as Events};
+use crossfade_runtime::{GatewayHandle, LogFeed, Subscription as Events};
 use pyo3::prelude::*;
 
 use crate::bridge::{Coroutine, Outcome};
@@ -77,5 +77,33 @@ impl Subscription {
     /// Ends it; a reader that waits gets None.
     fn close(&self) {
         self.events.close();
+    }
+}
+
+/// What servers write to stderr. Everything since it was made is kept for it, up to a bound.
+#[pyclass(frozen, module = "crossfade_native")]
+pub struct Logs {
+    feed: Arc<LogFeed>,
+}
+
+impl Logs {
+    pub fn new(feed: LogFeed) -> Self {
+        Self {
+            feed: Arc::new(feed),
+        }
+    }
+}
+
+#[pymethods]
+impl Logs {
+    /// The next lines as a JSON array of `{"server","level","text"}`, or None when there will be no more.
+    fn next(&self) -> Coroutine {
+        let feed = Arc::clone(&self.feed);
+        Coroutine::new("Logs.next", async move {
+            match feed.recv().await {
+                Some(lines) => json(&lines).into(),
+                None => Outcome::Nothing,
+            }
+        })
     }
 }

@@ -29,7 +29,7 @@ mod _native {
         Rendezvous, Restart, Retry, RoundRobin, Shedder, Weighted, policy_bench,
     };
     #[pymodule_export]
-    use super::faces::{Gateway, Subscription};
+    use super::faces::{Gateway, Logs, Subscription};
     #[pymodule_export]
     use super::info::build_info;
     #[pymodule_export]

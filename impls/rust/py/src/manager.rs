@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::bridge::{Coroutine, Outcome};
-use crate::faces::{Gateway, Subscription};
+use crate::faces::{Gateway, Logs, Subscription};
 use crate::{errors, process};
 
 /// A manager on the process's one tokio runtime. Private to crossfade; open one with
@@ -253,6 +253,11 @@ impl Manager {
     /// Events from now on.
     fn subscribe(&self) -> Subscription {
         Subscription::new(self.runtime.subscribe())
+    }
+
+    /// What servers write to stderr, from now on; one reader at a time.
+    fn logs(&self) -> Logs {
+        Logs::new(self.runtime.logs())
     }
 
     /// Serves MCP clients; gives a `Gateway`.

@@ -58,6 +58,8 @@ pub fn start(py: Python<'_>, workers: Option<usize>) -> PyResult<&'static Handle
         shared
     } else {
         let made = build(wanted.unwrap_or(1))?;
+        py.import("atexit")?
+            .call_method1("register", (wrap_pyfunction!(at_exit, py)?,))?;
         // Two threads may get here at once (free-threaded Python): the first one's runtime stays.
         if let Err(late) = RUNTIME.set(made) {
             late.runtime.shutdown_background();
@@ -93,6 +95,14 @@ pub fn workers() -> usize {
 /// True in a child that was forked after the runtime had started.
 pub fn forked() -> bool {
     FORKED.load(Relaxed)
+}
+
+/// Managers that nobody closed leave no grandchildren behind; children die with us anyway.
+#[pyfunction]
+fn at_exit() {
+    if !forked() {
+        crossfade_runtime::kill_children();
+    }
 }
 
 fn from_environment(py: Python<'_>) -> PyResult<Option<usize>> {

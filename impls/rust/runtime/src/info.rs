@@ -84,6 +84,7 @@ pub struct InstanceInfo {
     pub in_flight: usize,
     pub ewma_ns: u64,
     pub revision: u32,
+    pub restarts: u64,
     pub directory: Option<String>,
 }
 

@@ -45,6 +45,7 @@ pub struct ServerCounters {
     pub requests: u64,
     pub errors: u64,
     pub rejected: u64,
+    pub restarts: u64,
     pub in_flight: u64,
     pub connections: u64,
     pub retries: u64,

@@ -86,6 +86,7 @@ impl Manager {
             let _ = task.await;
         }
         self.inner.shared.events.close();
+        self.inner.shared.log.close();
     }
 
     /// Adds a server and, unless it is lazy, connects. On failure nothing is kept.
@@ -118,6 +119,7 @@ impl Drop for Manager {
     fn drop(&mut self) {
         self.inner.phase.store(CLOSED, Relaxed);
         self.inner.shared.events.close();
+        self.inner.shared.log.close();
     }
 }
 

@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::events::{Hub, Subscription};
 use crate::gateway;
 use crate::info::{ServerInfo, ServerState};
+use crate::logs::{Log, LogFeed};
 use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::principal::Principal;
 use crate::registry::Registry;
@@ -76,6 +77,7 @@ impl Manager {
         let shared = Arc::new(Shared {
             handle,
             events: Hub::default(),
+            log: Log::default(),
             storage: Storage::new(&config.storage),
             metrics: Metrics::new(config.telemetry.metrics),
         });
@@ -176,6 +178,7 @@ impl Manager {
             .iter()
             .map(|server| {
                 let server = Arc::clone(server);
+                server.forgive();
                 self.inner
                     .shared
                     .handle
@@ -199,6 +202,11 @@ impl Manager {
     /// The configured storage pools.
     pub fn storage(&self) -> Vec<StorageInfo> {
         self.inner.shared.storage.info()
+    }
+
+    /// What servers write to stderr, from now on; for one reader.
+    pub fn logs(&self) -> LogFeed {
+        self.inner.shared.log.subscribe()
     }
 
     /// Events from now on.

@@ -3,7 +3,7 @@
 //! The rule: a [`Link`] is all that the rest knows of a transport; a [`Server`] chooses among its links.
 
 pub(crate) mod catalog;
-mod child;
+pub(crate) mod child;
 pub(crate) mod discovery;
 mod exchange;
 pub(crate) mod http;
@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::events::Hub;
 use crate::gateway::sessions::Session;
 use crate::info::Era;
+use crate::logs::Log;
 use crate::metrics::Metrics;
 use crate::principal::Principal;
 use crate::storage::Storage;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) events: Hub,
     pub(crate) metrics: Metrics,
     pub(crate) storage: Storage,
+    pub(crate) log: Log,
 }
 
 /// The way to one instance.
@@ -110,7 +112,7 @@ impl Link {
     ) -> Self {
         match spec.urls.get(index) {
             Some(url) => Self::Http(HttpLink::new(spec, url, shared, server)),
-            None => Self::Stdio(StdioLink::new(spec, directory, shared, server)),
+            None => Self::Stdio(StdioLink::new(spec, index, directory, shared, server)),
         }
     }
 
@@ -161,6 +163,26 @@ impl Link {
         match self {
             Self::Http(link) => link.agreed(),
             Self::Stdio(link) => link.agreed(),
+        }
+    }
+
+    /// Its process ended by itself, or did not start, and is not back.
+    pub(crate) fn is_down(&self) -> bool {
+        matches!(self, Self::Stdio(link) if link.is_down())
+    }
+
+    /// Somebody wants it now: what made it stay down is forgotten.
+    pub(crate) fn forgive(&self) {
+        if let Self::Stdio(link) = self {
+            link.forgive();
+        }
+    }
+
+    /// How often its process came back.
+    pub(crate) fn restarts(&self) -> u64 {
+        match self {
+            Self::Http(_) => 0,
+            Self::Stdio(link) => link.restarts(),
         }
     }
 

@@ -1,15 +1,15 @@
-//! One stdio server: started on use, agreed with once per process, restarted after it died.
+//! One stdio server: started on use, agreed with once per process, started again when its supervisor lets it.
 //!
 //! The rule: a call never outlives its process (death fails everything in flight at once) and a process never outlives
 //! its manager (own process group, killed as a group on every way out). Process and pipes are in `child`.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::child::Child;
+use super::child::{Child, Supervisor};
 use super::discovery::{self, Agreed, Verdict};
 use super::message::hop_params;
 use super::{Outgoing, Server, Shared};
@@ -20,14 +20,11 @@ use crate::info::Era;
 
 /// How long a server may think about `server/discover` before `initialize` is tried beside it.
 const SILENCE: Duration = Duration::from_secs(2);
-/// A process that lived this long was not a failed start.
-const STEADY: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 struct Current {
     child: Arc<Child>,
     agreed: Arc<Agreed>,
-    since: Instant,
 }
 
 /// A process that nobody has yet: it ends if its start fails, or if nobody waits for it any more.
@@ -49,13 +46,13 @@ pub(crate) struct StdioLink {
     current: Mutex<Option<Current>>,
     starting: tokio::sync::Mutex<()>,
     closed: AtomicBool,
-    failures: AtomicU32,
-    last_end: Mutex<Option<Instant>>,
+    supervisor: Supervisor,
 }
 
 impl StdioLink {
     pub(crate) fn new(
         spec: &ServerSpec,
+        index: usize,
         directory: Option<&str>,
         shared: &Arc<Shared>,
         server: Weak<Server>,
@@ -67,14 +64,13 @@ impl StdioLink {
             spec.env.entry(name).or_insert_with(|| directory.to_owned());
         }
         Arc::new(Self {
-            spec,
             shared: Arc::clone(shared),
             server,
             current: Mutex::new(None),
             starting: tokio::sync::Mutex::new(()),
             closed: AtomicBool::new(false),
-            failures: AtomicU32::new(0),
-            last_end: Mutex::new(None),
+            supervisor: Supervisor::new(&spec, index as u64),
+            spec,
         })
     }
 
@@ -99,11 +95,6 @@ impl StdioLink {
         let mut current = lock(&self.current);
         let found = current.as_ref()?;
         if found.child.is_dead() {
-            if found.since.elapsed() > STEADY {
-                self.failures.store(0, Relaxed);
-            }
-            self.failures.fetch_add(1, Relaxed);
-            *lock(&self.last_end) = Some(Instant::now());
             *current = None;
             return None;
         }
@@ -123,7 +114,7 @@ impl StdioLink {
             if self.closed.load(Relaxed) {
                 return Err(self.gone());
             }
-            self.back_off(deadline).await?;
+            self.supervisor.may_start(deadline).await?;
             match self.start(deadline).await {
                 Ok((child, _)) if self.closed.load(Relaxed) => {
                     child.kill();
@@ -134,49 +125,97 @@ impl StdioLink {
                     *lock(&self.current) = Some(Current {
                         child: Arc::clone(&child),
                         agreed: Arc::clone(&agreed),
-                        since: Instant::now(),
                     });
+                    self.rose(child.pid());
+                    if child.is_dead() {
+                        // It ended before anybody could have been told that it is ours.
+                        self.ended(&child, self.start_error("ended at once; check its log"));
+                    }
                     Ok((child, agreed))
                 }
-                Err(error) => {
-                    self.failures.fetch_add(1, Relaxed);
-                    *lock(&self.last_end) = Some(Instant::now());
-                    Err(error)
-                }
+                Err(error) => Err(self.fell(error)),
             }
         })
         .await
     }
 
-    /// The first restart is at once, later ones wait 100 ms, 200 ms ... 10 s since the last end.
-    async fn back_off(&self, deadline: Instant) -> Result<()> {
-        let failures = self.failures.load(Relaxed);
-        let Some(ended) = *lock(&self.last_end) else {
-            return Ok(());
+    fn spawn(self: &Arc<Self>) -> Result<Arc<Child>> {
+        let link = Arc::downgrade(self);
+        Child::spawn(&self.spec, &self.shared, self.server.clone(), link)
+    }
+
+    /// A child has shaken hands.
+    fn rose(&self, pid: u32) {
+        let last = self.supervisor.up(pid);
+        let Some(server) = self.server.upgrade() else {
+            return;
         };
-        if failures < 2 {
-            return Ok(());
+        if let Some(last) = last {
+            server.restarted(last, pid);
         }
-        let wait = Duration::from_millis(100) * (1 << (failures - 2).min(7));
-        let until = ended + wait.min(STEADY);
-        if until > deadline {
-            return Err(self.start_error(&format!(
-                "died {failures} times; the next attempt is in {} ms; check its command and its log",
-                until.saturating_duration_since(Instant::now()).as_millis()
-            )));
+        server.regained();
+    }
+
+    /// The child ended by itself, or did not start; the error to tell. Another is started when it may, if somebody
+    /// counts on it.
+    fn fell(self: &Arc<Self>, error: Error) -> Error {
+        if self.closed.load(Relaxed) {
+            return error;
         }
-        tokio::time::sleep_until(until.into()).await;
-        Ok(())
+        let (error, due) = self.supervisor.down(error);
+        if let Some(server) = self.server.upgrade() {
+            server.lost(&error);
+        }
+        if !self.spec.lazy && self.supervisor.comes_back() {
+            let link = Arc::downgrade(self);
+            let patience = Duration::from_millis(self.spec.start_timeout_ms);
+            self.shared.handle.spawn(async move {
+                tokio::time::sleep_until(due.into()).await;
+                let Some(link) = link.upgrade() else { return };
+                if !link.closed.load(Relaxed) {
+                    // What fails is told by `fell`.
+                    let _ = link.ready(Instant::now() + patience).await;
+                }
+            });
+        }
+        error
+    }
+
+    /// A child is gone that nobody asked to go. While it shakes hands, whoever started it tells.
+    pub(super) fn ended(self: &Arc<Self>, child: &Arc<Child>, error: Error) {
+        {
+            let mut current = lock(&self.current);
+            let own = current.as_ref();
+            if own.is_none_or(|current| !Arc::ptr_eq(&current.child, child)) {
+                return;
+            }
+            *current = None;
+        }
+        self.fell(error);
+    }
+
+    /// It ended by itself, or did not start, and is not back.
+    pub(crate) fn is_down(&self) -> bool {
+        self.supervisor.is_down()
+    }
+
+    /// Somebody wants it now: what made it stay down is forgotten.
+    pub(crate) fn forgive(&self) {
+        self.supervisor.forgive();
+    }
+
+    pub(crate) fn restarts(&self) -> u64 {
+        self.supervisor.restarts()
     }
 
     async fn start(self: &Arc<Self>, deadline: Instant) -> Result<(Arc<Child>, Agreed)> {
         let limit =
             deadline.min(Instant::now() + Duration::from_millis(self.spec.start_timeout_ms));
-        let child = Child::spawn(&self.spec, &self.shared, self.server.clone())?;
+        let child = self.spawn()?;
         match self.agree(&child, limit, self.spec.era).await {
             // Some legacy servers die of a request before initialize: ask a fresh one the old way.
             Err(Error::ServerCrashed { .. }) if self.spec.era == EraSpec::Auto => {
-                let child = Child::spawn(&self.spec, &self.shared, self.server.clone())?;
+                let child = self.spawn()?;
                 self.agree(&child, limit, EraSpec::Legacy)
                     .await
                     .map(|agreed| (child, agreed))

@@ -1,13 +1,15 @@
 //! A child process that speaks newline-delimited JSON-RPC, and everything that must not go wrong with one.
 //!
 //! The rule: every error names the server and its pid and ends with what to do next. Starting and ending is in
-//! `process`, the pipes are in `pump`, requests in flight in `calls`.
+//! `process`, the pipes are in `pump`, stderr in `voice`, requests in flight in `calls`, coming back in `supervisor`.
 
 mod calls;
 mod process;
 mod pump;
+mod supervisor;
+mod voice;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -15,13 +17,17 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use super::slots::Slots;
+use super::stdio::StdioLink;
 use super::{Server, Shared};
 use crate::clock::lock;
 use crate::config::ServerSpec;
 use crate::error::{Error, Result};
 use calls::Reply;
 use process::Group;
+pub use process::kill_children;
 use pump::Outbox;
+pub(crate) use supervisor::Supervisor;
+use voice::Voice;
 
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -33,13 +39,15 @@ pub(crate) struct Child {
     next_id: AtomicU64,
     slots: Slots,
     acquire_timeout: Duration,
-    stderr: Mutex<VecDeque<String>>,
+    voice: Mutex<Voice>,
     dead: AtomicBool,
     answered: AtomicBool,
     stop: Notify,
     gone: Notify,
     max_message: usize,
     owner: Weak<Server>,
+    /// Who wants to know that it ended by itself.
+    link: Weak<StdioLink>,
 }
 
 impl Child {
@@ -47,13 +55,14 @@ impl Child {
         spec: &ServerSpec,
         shared: &Arc<Shared>,
         owner: Weak<Server>,
+        link: Weak<StdioLink>,
     ) -> Result<Arc<Self>> {
         let _context = shared.handle.enter();
         let mut process = process::command(spec)
             .spawn()
             .map_err(|error| process::start_error(spec, &error))?;
         let pid = process.id().unwrap_or(0);
-        let group = Group(pid);
+        let group = Group::new(pid);
         let (Some(stdin), Some(stdout), Some(stderr)) = (
             process.stdin.take(),
             process.stdout.take(),
@@ -70,13 +79,14 @@ impl Child {
             next_id: AtomicU64::new(1),
             slots: Slots::new(&spec.pool),
             acquire_timeout: Duration::from_millis(spec.pool.acquire_timeout_ms),
-            stderr: Mutex::default(),
+            voice: Mutex::new(Voice::new(&spec.name, shared)),
             dead: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             stop: Notify::new(),
             gone: Notify::new(),
             max_message: spec.max_message_bytes,
             owner,
+            link,
         });
         shared.handle.spawn(Arc::clone(&child).write_loop(stdin));
         let drained = shared.handle.spawn(Arc::clone(&child).drain_stderr(stderr));
@@ -95,17 +105,9 @@ impl Child {
     }
 
     fn crashed(&self, how: &str) -> Error {
-        let tail: Vec<String> = lock(&self.stderr)
-            .iter()
-            .rev()
-            .take(3)
-            .rev()
-            .cloned()
-            .collect();
-        let said = if tail.is_empty() {
-            "it wrote nothing to stderr".to_owned()
-        } else {
-            format!("its last words: {}", tail.join(" | "))
+        let said = match lock(&self.voice).said() {
+            None => "it wrote nothing to stderr".to_owned(),
+            Some(words) => format!("its last words: {words}"),
         };
         Error::ServerCrashed {
             message: format!(

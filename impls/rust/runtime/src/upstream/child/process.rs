@@ -2,9 +2,10 @@
 //!
 //! The rule: it leads its own process group, which is killed as a group on every way out, and it dies with its parent.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::process::{ChildStdout, Command};
@@ -17,21 +18,41 @@ use crate::error::Error;
 /// How long a child may take to leave after its stdin closed, and again after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The groups that live.
+static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// Kills every child of every manager with all that they started: the process is about to end.
+pub fn kill_children() {
+    for pid in lock(&GROUPS).iter() {
+        signal(*pid, libc::SIGKILL);
+    }
+}
+
+fn signal(pid: u32, signal: i32) {
+    if let Ok(pid) = i32::try_from(pid) {
+        // SAFETY: kill(2) takes no pointers; the group id is the pid of a child that we started as its leader.
+        unsafe { libc::kill(-pid, signal) };
+    }
+}
+
 /// Kills the whole group when dropped: whatever the child started dies with it.
 #[derive(Debug)]
-pub(super) struct Group(pub(super) u32);
+pub(super) struct Group(u32);
 
 impl Group {
-    fn signal(&self, signal: i32) {
-        if let Ok(pid) = i32::try_from(self.0) {
-            // SAFETY: kill(2) takes no pointers; the group id is the pid of a child that we started as its leader.
-            unsafe { libc::kill(-pid, signal) };
-        }
+    pub(super) fn new(pid: u32) -> Self {
+        lock(&GROUPS).insert(pid);
+        Self(pid)
+    }
+
+    fn signal(&self, number: i32) {
+        signal(self.0, number);
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
+        lock(&GROUPS).remove(&self.0);
         self.signal(libc::SIGKILL);
     }
 }
@@ -114,9 +135,9 @@ impl Child {
         stdout: ChildStdout,
         drained: tokio::task::JoinHandle<()>,
     ) {
-        let ending = tokio::select! {
-            ending = self.read_loop(stdout) => ending,
-            () = self.stop.notified() => None,
+        let (ending, asked) = tokio::select! {
+            ending = self.read_loop(stdout) => (ending, false),
+            () = self.stop.notified() => (None, true),
         };
         self.hang_up();
         if ending.is_some() {
@@ -144,6 +165,10 @@ impl Child {
         }
         self.slots.close();
         self.fail_all(&error);
+        lock(&self.voice).ended();
+        if !asked && let Some(link) = self.link.upgrade() {
+            link.ended(&self, error);
+        }
         self.gone.notify_waiters();
         self.gone.notify_one();
     }

@@ -1,4 +1,4 @@
-//! The three pipes of a child: lines queued for stdin, lines read from stdout, the last words on stderr.
+//! The three pipes of a child: lines queued for stdin, lines read from stdout, bytes from stderr.
 //!
 //! The rule: stderr is always drained; a line longer than the limit ends the child, not the memory; writes are batched.
 
@@ -13,8 +13,6 @@ use super::Child;
 use crate::clock::lock;
 use crate::error::Error;
 
-const STDERR_LINES: usize = 20;
-const STDERR_LINE: usize = 400;
 /// Lines on stdout that are no JSON and come before the handshake is over are banners, up to this many.
 const BANNER_LINES: u32 = 100;
 
@@ -82,33 +80,13 @@ impl Child {
 
     pub(super) async fn drain_stderr(self: Arc<Self>, mut stderr: ChildStderr) {
         let mut chunk = vec![0; 4096];
-        let mut line = Vec::new();
         while let Ok(read) = stderr.read(&mut chunk).await {
             if read == 0 {
                 break;
             }
-            for &byte in &chunk[..read] {
-                if byte == b'\n' {
-                    self.keep_stderr(&mut line);
-                } else if line.len() < STDERR_LINE {
-                    line.push(byte);
-                }
-            }
+            lock(&self.voice).received(&chunk[..read]);
         }
-        self.keep_stderr(&mut line);
-    }
-
-    fn keep_stderr(&self, line: &mut Vec<u8>) {
-        let text = String::from_utf8_lossy(line).trim().to_owned();
-        line.clear();
-        if text.is_empty() {
-            return;
-        }
-        let mut kept = lock(&self.stderr);
-        if kept.len() == STDERR_LINES {
-            kept.pop_front();
-        }
-        kept.push_back(text);
+        lock(&self.voice).ended();
     }
 
     /// Reads lines until the end (`None`) or a violation.

@@ -3,6 +3,7 @@
 //! The rule: whoever changes a row or the choice between rows does it here, so that the fleet that everybody reads is
 //! always the newest, and whoever waits for an instance looks again.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
 use super::Server;
@@ -13,6 +14,8 @@ use crate::clock::lock;
 use crate::config::ServerSpec;
 use crate::deploy::Watch;
 use crate::error::{Error, Result};
+use crate::events::EventKind;
+use crate::info::ServerState;
 use crate::storage::Claim;
 use crate::upstream::Link;
 
@@ -65,6 +68,45 @@ impl Server {
 
     pub(crate) fn is_watched(&self) -> bool {
         self.fleet.load().watch.is_some()
+    }
+
+    /// A child ended by itself, or did not start.
+    pub(crate) fn lost(&self, error: &Error) {
+        let links = self.fleet.load().current.links();
+        let down = links.iter().filter(|link| link.is_down()).count();
+        if down == 0 || self.draining.load(Relaxed) {
+            return; // it is of a revision that does not serve yet, or not any more
+        }
+        let state = if down == links.len() {
+            ServerState::Unhealthy
+        } else {
+            ServerState::Degraded
+        };
+        self.set_state(state, Some(error.message()));
+    }
+
+    /// Somebody wants its instances now.
+    pub(crate) fn forgive(&self) {
+        self.fleet.load().links().iter().for_each(Link::forgive);
+    }
+
+    /// A child came up.
+    pub(crate) fn regained(&self) {
+        let known = matches!(self.state(), ServerState::Unhealthy | ServerState::Degraded);
+        if known && !self.fleet.load().current.links().iter().any(Link::is_down) {
+            self.set_state(ServerState::Healthy, None);
+        }
+    }
+
+    /// A child came back as another process.
+    pub(crate) fn restarted(&self, old: u32, new: u32) {
+        self.restarts.fetch_add(1, Relaxed);
+        self.shared.events.send(
+            EventKind::Restart,
+            self.name(),
+            Some(&old.to_string()),
+            Some(&new.to_string()),
+        );
     }
 
     /// Shows what is wrong without a change of state.

@@ -63,6 +63,7 @@ pub(crate) struct Server {
     requests: AtomicU64,
     errors: AtomicU64,
     rejected: AtomicU64,
+    restarts: AtomicU64,
     in_flight: AtomicU64,
 }
 
@@ -96,6 +97,7 @@ impl Server {
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             shared,
         })

@@ -262,12 +262,15 @@ impl Revision {
 
     // -- what is shown
 
-    /// How many instances are shut off by their breakers, and how many there are.
+    /// How many instances are shut off by their breakers or down, and how many there are.
     pub(super) fn shut(&self, now: u64) -> (usize, usize) {
         let row = lock(&self.row);
         let taken = || row.slots.iter().flatten();
         let shut = taken()
-            .filter(|taken| row.policy.circuit(taken.index, now) == CircuitState::Open)
+            .filter(|taken| {
+                let circuit = row.policy.circuit(taken.index, now);
+                circuit == CircuitState::Open || taken.link.is_down()
+            })
             .count();
         (shut, taken().count())
     }
@@ -286,6 +289,7 @@ impl Revision {
                 state: match circuit {
                     Circuit::Open => ServerState::Unhealthy,
                     Circuit::HalfOpen => ServerState::Degraded,
+                    Circuit::Closed if link.is_down() => ServerState::Unhealthy,
                     Circuit::Closed if agreed.is_some() => ServerState::Healthy,
                     Circuit::Closed => otherwise,
                 },
@@ -297,6 +301,7 @@ impl Revision {
                 in_flight: instance.busy(),
                 ewma_ns: row.policy.ewma_ns(instance.index),
                 revision: self.number,
+                restarts: link.restarts(),
                 directory: instance.directory.clone(),
             }
         };

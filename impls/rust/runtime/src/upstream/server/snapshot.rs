@@ -26,6 +26,7 @@ impl Server {
             requests: self.requests.load(Relaxed),
             errors: self.errors.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
+            restarts: self.restarts.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
             connections: self
                 .fleet
