@@ -120,6 +120,22 @@ async def test_retired_instances_give_their_storage_back(variant: str, tmp_path:
         assert manager.storage()[0].claimed_bytes == KIB
 
 
+async def test_whoever_is_recreated_finds_what_was_there_and_so_does_who_comes_back(
+    variant: str, tmp_path: Path
+) -> None:
+    async with manager_on(variant, pool(tmp_path / "pool"), servers=(child(),)) as manager:
+        notes = tmp_path / "pool" / "fix" / "0" / "notes"
+        notes.write_text("mine")
+        await manager.update(child(), strategy="recreate")
+        assert notes.read_text() == "mine"
+        bad = stdio_spec("fix", start="exit", storage=StorageClaim(bytes=KIB))
+        with pytest.raises(DeploymentFailed):
+            await manager.update(bad, strategy="recreate")
+        assert notes.read_text() == "mine"
+        assert manager.get("fix").instances[0].directory == str(notes.parent)
+        assert manager.storage()[0].claimed_bytes == KIB
+
+
 @pytest.mark.parametrize("keep", [None, True])
 async def test_what_is_kept_counts_and_is_taken_up_again(variant: str, tmp_path: Path, keep: bool | None) -> None:
     spec = child(size=8 * KIB, claim={"keep": keep is None})

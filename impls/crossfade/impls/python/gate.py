@@ -52,8 +52,11 @@ def busy(instance: Instance) -> bool:
     return instance.users > 0 or instance.pool.in_use > 0 or instance.pool.waiting > 0
 
 
-async def drain(instance: Instance, drain_s: float) -> None:
-    """Wait until the calls of a retired instance have ended, at most ``drain_s`` seconds; then close it for good."""
+async def drain(instance: Instance, drain_s: float, *, keep: bool | None = None) -> None:
+    """Wait until the calls of a retired instance have ended, at most ``drain_s`` seconds; then close it for good.
+
+    ``keep`` keeps its storage for the instance that comes after it; None does what its claim says.
+    """
     deadline = monotonic_ns() + int(drain_s * 1e9)
     while busy(instance) and monotonic_ns() < deadline:  # noqa: ASYNC110  counters of the hot path
         await asyncio.sleep(_POLL_S)
@@ -65,4 +68,4 @@ async def drain(instance: Instance, drain_s: float) -> None:
         instance.server.gone(instance)
         instance.server.instance_changed()
         instance.state = ServerState.STOPPED
-    await instance.release_storage()
+        await instance.release_storage(keep)

@@ -16,6 +16,7 @@ from crossfade.impls.cores.rollout_plan import Actions, RolloutConfig
 from crossfade.impls.errors import CrossfadeError
 from crossfade.impls.python.gate import drain, pass_gate
 from crossfade.impls.python.shadow import Shadow
+from crossfade.impls.states import Strategy
 
 if TYPE_CHECKING:
     from crossfade.impls.python.instance import Instance
@@ -37,6 +38,7 @@ class Update:
         self._over = asyncio.Event()
         self._gates: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> str | None:
@@ -45,15 +47,18 @@ class Update:
         self._report(self.core.begin)
         try:
             await self._over.wait()
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+            while self._tasks or self._closing:
+                await asyncio.wait(self._tasks | self._closing)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            for task in (*self._gates, *self._tasks):
+            for task in (*self._gates, *self._tasks, *self._closing):
                 task.cancel()
             self.server.hold(False)
             self.server.watch(None, None)
+        claim = self.server.spec.storage
+        if claim is None or not claim.keep:
+            await self.server.storage.forget(self.server.spec.name)
         return self.reason
 
     def abort(self) -> None:
@@ -142,6 +147,8 @@ class Update:
 
     async def _revive(self, slot: int) -> None:
         """It served before, so it is asked only to start; one that does not is left to the supervisor."""
+        while self._closing and self.config.strategy == Strategy.RECREATE:  # never two revisions at once
+            await asyncio.wait(self._closing)
         try:
             instance = self.old.create(slot)
         except CrossfadeError as error:
@@ -158,7 +165,8 @@ class Update:
         return [instance for instance in revision.present() if revision.live >> instance.index & 1]
 
     async def _stop_old(self, instance: Instance) -> None:
-        await drain(instance, self.config.drain_ns / 1e9)
+        # Its directory goes on to the next one: to a candidate, or after a rollback to its own revision.
+        await drain(instance, self.config.drain_ns / 1e9, keep=True)
         self._report(self.core.stopped)
 
     def _retire_new(self) -> None:
@@ -167,7 +175,7 @@ class Update:
         for instance in self.new.present():
             called = self.new.live >> instance.index & 1
             self.server.retire(instance)
-            self._spawn(self._tasks, drain(instance, self.config.drain_ns / 1e9 if called else 0))
+            self._spawn(self._closing, drain(instance, self.config.drain_ns / 1e9 if called else 0, keep=True))
 
     def _spawn(self, group: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
