@@ -1,35 +1,109 @@
-"""Owns the operations that are timed on the compiled cores: the single steps of ``cores.bench_ops``, and batches.
+"""Owns the operations that are timed on the compiled cores: in numba itself, and in batches called from Python.
 
-Rule: a batch does the same work as as many single steps, ``BATCH`` of them per call, and reports per operation too. The
-difference between the two is what a call into a kernel costs.
+Rule: an operation of ``cores.bench_ops`` is a loop inside numba here (``bench_loops``). What single steps from Python
+cost is timed with ``cores.bench_ops.prepare(..., NUMBA_CORES)``; a batch does ``BATCH`` steps per call, and reports per
+operation too. The three together say what a call into a kernel costs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from crossfade.impls.cores import bench_ops
+from crossfade.impls.cores.actions import PoolConfig
 from crossfade.impls.cores.breaker import BreakerConfig
+from crossfade.impls.cores.bulkhead import BulkheadConfig
+from crossfade.impls.cores.hedge import HedgeConfig
 from crossfade.impls.cores.limiter import RateLimitConfig
-from crossfade.impls.cores_numba.breaker import Breakers
-from crossfade.impls.cores_numba.bundle import NUMBA_CORES
+from crossfade.impls.cores.retry import RetryConfig
+from crossfade.impls.cores.shedder import ShedConfig
+from crossfade.impls.cores_numba import bench_loops as loops
+from crossfade.impls.cores_numba.breaker import Breaker, Breakers
+from crossfade.impls.cores_numba.bulkhead import Bulkhead
+from crossfade.impls.cores_numba.hedge import Hedge
 from crossfade.impls.cores_numba.limiter import KeyedLimiter
 from crossfade.impls.cores_numba.p2c import P2C
+from crossfade.impls.cores_numba.pool import Pool
 from crossfade.impls.cores_numba.rendezvous import Rendezvous
+from crossfade.impls.cores_numba.retry import Retry
 from crossfade.impls.cores_numba.rng import SplitMix64
+from crossfade.impls.cores_numba.shedder import Shedder
+from crossfade.impls.names import fnv1a
 
 BATCH: Final = 1024
 """Operations per call of a batch; ``iterations`` is rounded up to whole batches."""
 
 
 def prepare(op: str, iterations: int, size: int) -> Callable[[], int]:
-    """What to time for ``op``, as ``cores.bench_ops.prepare``. Raises KeyError for an operation that neither knows."""
+    """What to time for ``op``; calling it does ``iterations`` operations over ``size`` items and returns a checksum.
+
+    Raises KeyError for an operation that is neither in ``LOOPS`` nor in ``BATCH_OPS``.
+    """
     if op in BATCH_OPS:
         return BATCH_OPS[op](-(-iterations // BATCH), size)
-    return bench_ops.prepare(op, iterations, size, NUMBA_CORES)
+    loop, arguments = LOOPS[op](size)
+    return lambda: loop(*arguments, iterations)
+
+
+Loop = tuple[Callable[..., int], tuple[Any, ...]]
+
+
+def _pool_checkout(size: int) -> Loop:
+    pool = Pool(PoolConfig(max_connections=size))
+    for waiter in range(size):
+        pool.acquire(0, waiter, 1)
+    for conn in range(1, size + 1):
+        pool.connected(0, conn)
+        pool.take(conn - 1)
+    for conn in range(1, size + 1):
+        pool.release(0, conn, True)
+    return loops.pool_checkout, (pool.table,)
+
+
+def _bulkhead(size: int) -> Loop:
+    bulkhead = Bulkhead(BulkheadConfig(max_in_flight=size))
+    for _ in range(size - 1):
+        bulkhead.try_acquire()
+    return loops.bulkhead_places, (bulkhead.table,)
+
+
+def _one_route(size: int) -> Loop:
+    balancer = P2C(size, 1)
+    return loops.route, (balancer.table, balancer.rng, np.arange(size))
+
+
+def _registry(size: int) -> Loop:
+    hashes = np.array([fnv1a(f"server-{i}".encode()) for i in range(size)], np.uint64)
+    table = np.zeros((2, 4 << (size - 1).bit_length()), np.int64)
+    loops.fill_registry(table, hashes)
+    return loops.registry_lookup, (table, hashes)
+
+
+def _limiter(size: int) -> Loop:
+    limiter = KeyedLimiter(RateLimitConfig(requests=1, per_ns=2000 * size, burst=8, max_keys=size))
+    limiter.make_room(size)
+    return loops.rate_limit, (limiter.table, size)
+
+
+def _retry(size: int) -> Loop:
+    retry = Retry(RetryConfig(budget_burst=size), 1)
+    return loops.retries, (retry.table, retry.rng)
+
+
+LOOPS: dict[str, Callable[[int], Loop]] = {
+    "pool_checkout": _pool_checkout,
+    "breaker": lambda size: (loops.breaker_calls, (Breaker(BreakerConfig(window=max(size, 16))).table,)),
+    "route": _one_route,
+    "registry_lookup": _registry,
+    "rate_limit": _limiter,
+    "bulkhead": _bulkhead,
+    "retry": _retry,
+    "hedge": lambda size: (loops.hedges, (Hedge(HedgeConfig()).table, size)),
+    "shed": lambda size: (loops.shed, (Shedder(ShedConfig(max_in_flight=size, target_ns=5_000_000)).table, size)),
+}
+"""Operation by name: from the size to the loop and the state it runs on."""
 
 
 def _route(batches: int, size: int) -> Callable[[], int]:

@@ -40,7 +40,7 @@ def table(configs: Sequence[BreakerConfig]) -> Ints:
 
 
 @kernel("boolean(int64[:, ::1], int64, int64)")
-def _admit(s: Ints, i: int, now_ns: int) -> bool:
+def admit(s: Ints, i: int, now_ns: int) -> bool:
     if s[_STATE, i] == _CLOSED:
         return True
     if s[_STATE, i] == _OPEN:
@@ -77,7 +77,7 @@ def _drop_oldest(s: Ints, i: int) -> int:
 
 
 @kernel("void(int64[:, ::1], int64, int64, boolean, int64)")
-def _record(s: Ints, i: int, now_ns: int, ok: bool, duration_ns: int) -> None:
+def record(s: Ints, i: int, now_ns: int, ok: bool, duration_ns: int) -> None:
     slow = 0 < s[_SLOW_NS, i] < duration_ns
     tripped_at = s[_TRIPPED_AT, i]
     if s[_STATE, i] == _CLOSED:
@@ -134,28 +134,28 @@ def _retry_after(s: Ints, i: int, now_ns: int) -> int:
 @kernel("void(int64[:, ::1], int64, int64[::1], boolean[::1])")
 def _admit_batch(s: Ints, now_ns: int, which: Ints, out: Flags) -> None:
     for k in range(which.size):
-        out[k] = _admit(s, which[k], now_ns)
+        out[k] = admit(s, which[k], now_ns)
 
 
 @kernel("void(int64[:, ::1], int64, int64[::1], boolean[::1], int64[::1])")
 def _record_batch(s: Ints, now_ns: int, which: Ints, ok: Flags, duration_ns: Ints) -> None:
     for k in range(which.size):
-        _record(s, which[k], now_ns, ok[k], duration_ns[k])
+        record(s, which[k], now_ns, ok[k], duration_ns[k])
 
 
 class Breakers:
     """The breakers of many instances; every admitted call ends in exactly one verdict of ``record``."""
 
-    __slots__ = ("_s",)
+    __slots__ = ("table",)
 
     def __init__(self, configs: Sequence[BreakerConfig]) -> None:
-        self._s = table(configs)
+        self.table = table(configs)
 
     def admit(self, now_ns: int, which: Ints) -> Flags:
         """Whether a call to each of the instances may go out now; one that is named twice is asked twice."""
         self._check(which)
         out = np.empty(which.size, np.bool_)
-        _admit_batch(self._s, now_ns, which, out)
+        _admit_batch(self.table, now_ns, which, out)
         return out
 
     def record(self, now_ns: int, which: Ints, ok: Flags, duration_ns: Ints) -> None:
@@ -165,11 +165,11 @@ class Breakers:
             raise ValueError(
                 f"{which.size} instances, {ok.size} verdicts, {duration_ns.size} durations; give as many of each"
             )
-        _record_batch(self._s, now_ns, which, ok, duration_ns)
+        _record_batch(self.table, now_ns, which, ok, duration_ns)
 
     def _check(self, which: Ints) -> None:
         """Kernels do not look at bounds."""
-        n = self._s.shape[1]
+        n = self.table.shape[1]
         if which.size and not 0 <= int(which.min()) <= int(which.max()) < n:
             raise IndexError(f"instances {which.min()} to {which.max()} of {n} breakers; name existing ones")
 
@@ -177,27 +177,27 @@ class Breakers:
 class Breaker:
     """The breaker of one instance: a table of one column."""
 
-    __slots__ = ("_s",)
+    __slots__ = ("table",)
 
     def __init__(self, config: BreakerConfig) -> None:
-        self._s = table([config])
+        self.table = table([config])
 
     def admit(self, now_ns: int) -> bool:
         """Whether a call may go out now. True must be answered by one ``record`` or ``forget``."""
-        return _admit(self._s, 0, now_ns)
+        return admit(self.table, 0, now_ns)
 
     def record(self, now_ns: int, ok: bool, duration_ns: int) -> None:
         """The verdict on an admitted call that took ``duration_ns``."""
-        _record(self._s, 0, now_ns, ok, duration_ns)
+        record(self.table, 0, now_ns, ok, duration_ns)
 
     def forget(self, now_ns: int, duration_ns: int = 0) -> None:
         """An admitted call ended without a verdict: its probe is given back."""
-        _forget(self._s, 0, now_ns, duration_ns)
+        _forget(self.table, 0, now_ns, duration_ns)
 
     def state(self, now_ns: int) -> CircuitState:
         """The state at ``now_ns``; changes nothing."""
-        return _STATES[_state(self._s, 0, now_ns)]
+        return _STATES[_state(self.table, 0, now_ns)]
 
     def retry_after_ns(self, now_ns: int) -> int:
         """How long an open breaker will go on refusing; 0 in the other states."""
-        return _retry_after(self._s, 0, now_ns)
+        return _retry_after(self.table, 0, now_ns)

@@ -67,7 +67,7 @@ def _hand_out(s: Ints, now_ns: int) -> int:
 
 
 @kernel("boolean(int64[:, ::1])")
-def _try_acquire(s: Ints) -> bool:
+def try_acquire(s: Ints) -> bool:
     if s[H, IN_USE] >= s[H, MAX]:
         return False
     s[H, IN_USE] += 1
@@ -75,7 +75,7 @@ def _try_acquire(s: Ints) -> bool:
 
 
 @kernel("int64(int64[:, ::1], int64)")
-def _release(s: Ints, now_ns: int) -> int:
+def release(s: Ints, now_ns: int) -> int:
     s[H, ACTIONS] = 0
     if s[H, IN_USE] == 0:
         return 0
@@ -90,7 +90,7 @@ def _acquire(s: Ints, now_ns: int, waiter: int, deadline_ns: int) -> int:
         return _DUPLICATE
     if s[H, DRAINING]:
         note(s, REJECT, waiter, REJECT_DRAINING)
-    elif _try_acquire(s):
+    elif try_acquire(s):
         s[W_CONN, enter_waiter(s, waiter)] = _PLACE
         s[H, UNTAKEN] += 1
         note(s, GRANT, waiter, 0)
@@ -121,7 +121,7 @@ def _cancel(s: Ints, now_ns: int, waiter: int) -> int:
         return 0
     if s[W_CONN, w]:
         _take(s, waiter)
-        return _release(s, now_ns)
+        return release(s, now_ns)
     leave_queue(s, w)
     forget_waiter(s, w)
     return 0
@@ -157,73 +157,73 @@ def _drain(s: Ints) -> int:
 class Bulkhead:
     """The places of one server. Waiter ids are the caller's, unique while alive."""
 
-    __slots__ = ("_s",)
+    __slots__ = ("table",)
 
     def __init__(self, config: BulkheadConfig) -> None:
-        self._s = new_table(_SLOTS)
-        self._s[H, MAX] = config.max_in_flight or _UNBOUNDED
-        self._s[H, MAX_WAITERS] = config.max_queue
+        self.table = new_table(_SLOTS)
+        self.table[H, MAX] = config.max_in_flight or _UNBOUNDED
+        self.table[H, MAX_WAITERS] = config.max_queue
 
     def try_acquire(self) -> bool:
         """Take a free place at once. False means: queue with ``acquire``."""
-        return _try_acquire(self._s)
+        return try_acquire(self.table)
 
     def release(self, now_ns: int) -> Sequence[Action]:
         """End one request: its place goes to the oldest waiter, or is free."""
-        return self._actions(_release(self._s, now_ns))
+        return self._actions(release(self.table, now_ns))
 
     def acquire(self, now_ns: int, waiter: int, deadline_ns: int) -> Sequence[Action]:
         """Take a place, now or when one is free before ``deadline_ns``; the action may be the answer already."""
-        self._s = larger(self._s, 1 + self.waiting + self.untaken)
-        count = _acquire(self._s, now_ns, waiter, deadline_ns)
+        self.table = larger(self.table, 1 + self.waiting + self.untaken)
+        count = _acquire(self.table, now_ns, waiter, deadline_ns)
         if count == _DUPLICATE:
             raise ValueError(f"waiter {waiter} is waiting or granted already; give every acquire its own id")
         return self._actions(count)
 
     def take(self, waiter: int) -> bool:
         """The waiter has seen its grant: from now on the place is its own to release. False if it has none."""
-        return _take(self._s, waiter)
+        return _take(self.table, waiter)
 
     def cancel(self, now_ns: int, waiter: int) -> Sequence[Action]:
         """The waiter gives up: it leaves the queue, or its untaken place goes to the next. Unknown ids are ignored."""
-        return self._actions(_cancel(self._s, now_ns, waiter))
+        return self._actions(_cancel(self.table, now_ns, waiter))
 
     def tick(self, now_ns: int) -> Sequence[Action]:
         """Reject the waiters whose time is over."""
-        return self._actions(_tick(self._s, now_ns))
+        return self._actions(_tick(self.table, now_ns))
 
     def next_deadline_ns(self) -> int | None:
         """When ``tick`` has something to do, or None."""
-        s = self._s
+        s = self.table
         return int(s[W_DEADLINE, s[W_HEAP, 0]]) if s[H, HEAP] else None
 
     def resize(self, now_ns: int, max_in_flight: int, max_queue: int) -> Sequence[Action]:
         """Other bounds from now on; new places go to the waiters. Nobody who is in loses anything. Not after drain."""
-        return self._actions(_resize(self._s, now_ns, max_in_flight or _UNBOUNDED, max_queue))
+        return self._actions(_resize(self.table, now_ns, max_in_flight or _UNBOUNDED, max_queue))
 
     def drain(self, now_ns: int) -> Sequence[Action]:
         """No place for anybody from now on; those who wait are rejected, those who are in finish."""
-        return self._actions(_drain(self._s))
+        return self._actions(_drain(self.table))
 
     @property
     def in_flight(self) -> int:
         """Places taken."""
-        return int(self._s[H, IN_USE])
+        return int(self.table[H, IN_USE])
 
     @property
     def waiting(self) -> int:
         """Callers in the queue."""
-        return int(self._s[H, WAITING])
+        return int(self.table[H, WAITING])
 
     @property
     def untaken(self) -> int:
         """Grants that were neither taken nor cancelled yet; they are ``in_flight``."""
-        return int(self._s[H, UNTAKEN])
+        return int(self.table[H, UNTAKEN])
 
     @property
     def draining(self) -> bool:
         """Whether ``drain`` was said."""
-        return bool(self._s[H, DRAINING])
+        return bool(self.table[H, DRAINING])
 
     def _actions(self, count: int) -> Sequence[Action]:
-        return noted(self._s, count) if count else _NOTHING
+        return noted(self.table, count) if count else _NOTHING

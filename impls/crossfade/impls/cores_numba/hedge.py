@@ -21,12 +21,12 @@ _BUCKETS: Final = 592
 
 
 @kernel("void(int64[::1])")
-def _request(s: Ints) -> None:
+def request(s: Ints) -> None:
     s[_BUDGET] = min(s[_BUDGET] + s[_FILL], _ENOUGH)
 
 
 @kernel("boolean(int64[::1])")
-def _try_start(s: Ints) -> bool:
+def try_start(s: Ints) -> bool:
     if s[_BUDGET] < _TOKEN:
         return False
     s[_BUDGET] -= _TOKEN
@@ -55,7 +55,7 @@ def _look(s: Ints) -> None:
 
 
 @kernel("void(int64[::1], int64)")
-def _record(s: Ints, latency_ns: int) -> None:
+def record(s: Ints, latency_ns: int) -> None:
     if s[_DELAY_NS]:
         return
     shift = 0
@@ -67,27 +67,33 @@ def _record(s: Ints, latency_ns: int) -> None:
         _look(s)
 
 
+@kernel("int64(int64[::1])")
+def delay(s: Ints) -> int:
+    """How long to wait, or -1."""
+    return int(s[_DELAY_NS] if s[_DELAY_NS] else s[_P95])
+
+
 class Hedge:
     """The hedges of one server."""
 
-    __slots__ = ("_s",)
+    __slots__ = ("table",)
 
     def __init__(self, config: HedgeConfig) -> None:
-        self._s = np.zeros(_COUNTS + _BUCKETS, np.int64)
-        self._s[_DELAY_NS], self._s[_FILL], self._s[_P95] = config.delay_ns, config.per_mille, -1
+        self.table = np.zeros(_COUNTS + _BUCKETS, np.int64)
+        self.table[_DELAY_NS], self.table[_FILL], self.table[_P95] = config.delay_ns, config.per_mille, -1
 
     def request(self) -> None:
         """A request that could be hedged came in: the budget grows."""
-        _request(self._s)
+        request(self.table)
 
     def delay_ns(self) -> int:
         """How long to wait for the first answer, or -1: not known yet, so no hedge."""
-        return int(self._s[_DELAY_NS] or self._s[_P95])
+        return delay(self.table)
 
     def try_start(self) -> bool:
         """Whether the second copy may be sent now; True takes it from the budget."""
-        return _try_start(self._s)
+        return try_start(self.table)
 
     def record(self, latency_ns: int) -> None:
         """How long one attempt took to its answer. Attempts that were cancelled say nothing."""
-        _record(self._s, min(latency_ns, _LONGEST_NS))
+        record(self.table, min(latency_ns, _LONGEST_NS))

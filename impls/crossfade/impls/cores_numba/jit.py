@@ -7,7 +7,7 @@ kernel's own file: it does not see that a function of another file, linked into 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
@@ -30,15 +30,15 @@ def kernel(signature: str, *, called_from_python: bool = True) -> Callable[[Call
     There is a wrapper for calls from C, which nobody makes, and one for calls from Python: each costs compile time.
     """
 
+    options: dict[str, Any] = {  # numba's own annotations lack the last two
+        "cache": True,
+        "error_model": "numpy",
+        "no_cfunc_wrapper": True,
+        "no_cpython_wrapper": not called_from_python,
+    }
+
     def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
-        jitted = numba.njit(
-            signature,
-            cache=True,
-            error_model="numpy",
-            no_cfunc_wrapper=True,
-            no_cpython_wrapper=not called_from_python,
-        )
-        return cast("Callable[_P, _R]", jitted(function))
+        return cast("Callable[_P, _R]", numba.njit(signature, **options)(function))
 
     return compiled
 

@@ -48,35 +48,35 @@ def _table(configs: Sequence[RateLimitConfig]) -> Ints:
 class Gcra:
     """One limit for everybody: a table of one column."""
 
-    __slots__ = ("_s",)
+    __slots__ = ("table",)
 
     def __init__(self, config: RateLimitConfig) -> None:
-        self._s = _table([config])
+        self.table = _table([config])
 
     def admit(self, now_ns: int) -> int:
         """0: admitted. Else how many nanoseconds to wait; nothing was consumed."""
-        return _admit(self._s, 0, now_ns)
+        return _admit(self.table, 0, now_ns)
 
     def peek(self, now_ns: int) -> int:
         """What ``admit`` would say; changes nothing."""
-        return _peek(self._s, 0, now_ns)
+        return _peek(self.table, 0, now_ns)
 
 
 class Gcras:
     """Many limits, one column each."""
 
-    __slots__ = ("_s",)
+    __slots__ = ("table",)
 
     def __init__(self, configs: Sequence[RateLimitConfig]) -> None:
-        self._s = _table(configs)
+        self.table = _table(configs)
 
     def admit(self, now_ns: int, which: Ints) -> Ints:
         """The waits of requests to these limits, asked in order; 0: admitted. Raises IndexError."""
-        n = self._s.shape[1]
+        n = self.table.shape[1]
         if which.size and not 0 <= int(which.min()) <= int(which.max()) < n:
             raise IndexError(f"limits {which.min()} to {which.max()} of {n}; name existing ones")
         out = np.empty(which.size, np.int64)
-        _admit_batch(self._s, now_ns, which, out)
+        _admit_batch(self.table, now_ns, which, out)
         return out
 
 
@@ -127,7 +127,7 @@ def _move(old: Ints, new: Ints) -> None:
 
 
 @kernel("int64(int64[:, ::1], int64, int64)")
-def _admit_key(s: Ints, now_ns: int, key: int) -> int:
+def admit_key(s: Ints, now_ns: int, key: int) -> int:
     slot = find(s, _INDEX, _ID, key)
     if slot < 0:
         # Two full ones leave for each that comes, so memory shrinks again after a flood of keys.
@@ -159,49 +159,49 @@ def _peek_key(s: Ints, now_ns: int, key: int) -> int:
 @kernel("void(int64[:, ::1], int64, uint64[::1], int64[::1])")
 def _admit_keys(s: Ints, now_ns: int, keys: Words, out: Ints) -> None:
     for k in range(keys.size):
-        out[k] = _admit_key(s, now_ns, np.int64(keys[k]))  # type: ignore[arg-type]  # numba's int64 is our int
+        out[k] = admit_key(s, now_ns, np.int64(keys[k]))  # type: ignore[arg-type]  # numba's int64 is our int
 
 
 class KeyedLimiter:
     """One limit for each key, all alike. Keys are 64-bit hashes, computed by the caller."""
 
-    __slots__ = ("_s",)
+    __slots__ = ("table",)
 
     def __init__(self, config: RateLimitConfig) -> None:
-        self._s = _keys(_SLOTS)
-        self._s[HEADER, _EVERY] = config.spacing_ns
-        self._s[HEADER, _GRACE] = config.tolerance_ns
-        self._s[HEADER, _MAX] = max(config.max_keys, 1)
+        self.table = _keys(_SLOTS)
+        self.table[HEADER, _EVERY] = config.spacing_ns
+        self.table[HEADER, _GRACE] = config.tolerance_ns
+        self.table[HEADER, _MAX] = max(config.max_keys, 1)
 
     def admit(self, now_ns: int, key: int) -> int:
         """As ``Gcra.admit``, for this key."""
-        if not self._s[HEADER, _SPARE]:
-            self._make_room(1)
-        return _admit_key(self._s, now_ns, signed(key))
+        if not self.table[HEADER, _SPARE]:
+            self.make_room(1)
+        return admit_key(self.table, now_ns, signed(key))
 
     def admit_batch(self, now_ns: int, keys: Words) -> Ints:
         """The waits of requests with these keys, asked in order."""
-        self._make_room(keys.size)
+        self.make_room(keys.size)
         out = np.empty(keys.size, np.int64)
-        _admit_keys(self._s, now_ns, keys, out)
+        _admit_keys(self.table, now_ns, keys, out)
         return out
 
     def peek(self, now_ns: int, key: int) -> int:
         """What ``admit`` would say; changes nothing."""
-        return _peek_key(self._s, now_ns, signed(key))
+        return _peek_key(self.table, now_ns, signed(key))
 
     @property
     def size(self) -> int:
         """Keys that are remembered."""
-        return int(self._s[HEADER, _SIZE])
+        return int(self.table[HEADER, _SIZE])
 
-    def _make_room(self, count: int) -> None:
+    def make_room(self, count: int) -> None:
         """Slots for that many keys more, at most for ``max_keys``."""
-        need = min(self.size + count, int(self._s[HEADER, _MAX]))
-        slots = self._s.shape[1] >> 2
+        need = min(self.size + count, int(self.table[HEADER, _MAX]))
+        slots = self.table.shape[1] >> 2
         if need <= slots:
             return
         while slots < need:
             slots *= 2
-        old, self._s = self._s, _keys(slots)
-        _move(old, self._s)
+        old, self.table = self.table, _keys(slots)
+        _move(old, self.table)

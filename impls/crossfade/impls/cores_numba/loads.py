@@ -43,23 +43,23 @@ def finish_batch(s: Ints, which: Ints, now_ns: int, latency_ns: Ints, ok: Flags)
 class Loads:
     """Calls in flight and EWMA latency per instance; further rows belong to the policy that derives from this."""
 
-    __slots__ = ("_indices", "_mask", "_n", "_s")
+    __slots__ = ("_indices", "_mask", "_n", "table")
 
     def __init__(self, n: int, rows: int = ROWS) -> None:
         self._n = n
-        self._s = np.zeros((rows, n), np.int64)
+        self.table = np.zeros((rows, n), np.int64)
         self._mask: int | None = None
         self._indices = np.empty(0, np.int64)
 
     def started(self, i: int) -> None:
         """A call to instance i goes out."""
         if i < self._n:
-            self._s[PENDING, i] += 1
+            self.table[PENDING, i] += 1
 
     def finished(self, i: int, now_ns: int, latency_ns: int, ok: bool) -> None:
         """The call ended with an answer or a failure after ``latency_ns``."""
         if i < self._n:
-            finish(self._s, i, now_ns, latency_ns, ok)
+            finish(self.table, i, now_ns, latency_ns, ok)
 
     def finished_batch(self, which: Ints, now_ns: int, latency_ns: Ints, ok: Flags) -> None:
         """The same for many calls, in order. All arrays have one length. Raises IndexError."""
@@ -67,27 +67,27 @@ class Loads:
             raise IndexError(f"instances {which.min()} to {which.max()} of {self._n}; name existing ones")
         if not which.size == latency_ns.size == ok.size:
             raise ValueError(f"{which.size} instances, {latency_ns.size} latencies, {ok.size} verdicts; match them")
-        finish_batch(self._s, which, now_ns, latency_ns, ok)
+        finish_batch(self.table, which, now_ns, latency_ns, ok)
 
     def cancelled(self, i: int) -> None:
         """The call ended without telling anything about the instance."""
-        if i < self._n and self._s[PENDING, i]:
-            self._s[PENDING, i] -= 1
+        if i < self._n and self.table[PENDING, i]:
+            self.table[PENDING, i] -= 1
 
     def pending(self, i: int) -> int:
         """Calls in flight to instance i."""
-        return int(self._s[PENDING, i]) if i < self._n else 0
+        return int(self.table[PENDING, i]) if i < self._n else 0
 
     def ewma_ns(self, i: int) -> int:
         """The latency estimate, as of the last answer; 0 before the first."""
-        return int(self._s[EWMA, i]) if i < self._n else 0
+        return int(self.table[EWMA, i]) if i < self._n else 0
 
     def resize(self, n: int) -> None:
         """Keep the first n instances; new ones start unmeasured, every row of theirs at 0."""
         kept = min(n, self._n)
-        grown = np.zeros((self._s.shape[0], n), np.int64)
-        grown[:, :kept] = self._s[:, :kept]
-        self._s, self._n, self._mask = grown, n, None
+        grown = np.zeros((self.table.shape[0], n), np.int64)
+        grown[:, :kept] = self.table[:, :kept]
+        self.table, self._n, self._mask = grown, n, None
 
     def _usable(self, mask: int) -> Ints:
         """The instances in a bit mask, ascending. A mask mostly comes again, so the last answer is kept."""

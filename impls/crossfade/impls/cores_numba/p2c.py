@@ -31,7 +31,7 @@ def _cost(s: Ints, i: int, now_ns: int) -> int:
 
 
 @kernel("int64(int64[:, ::1], uint64[::1], int64[::1], int64)")
-def _pick(s: Ints, rng: Words, usable: Ints, now_ns: int) -> int:
+def pick(s: Ints, rng: Words, usable: Ints, now_ns: int) -> int:
     n = usable.size
     if n < 2:
         return int(usable[0]) if n else -1
@@ -47,7 +47,7 @@ def _pick(s: Ints, rng: Words, usable: Ints, now_ns: int) -> int:
 @kernel("void(int64[:, ::1], uint64[::1], int64[::1], int64, int64[::1])")
 def _route(s: Ints, rng: Words, usable: Ints, now_ns: int, out: Ints) -> None:
     for k in range(out.size):
-        i = _pick(s, rng, usable, now_ns)
+        i = pick(s, rng, usable, now_ns)
         s[PENDING, i] += 1
         out[k] = i
 
@@ -55,19 +55,19 @@ def _route(s: Ints, rng: Words, usable: Ints, now_ns: int, out: Ints) -> None:
 class P2C(Loads):
     """The cheaper of two drawn at random."""
 
-    __slots__ = ("_rng",)
+    __slots__ = ("rng",)
 
     def __init__(self, n: int, seed: int) -> None:
         super().__init__(n)
-        self._rng = np.array([seed & 0xFFFFFFFFFFFFFFFF], np.uint64)
+        self.rng = np.array([seed & 0xFFFFFFFFFFFFFFFF], np.uint64)
 
     def pick(self, now_ns: int, usable: int, key: int = 0) -> int:
         """The cheaper of two usable instances, or -1. Draws one number, none if fewer than two are usable."""
-        return _pick(self._s, self._rng, self._usable(usable), now_ns)
+        return pick(self.table, self.rng, self._usable(usable), now_ns)
 
     def route_batch(self, now_ns: int, usable: int, count: int) -> Ints:
         """``count`` requests, each picked and started, in order. Empty if nobody is usable."""
         indices = self._usable(usable)
         out = np.empty(count if indices.size else 0, np.int64)
-        _route(self._s, self._rng, indices, now_ns, out)
+        _route(self.table, self.rng, indices, now_ns, out)
         return out

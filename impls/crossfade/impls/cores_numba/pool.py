@@ -20,10 +20,10 @@ _SLOTS: Final = 8
 class Pool:
     """The connections to one instance. Waiter ids are the caller's, unique while alive; connections count from 1."""
 
-    __slots__ = ("_s",)
+    __slots__ = ("table",)
 
     def __init__(self, config: PoolConfig) -> None:
-        self._s = s = t.new_table(_SLOTS)
+        self.table = s = t.new_table(_SLOTS)
         s[t.H, t.STREAMS] = config.streams
         s[t.H, t.MAX] = config.max_connections
         s[t.H, t.MIN] = min(config.min_connections, config.max_connections)
@@ -37,12 +37,12 @@ class Pool:
 
     def try_acquire(self, now_ns: int) -> int | None:
         """Lease a free place at once, or None. None means: queue with ``acquire``."""
-        conn = steps.try_acquire(self._s)
+        conn = steps.try_acquire(self.table)
         return conn if conn >= 0 else None
 
     def release(self, now_ns: int, conn: int, reusable: bool) -> Sequence[Action]:
         """End one lease. ``reusable`` false: the connection gets no new lease."""
-        count = steps.release(self._s, now_ns, conn, reusable)
+        count = steps.release(self.table, now_ns, conn, reusable)
         return self._actions(count)
 
     # -- waiting
@@ -50,56 +50,56 @@ class Pool:
     def acquire(self, now_ns: int, waiter: int, deadline_ns: int) -> Sequence[Action]:
         """Lease a place, now or when one is free before ``deadline_ns``; the first action may be the answer already."""
         self._make_room(1)
-        count = steps.acquire(self._s, now_ns, waiter, deadline_ns)
+        count = steps.acquire(self.table, now_ns, waiter, deadline_ns)
         if count == steps.DUPLICATE:
             raise ValueError(f"waiter {waiter} is waiting or granted already; give every acquire its own id")
         return self._actions(count)
 
     def take(self, waiter: int) -> bool:
         """The waiter has seen its grant: from now on the lease is its own to release. False if it has none."""
-        return steps.take(self._s, waiter)
+        return steps.take(self.table, waiter)
 
     def cancel(self, now_ns: int, waiter: int) -> Sequence[Action]:
         """The waiter gives up: it leaves the queue, or its untaken lease goes to the next. Unknown ids are ignored."""
-        return self._actions(steps.cancel(self._s, now_ns, waiter))
+        return self._actions(steps.cancel(self.table, now_ns, waiter))
 
     # -- its size
 
     def start(self, now_ns: int) -> Sequence[Action]:
         """Open the minimum, and keep it from now on."""
         self._make_room(0)
-        return self._actions(steps.start(self._s, now_ns))
+        return self._actions(steps.start(self.table, now_ns))
 
     def resize(self, now_ns: int, min_connections: int, max_connections: int) -> Sequence[Action]:
         """Other bounds from now on. More room serves waiters at once; a surplus goes, idle connections first."""
         self._make_room(min_connections)
-        return self._actions(steps.resize(self._s, now_ns, min_connections, max_connections))
+        return self._actions(steps.resize(self.table, now_ns, min_connections, max_connections))
 
     # -- what the shell reports
 
     def connected(self, now_ns: int, conn: int) -> Sequence[Action]:
         """A ``Connect`` succeeded."""
-        return self._actions(steps.connected(self._s, now_ns, conn))
+        return self._actions(steps.connected(self.table, now_ns, conn))
 
     def connect_failed(self, now_ns: int, conn: int) -> Sequence[Action]:
         """A ``Connect`` failed: the waiters it would have served are rejected, the others get another attempt."""
-        return self._actions(steps.connect_failed(self._s, conn))
+        return self._actions(steps.connect_failed(self.table, conn))
 
     def lost(self, now_ns: int, conn: int) -> Sequence[Action]:
         """A connection ended by itself, and its leases with it; their ``release`` is ignored when it comes."""
-        return self._actions(steps.lost(self._s, conn))
+        return self._actions(steps.lost(self.table, conn))
 
     def tick(self, now_ns: int) -> Sequence[Action]:
         """What time alone brings about: overdue waiters, connections too old, connections too long idle."""
-        return self._actions(steps.tick(self._s, now_ns))
+        return self._actions(steps.tick(self.table, now_ns))
 
     def drain(self, now_ns: int) -> Sequence[Action]:
         """No more leases: reject all waiters, close what is idle, and the rest with its last lease."""
-        return self._actions(steps.drain(self._s))
+        return self._actions(steps.drain(self.table))
 
     def next_deadline_ns(self) -> int | None:
         """When ``tick`` has something to do, or None."""
-        due = steps.next_deadline(self._s)
+        due = steps.next_deadline(self.table)
         return due if due >= 0 else None
 
     # -- counts
@@ -107,32 +107,32 @@ class Pool:
     @property
     def open(self) -> int:
         """Open connections, those with no new leases included."""
-        return int(self._s[t.H, t.OPEN])
+        return int(self.table[t.H, t.OPEN])
 
     @property
     def connecting(self) -> int:
         """Connections being opened."""
-        return int(self._s[t.H, t.CONNECTING])
+        return int(self.table[t.H, t.CONNECTING])
 
     @property
     def in_use(self) -> int:
         """Leases."""
-        return int(self._s[t.H, t.IN_USE])
+        return int(self.table[t.H, t.IN_USE])
 
     @property
     def waiting(self) -> int:
         """Callers in the queue."""
-        return int(self._s[t.H, t.WAITING])
+        return int(self.table[t.H, t.WAITING])
 
     @property
     def untaken(self) -> int:
         """Grants that were neither taken nor cancelled yet; they are ``in_use``."""
-        return int(self._s[t.H, t.UNTAKEN])
+        return int(self.table[t.H, t.UNTAKEN])
 
     @property
     def draining(self) -> bool:
         """Whether ``drain`` was said."""
-        return bool(self._s[t.H, t.DRAINING])
+        return bool(self.table[t.H, t.DRAINING])
 
     # -- the table
 
@@ -142,9 +142,9 @@ class Pool:
         A step asks for a connection only while more wait than are being connected, so connections never outnumber
         open + max(connecting, waiting) or the minimum, and only a new waiter or a new minimum makes that grow.
         """
-        h = self._s[t.H]
+        h = self.table[t.H]
         need = more + h[t.WAITING] + h[t.UNTAKEN] + h[t.OPEN] + h[t.CONNECTING] + h[t.MIN]
-        self._s = larger(self._s, int(need))
+        self.table = larger(self.table, int(need))
 
     def _actions(self, count: int) -> Sequence[Action]:
-        return noted(self._s, count) if count else _NOTHING
+        return noted(self.table, count) if count else _NOTHING

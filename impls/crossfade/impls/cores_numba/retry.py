@@ -16,12 +16,12 @@ _LONGEST_NS: Final = 1 << 62
 
 
 @kernel("void(int64[:, ::1], int64)")
-def _request(s: Ints, i: int) -> None:
+def request(s: Ints, i: int) -> None:
     s[_BUDGET, i] = min(s[_BUDGET, i] + s[_FILL, i], s[_FULL, i])
 
 
 @kernel("int64(int64[:, ::1], uint64[::1], int64, int64)")
-def _next(s: Ints, rng: Words, i: int, made: int) -> int:
+def next_delay(s: Ints, rng: Words, i: int, made: int) -> int:
     if made >= s[_ATTEMPTS, i] or s[_BUDGET, i] < _TOKEN:
         return -1
     s[_BUDGET, i] -= _TOKEN
@@ -40,27 +40,27 @@ def _forget(s: Ints, i: int) -> None:
 class Retry:
     """The retries of one server."""
 
-    __slots__ = ("_rng", "_s")
+    __slots__ = ("rng", "table")
 
     def __init__(self, config: RetryConfig, seed: int) -> None:
-        self._s = np.zeros((6, 1), np.int64)
+        self.table = np.zeros((6, 1), np.int64)
         full = config.budget_burst * _TOKEN
         base_ns, cap_ns = min(config.base_ns, _LONGEST_NS), min(config.cap_ns, _LONGEST_NS)
-        self._s[:, 0] = config.attempts, base_ns, cap_ns, config.budget_per_mille, full, full
-        self._rng = np.array([seed & 0xFFFFFFFFFFFFFFFF], np.uint64)
+        self.table[:, 0] = config.attempts, base_ns, cap_ns, config.budget_per_mille, full, full
+        self.rng = np.array([seed & 0xFFFFFFFFFFFFFFFF], np.uint64)
 
     def request(self) -> None:
         """A request came in (once per request, not per attempt): the budget grows."""
-        _request(self._s, 0)
+        request(self.table, 0)
 
     def next(self, made: int) -> int:
         """How many nanoseconds to wait before one more attempt after ``made`` of them, or -1: no more."""
-        return _next(self._s, self._rng, 0, made)
+        return next_delay(self.table, self.rng, 0, made)
 
     def forget(self) -> None:
         """The attempt that ``next`` allowed is not made: its token is given back."""
-        _forget(self._s, 0)
+        _forget(self.table, 0)
 
     def budget_milli(self) -> int:
         """What is left of the budget, in thousandths of a retry."""
-        return int(self._s[_BUDGET, 0])
+        return int(self.table[_BUDGET, 0])

@@ -28,7 +28,7 @@ def _isqrt(x: int) -> int:
 
 
 @kernel("boolean(int64[::1], int64, int64)")
-def _admit(s: Ints, now_ns: int, in_flight: int) -> bool:
+def admit(s: Ints, now_ns: int, in_flight: int) -> bool:
     if in_flight >= s[_PLACES]:
         return False
     if s[_ABOVE] == 0:
@@ -54,7 +54,7 @@ def _admit(s: Ints, now_ns: int, in_flight: int) -> bool:
 
 
 @kernel("void(int64[::1], int64, int64)")
-def _waited(s: Ints, now_ns: int, delay_ns: int) -> None:
+def waited(s: Ints, now_ns: int, delay_ns: int) -> None:
     if delay_ns < s[_TARGET] or s[_TARGET] == 0:
         s[_ABOVE] = s[_SHEDDING] = 0
         return
@@ -68,22 +68,22 @@ def _waited(s: Ints, now_ns: int, delay_ns: int) -> None:
 class Shedder:
     """The door of one manager. Every wait for a place is told to ``waited`` when it ends, granted or not."""
 
-    __slots__ = ("_s",)
+    __slots__ = ("table",)
 
     def __init__(self, config: ShedConfig) -> None:
-        self._s = np.zeros(10, np.int64)
+        self.table = np.zeros(10, np.int64)
         interval_ns = min(max(config.interval_ns, 1), _LONGEST_NS)
-        self._s[:_ABOVE] = config.max_in_flight or _UNBOUNDED, config.target_ns, interval_ns
+        self.table[:_ABOVE] = config.max_in_flight or _UNBOUNDED, config.target_ns, interval_ns
 
     def admit(self, now_ns: int, in_flight: int) -> bool:
         """Whether one more request may come in, ``in_flight`` being here already."""
-        return _admit(self._s, now_ns, in_flight)
+        return admit(self.table, now_ns, in_flight)
 
     def waited(self, now_ns: int, delay_ns: int) -> None:
         """Somebody waited ``delay_ns`` for a place until now: 0 if one was free."""
-        _waited(self._s, now_ns, delay_ns)
+        waited(self.table, now_ns, delay_ns)
 
     @property
     def shedding(self) -> bool:
         """Whether requests are being shed."""
-        return bool(self._s[_SHEDDING])
+        return bool(self.table[_SHEDDING])

@@ -93,17 +93,17 @@ class Weighted(Loads):
 
     def __init__(self, weights: Sequence[int]) -> None:
         super().__init__(len(weights), ROWS + 2)
-        self._s[_WEIGHT] = np.array(weights, np.int64)
+        self.table[_WEIGHT] = np.array(weights, np.int64)
 
     def pick(self, now_ns: int, usable: int, key: int = 0) -> int:
         """The usable instance with the most credit, or -1."""
-        return _richest(self._s, self._usable(usable))
+        return _richest(self.table, self._usable(usable))
 
     def resize(self, n: int) -> None:
         """Keep the first n instances; new ones have weight 1, no credit, and start unmeasured."""
         before = self._n
         super().resize(n)
-        self._s[_WEIGHT, before:] = 1
+        self.table[_WEIGHT, before:] = 1
 
 
 class LeastPending(Loads):
@@ -117,7 +117,7 @@ class LeastPending(Loads):
 
     def pick(self, now_ns: int, usable: int, key: int = 0) -> int:
         """The usable instance with the fewest calls in flight, or -1."""
-        i = _idlest(self._s, self._usable(usable), self._cursor)
+        i = _idlest(self.table, self._usable(usable), self._cursor)
         if i >= 0:
             self._cursor = i + 1
         return i
