@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crossfade.impls.cores_numba import breaker, bulkhead, hedge, limiter, p2c, pool_steps, retry, shedder
+from crossfade.impls.cores_numba import breaker, bulkhead, health, hedge, limiter, p2c, pool_steps, retry, shedder
 from crossfade.impls.cores_numba.jit import Ints, Words, kernel
 from crossfade.impls.cores_numba.lists import enter, find
 from crossfade.impls.cores_numba.loads import PENDING, finish
@@ -121,4 +121,14 @@ def shed(s: Ints, size: int, iterations: int) -> int:
         if shedder.admit(s, k * 1000, size - 1):
             total += 1
             shedder.waited(s, k * 1000, 6_000_000)
+    return total
+
+
+@kernel("int64(int64[:, ::1], int64)")
+def verdicts(s: Ints, iterations: int) -> int:
+    """One verdict on an instance, every sixteenth of them bad."""
+    total = 0
+    for k in range(iterations):
+        if health.record(s, 0, k * 1000 & 0x3C00 != 0):
+            total += 1
     return total

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from crossfade.impls.cores import bench_ops
 from crossfade.impls.cores.actions import PoolConfig
 from crossfade.impls.cores.breaker import BreakerConfig
 from crossfade.impls.cores.bulkhead import BulkheadConfig
+from crossfade.impls.cores.health import HealthConfig
 from crossfade.impls.cores.hedge import HedgeConfig
 from crossfade.impls.cores.limiter import RateLimitConfig
 from crossfade.impls.cores.retry import RetryConfig
@@ -22,6 +24,7 @@ from crossfade.impls.cores.shedder import ShedConfig
 from crossfade.impls.cores_numba import bench_loops as loops
 from crossfade.impls.cores_numba.breaker import Breaker, Breakers
 from crossfade.impls.cores_numba.bulkhead import Bulkhead
+from crossfade.impls.cores_numba.health import Health
 from crossfade.impls.cores_numba.hedge import Hedge
 from crossfade.impls.cores_numba.limiter import KeyedLimiter
 from crossfade.impls.cores_numba.p2c import P2C
@@ -39,8 +42,10 @@ BATCH: Final = 1024
 def prepare(op: str, iterations: int, size: int) -> Callable[[], int]:
     """What to time for ``op``; calling it does ``iterations`` operations over ``size`` items and returns a checksum.
 
-    Raises KeyError for an operation that is neither in ``LOOPS`` nor in ``BATCH_OPS``.
+    Raises KeyError for an operation that is in none of the three tables.
     """
+    if op in SHELL_OPS:
+        return bench_ops.prepare(op, iterations, size)
     if op in BATCH_OPS:
         return BATCH_OPS[op](-(-iterations // BATCH), size)
     loop, arguments = LOOPS[op](size)
@@ -92,6 +97,9 @@ def _retry(size: int) -> Loop:
     return loops.retries, (retry.table, retry.rng)
 
 
+SHELL_OPS: Final = ("metrics",)
+"""What the asyncio shell does in Python whatever its cores are."""
+
 LOOPS: dict[str, Callable[[int], Loop]] = {
     "pool_checkout": _pool_checkout,
     "breaker": lambda size: (loops.breaker_calls, (Breaker(BreakerConfig(window=max(size, 16))).table,)),
@@ -99,6 +107,7 @@ LOOPS: dict[str, Callable[[int], Loop]] = {
     "registry_lookup": _registry,
     "rate_limit": _limiter,
     "bulkhead": _bulkhead,
+    "health": lambda _size: (loops.verdicts, (Health(HealthConfig()).table,)),
     "retry": _retry,
     "hedge": lambda size: (loops.hedges, (Hedge(HedgeConfig()).table, size)),
     "shed": lambda size: (loops.shed, (Shedder(ShedConfig(max_in_flight=size, target_ns=5_000_000)).table, size)),

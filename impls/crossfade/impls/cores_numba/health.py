@@ -13,7 +13,7 @@ _BAD_AFTER, _GOOD_AFTER, _AGAINST, _HEALTHY = range(4)
 
 
 @kernel("boolean(int64[:, ::1], int64, boolean)")
-def _record(s: Ints, i: int, ok: bool) -> bool:
+def record(s: Ints, i: int, ok: bool) -> bool:
     if int(ok) == s[_HEALTHY, i]:
         s[_AGAINST, i] = 0
         return False
@@ -28,7 +28,7 @@ def _record(s: Ints, i: int, ok: bool) -> bool:
 @kernel("void(int64[:, ::1], int64[::1], boolean[::1], boolean[::1])")
 def _record_batch(s: Ints, which: Ints, ok: Flags, out: Flags) -> None:
     for k in range(which.size):
-        out[k] = _record(s, which[k], ok[k])
+        out[k] = record(s, which[k], ok[k])
 
 
 def _table(configs: Sequence[HealthConfig]) -> Ints:
@@ -39,42 +39,42 @@ def _table(configs: Sequence[HealthConfig]) -> Ints:
 class Healths:
     """The health of many instances."""
 
-    __slots__ = ("_s",)
+    __slots__ = ("table",)
 
     def __init__(self, configs: Sequence[HealthConfig]) -> None:
-        self._s = _table(configs)
+        self.table = _table(configs)
 
     def record(self, which: Ints, ok: Flags) -> Flags:
         """Verdicts in order, one per name; where it is true the state of that instance turned. Raises IndexError."""
-        n = self._s.shape[1]
+        n = self.table.shape[1]
         if which.size and not 0 <= int(which.min()) <= int(which.max()) < n:
             raise IndexError(f"instances {which.min()} to {which.max()} of {n}; name existing ones")
         if which.size != ok.size:
             raise ValueError(f"{which.size} instances and {ok.size} verdicts; give as many of each")
         out = np.empty(which.size, np.bool_)
-        _record_batch(self._s, which, ok, out)
+        _record_batch(self.table, which, ok, out)
         return out
 
     @property
     def healthy(self) -> Flags:
         """Who is healthy."""
-        healthy: Flags = self._s[_HEALTHY].astype(np.bool_)
+        healthy: Flags = self.table[_HEALTHY].astype(np.bool_)
         return healthy
 
 
 class Health:
     """The health of one instance: a table of one column."""
 
-    __slots__ = ("_s",)
+    __slots__ = ("table",)
 
     def __init__(self, config: HealthConfig) -> None:
-        self._s = _table([config])
+        self.table = _table([config])
 
     def record(self, ok: bool) -> bool:
         """One verdict, of a probe or of a call. True if it turned the state."""
-        return _record(self._s, 0, ok)
+        return record(self.table, 0, ok)
 
     @property
     def healthy(self) -> bool:
         """The state."""
-        return bool(self._s[_HEALTHY, 0])
+        return bool(self.table[_HEALTHY, 0])
