@@ -17,7 +17,7 @@ from tests.contract.kit import stdio_spec
 
 from crossfade.impls import VARIANTS, Config, Manager, ServerSpec, ServerState, open_manager
 from crossfade.impls.cores import Cores, bench_ops
-from crossfade.impls.cores_numba.bench_ops import BATCH_OPS, prepare
+from crossfade.impls.cores_numba.bench_ops import ARRAY_OPS, BATCH_OPS, prepare
 
 CORE_OPS = ["pool_checkout", "route", "breaker"]
 ITERATIONS = 20_000
@@ -111,9 +111,9 @@ def test_call(benchmark: BenchmarkFixture, opened: tuple[Manager, Run]) -> None:
 
 
 @pytest.mark.parametrize("size", [8, 1024])
-@pytest.mark.parametrize("operation", sorted(BATCH_OPS))
+@pytest.mark.parametrize("operation", sorted({**BATCH_OPS, **ARRAY_OPS}))
 def test_batch(benchmark: BenchmarkFixture, operation: str, size: int) -> None:
-    """The same number of operations in batches of 1,024, which is what the numba cores are for."""
+    """The same number of operations in one call, and in arrays of 1,024: what the numba cores are for."""
     benchmark.group = f"{operation} x {ITERATIONS}, {size} items"
     pedantic: Any = benchmark.pedantic  # untyped in the plugin
     pedantic(

@@ -1,8 +1,8 @@
-"""Owns the operations that are timed on the compiled cores: in numba itself, and in batches called from Python.
+"""Owns the operations that are timed on the compiled cores, in three ways that together say what a call into one costs.
 
-Rule: an operation of ``cores.bench_ops`` is a loop inside numba here (``bench_loops``). What single steps from Python
-cost is timed with ``cores.bench_ops.prepare(..., NUMBA_CORES)``; a batch does ``BATCH`` steps per call, and reports per
-operation too. The three together say what a call into a kernel costs.
+``route`` and the other operations of ``cores.bench_ops`` are single steps called from Python, as a shell takes them.
+``route_batch`` and its like are the same steps in one call, a loop inside numba (``bench_loops``). ``route_array`` and
+its like hand over ``ARRAY`` steps per call as arrays, as a caller with many requests at once would.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from crossfade.impls.cores.shedder import ShedConfig
 from crossfade.impls.cores_numba import bench_loops as loops
 from crossfade.impls.cores_numba.breaker import Breaker, Breakers
 from crossfade.impls.cores_numba.bulkhead import Bulkhead
+from crossfade.impls.cores_numba.bundle import NUMBA_CORES
 from crossfade.impls.cores_numba.health import Health
 from crossfade.impls.cores_numba.hedge import Hedge
 from crossfade.impls.cores_numba.limiter import KeyedLimiter
@@ -35,21 +36,21 @@ from crossfade.impls.cores_numba.rng import SplitMix64
 from crossfade.impls.cores_numba.shedder import Shedder
 from crossfade.impls.names import fnv1a
 
-BATCH: Final = 1024
-"""Operations per call of a batch; ``iterations`` is rounded up to whole batches."""
+ARRAY: Final = 1024
+"""Operations per call with arrays; ``iterations`` is rounded up to whole calls."""
 
 
 def prepare(op: str, iterations: int, size: int) -> Callable[[], int]:
     """What to time for ``op``; calling it does ``iterations`` operations over ``size`` items and returns a checksum.
 
-    Raises KeyError for an operation that is in none of the three tables.
+    Raises KeyError for an operation that is in none of the tables.
     """
-    if op in SHELL_OPS:
-        return bench_ops.prepare(op, iterations, size)
     if op in BATCH_OPS:
-        return BATCH_OPS[op](-(-iterations // BATCH), size)
-    loop, arguments = LOOPS[op](size)
-    return lambda: loop(*arguments, iterations)
+        loop, arguments = BATCH_OPS[op](size)
+        return lambda: loop(*arguments, iterations)
+    if op in ARRAY_OPS:
+        return ARRAY_OPS[op](-(-iterations // ARRAY), size)
+    return bench_ops.prepare(op, iterations, size, NUMBA_CORES)
 
 
 Loop = tuple[Callable[..., int], tuple[Any, ...]]
@@ -97,20 +98,17 @@ def _retry(size: int) -> Loop:
     return loops.retries, (retry.table, retry.rng)
 
 
-SHELL_OPS: Final = ("metrics",)
-"""What the asyncio shell does in Python whatever its cores are."""
-
-LOOPS: dict[str, Callable[[int], Loop]] = {
-    "pool_checkout": _pool_checkout,
-    "breaker": lambda size: (loops.breaker_calls, (Breaker(BreakerConfig(window=max(size, 16))).table,)),
-    "route": _one_route,
-    "registry_lookup": _registry,
-    "rate_limit": _limiter,
-    "bulkhead": _bulkhead,
-    "health": lambda _size: (loops.verdicts, (Health(HealthConfig()).table,)),
-    "retry": _retry,
-    "hedge": lambda size: (loops.hedges, (Hedge(HedgeConfig()).table, size)),
-    "shed": lambda size: (loops.shed, (Shedder(ShedConfig(max_in_flight=size, target_ns=5_000_000)).table, size)),
+BATCH_OPS: dict[str, Callable[[int], Loop]] = {
+    "pool_checkout_batch": _pool_checkout,
+    "breaker_batch": lambda size: (loops.breaker_calls, (Breaker(BreakerConfig(window=max(size, 16))).table,)),
+    "route_batch": _one_route,
+    "registry_lookup_batch": _registry,
+    "rate_limit_batch": _limiter,
+    "bulkhead_batch": _bulkhead,
+    "health_batch": lambda _size: (loops.verdicts, (Health(HealthConfig()).table,)),
+    "retry_batch": _retry,
+    "hedge_batch": lambda size: (loops.hedges, (Hedge(HedgeConfig()).table, size)),
+    "shed_batch": lambda size: (loops.shed, (Shedder(ShedConfig(max_in_flight=size, target_ns=5_000_000)).table, size)),
 }
 """Operation by name: from the size to the loop and the state it runs on."""
 
@@ -119,13 +117,13 @@ def _route(batches: int, size: int) -> Callable[[], int]:
     """P2C over ``size`` usable instances: pick and start a batch, then finish it."""
     balancer = P2C(size, 1)
     usable = (1 << size) - 1
-    latency_ns = np.full(BATCH, 1_000_000, np.int64)
-    ok = np.ones(BATCH, np.bool_)
+    latency_ns = np.full(ARRAY, 1_000_000, np.int64)
+    ok = np.ones(ARRAY, np.bool_)
 
     def route() -> int:
         total = 0
-        for now_ns in range(0, batches * BATCH * 1000, BATCH * 1000):
-            chosen = balancer.route_batch(now_ns, usable, BATCH)
+        for now_ns in range(0, batches * ARRAY * 1000, ARRAY * 1000):
+            chosen = balancer.route_batch(now_ns, usable, ARRAY)
             balancer.finished_batch(chosen, now_ns, latency_ns, ok)
             total += int(chosen[0])
         return total
@@ -136,13 +134,13 @@ def _route(batches: int, size: int) -> Callable[[], int]:
 def _breaker(batches: int, size: int) -> Callable[[], int]:
     """``admit`` and ``record`` of a batch spread over ``size`` closed breakers, one failure in 16."""
     breakers = Breakers([BreakerConfig()] * size)
-    which = np.arange(BATCH, dtype=np.int64) % size
-    ok = np.arange(BATCH) % 16 != 0
-    duration_ns = np.full(BATCH, 1000, np.int64)
+    which = np.arange(ARRAY, dtype=np.int64) % size
+    ok = np.arange(ARRAY) % 16 != 0
+    duration_ns = np.full(ARRAY, 1000, np.int64)
 
     def calls() -> int:
         total = 0
-        for now_ns in range(0, batches * BATCH * 1000, BATCH * 1000):
+        for now_ns in range(0, batches * ARRAY * 1000, ARRAY * 1000):
             admitted = breakers.admit(now_ns, which)
             breakers.record(now_ns, which, ok, duration_ns)
             total += int(admitted.sum())
@@ -155,7 +153,7 @@ def _rendezvous(batches: int, size: int) -> Callable[[], int]:
     """The instance of ``size`` for each key of a batch."""
     balancer = Rendezvous(size)
     usable = (1 << size) - 1
-    keys = SplitMix64(1).batch(BATCH)
+    keys = SplitMix64(1).batch(ARRAY)
 
     def place() -> int:
         return sum(int(balancer.pick_batch(usable, keys)[0]) for _ in range(batches))
@@ -166,21 +164,21 @@ def _rendezvous(batches: int, size: int) -> Callable[[], int]:
 def _rate_limit(batches: int, size: int) -> Callable[[], int]:
     """``admit`` of a batch spread over ``size`` keys of one limit."""
     limiter = KeyedLimiter(RateLimitConfig(requests=1_000, per_ns=1_000_000, burst=100, max_keys=size))
-    keys = SplitMix64(1).batch(size)[np.arange(BATCH) % size]
+    keys = SplitMix64(1).batch(size)[np.arange(ARRAY) % size]
 
     def admit() -> int:
         total = 0
-        for now_ns in range(0, batches * BATCH * 1000, BATCH * 1000):
+        for now_ns in range(0, batches * ARRAY * 1000, ARRAY * 1000):
             total += int(np.count_nonzero(limiter.admit_batch(now_ns, keys)))
         return total
 
     return admit
 
 
-BATCH_OPS: dict[str, Callable[[int, int], Callable[[], int]]] = {
-    "route_batch": _route,
-    "breaker_batch": _breaker,
-    "rendezvous_batch": _rendezvous,
-    "rate_limit_batch": _rate_limit,
+ARRAY_OPS: dict[str, Callable[[int, int], Callable[[], int]]] = {
+    "route_array": _route,
+    "breaker_array": _breaker,
+    "rendezvous_array": _rendezvous,
+    "rate_limit_array": _rate_limit,
 }
 """Operation by name: ``(batches, size)`` to what to time."""

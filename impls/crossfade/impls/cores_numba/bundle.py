@@ -31,6 +31,8 @@ def _balancer(kind: str, n: int, weights: Sequence[int], seed: int) -> Balancer:
         "least_pending": LeastPending,
         "rendezvous": Rendezvous,
     }
+    if kind not in others:
+        raise ValueError(f"balancer {kind!r} is unknown; name one of those that ServerSpec.balancer lists")
     return others[kind](n)
 
 
