@@ -52,6 +52,8 @@ class Calls:
             self.places.adopt(spec.bulkhead)
         if old is None or old.retry != spec.retry:
             self.repeating = Repeating(spec.retry, cores, key_of(spec.name))
+        elif old is not spec:
+            self.repeating.forget()
         if old is None or old.hedge != spec.hedge:
             self._hedge = cores.hedge(HedgeConfig.from_spec(spec.hedge)) if spec.hedge.enabled else None
             self._hedged = Globs(spec.hedge.tools if spec.hedge.enabled else ())

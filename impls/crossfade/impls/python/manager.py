@@ -6,34 +6,30 @@ Rule: leaving the manager, however, leaves nothing behind: no task, no socket, n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from time import monotonic_ns
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
-
-import msgspec
+from typing import ClassVar, Final, Self
 
 from crossfade.impls.api import Gateway
 from crossfade.impls.config import Config, ServerSpec
 from crossfade.impls.cores import PYTHON_CORES, Cores
 from crossfade.impls.cores.histogram import Histogram
-from crossfade.impls.errors import CrossfadeError, ManagerClosed, RemoteError, ServerExists, ServerTimeout
-from crossfade.impls.python.ask import Ticket
+from crossfade.impls.errors import CrossfadeError, ManagerClosed, ServerExists
 from crossfade.impls.python.catalog import Catalog
 from crossfade.impls.python.deploying import Deploying
 from crossfade.impls.python.deployment import Deployment
 from crossfade.impls.python.events import Events
-from crossfade.impls.python.gateway.principal import ANONYMOUS
 from crossfade.impls.python.gateway.server import GatewayServer
 from crossfade.impls.python.gateway.stdio import serve_stdio
-from crossfade.impls.python.instance import Instance, Sessions
-from crossfade.impls.python.jsonrpc import HEADER_MISMATCH
+from crossfade.impls.python.instance import Instance
 from crossfade.impls.python.load import load_of
 from crossfade.impls.python.metrics import Nowhere, Stats
+from crossfade.impls.python.probing import ask
+from crossfade.impls.python.requests import Requests
 from crossfade.impls.python.revision import Revision
 from crossfade.impls.python.server import Server
 from crossfade.impls.python.storage import Storage
-from crossfade.impls.results import CallResult, Item, Result
 from crossfade.impls.snapshots import Event, Metrics, ServerInfo, StorageInfo
 from crossfade.impls.states import DeploymentState, ServerState
 
@@ -41,7 +37,7 @@ _BUSY_TICK_S: Final = 0.05
 _IDLE_TICK_S: Final = 1.0
 
 
-class PythonManager(Deploying):
+class PythonManager(Requests, Deploying):
     """asyncio shell, Python cores. Not thread-safe: use it from the loop that entered it.
 
     A subclass with other ``cores`` is another variant.
@@ -239,139 +235,6 @@ class PythonManager(Deploying):
     def events(self) -> AsyncIterator[Event]:
         return self._events.stream()
 
-    # -- MCP
-
-    async def list_tools(self, server: str | None = None) -> list[Item]:
-        return await self._list("tools/list", server)
-
-    async def list_resources(self, server: str | None = None) -> list[Item]:
-        return await self._list("resources/list", server)
-
-    async def list_resource_templates(self, server: str | None = None) -> list[Item]:
-        return await self._list("resources/templates/list", server)
-
-    async def list_prompts(self, server: str | None = None) -> list[Item]:
-        return await self._list("prompts/list", server)
-
-    async def _list(self, method: str, server: str | None) -> list[Item]:
-        self._check_open()
-        return await self.catalog.items(method, server, principal=ANONYMOUS)
-
-    async def call_tool(
-        self,
-        name: str,
-        arguments: Mapping[str, Any] | msgspec.Raw | None = None,
-        *,
-        timeout_s: float | None = None,
-        meta: Mapping[str, Any] | None = None,
-        principal: str | None = None,
-    ) -> CallResult:
-        self._check_open()
-        server, own = await self.catalog.resolve(name, "tools/list")
-        fields = {"name": own, "arguments": {} if arguments is None else arguments}
-        return CallResult(
-            await self.send(server, "tools/call", fields, timeout_s=timeout_s, meta=meta, name=own, principal=principal)
-        )
-
-    async def read_resource(
-        self, uri: str, *, server: str | None = None, timeout_s: float | None = None, principal: str | None = None
-    ) -> Result:
-        self._check_open()
-        owner = await self.catalog.owner(uri, server)
-        fields = {"uri": uri}
-        return Result(
-            await self.send(owner, "resources/read", fields, timeout_s=timeout_s, name=uri, principal=principal)
-        )
-
-    async def get_prompt(
-        self,
-        name: str,
-        arguments: Mapping[str, str] | None = None,
-        *,
-        timeout_s: float | None = None,
-        principal: str | None = None,
-    ) -> Result:
-        self._check_open()
-        server, own = await self.catalog.resolve(name, "prompts/list")
-        fields: dict[str, Any] = {"name": own}
-        if arguments is not None:
-            fields["arguments"] = arguments
-        return Result(
-            await self.send(server, "prompts/get", fields, timeout_s=timeout_s, name=own, principal=principal)
-        )
-
-    async def complete(
-        self,
-        ref: Mapping[str, Any],
-        argument: Mapping[str, str],
-        *,
-        server: str | None = None,
-        context: Mapping[str, Any] | None = None,
-        timeout_s: float | None = None,
-        principal: str | None = None,
-    ) -> Result:
-        self._check_open()
-        owner, own_ref = await self.completion_target(ref, server)
-        fields: dict[str, Any] = {"ref": own_ref, "argument": argument}
-        if context is not None:
-            fields["context"] = context
-        return Result(await self.send(owner, "completion/complete", fields, timeout_s=timeout_s, principal=principal))
-
-    async def completion_target(self, ref: Mapping[str, Any], server: str | None) -> tuple[Server, dict[str, Any]]:
-        """Who completes ``ref``, and the ref in the server's own words."""
-        name = ref.get("name")
-        if ref.get("type") == "ref/prompt" and isinstance(name, str):
-            owner, own = await self.catalog.resolve(name, "prompts/list", server)
-            return owner, {**ref, "name": own}
-        return await self.catalog.owner(str(ref.get("uri")), server), dict(ref)
-
-    async def send(
-        self,
-        server: Server,
-        method: str,
-        fields: Mapping[str, object],
-        *,
-        timeout_s: float | None = None,
-        meta: Mapping[str, Any] | None = None,
-        name: str | None = None,
-        sessions: Sessions | None = None,
-        session: str | None = None,
-        principal: str | None = None,
-        ticket: Ticket | None = None,
-    ) -> bytes:
-        """One request to a server on behalf of ``principal``, with what fails counted by code. ``ticket`` says what it
-        has behind it already.
-
-        A modern HTTP server may want arguments in headers, and says so in the tool's definition. One that was never
-        listed refuses the call with HeaderMismatch; then the list is read and the call sent again (streamable-http,
-        "Client Behavior").
-        """
-        options: dict[str, Any] = {"timeout_s": timeout_s, "meta": meta, "name": name, "sessions": sessions}
-        headed = method == "tools/call" and server.spec.transport == "http" and name is not None
-        calls = server.calls
-        try:
-            if not calls.plain:
-                who, tool = principal or ANONYMOUS, name if method == "tools/call" else None
-                if ticket is None or not ticket.admitted:
-                    calls.admit(tool, who)
-                options["key"] = calls.key(session, who, tool)
-            options["ticket"] = ticket = ticket or Ticket()
-            options["principal"] = principal
-            if not headed:
-                return await server.calls.request(method, fields, **options)
-            extra = self.catalog.param_headers(server.spec.name, name or "", fields.get("arguments"))
-            try:
-                return await server.calls.request(method, fields, **options, extra=extra)
-            except RemoteError as error:
-                if error.remote_code != HEADER_MISMATCH:
-                    raise
-            await self.catalog.items("tools/list", server.spec.name)
-            extra = self.catalog.param_headers(server.spec.name, name or "", fields.get("arguments"))
-            return await server.calls.request(method, fields, **options, extra=extra)
-        except CrossfadeError as error:
-            self.stats.errors_by_code[error.code] += 1
-            raise
-
     # -- watching
 
     async def health(self, server: str | None = None, *, timeout_s: float = 5.0) -> dict[str, ServerState]:
@@ -379,27 +242,8 @@ class PythonManager(Deploying):
         chosen = [self.catalog.server(server)] if server is not None else list(self.registry.values())
         for instance in (i for s in chosen for i in s.instances):
             instance.forgive()
-        await asyncio.gather(*(self._probe(i, timeout_s) for s in chosen for i in s.instances))
+        await asyncio.gather(*(ask(i, timeout_s) for s in chosen for i in s.instances))
         return {s.spec.name: s.state for s in chosen}
-
-    async def _probe(self, instance: Instance, timeout_s: float) -> None:
-        deadline_ns = monotonic_ns() + int(timeout_s * 1e9)
-        try:
-            async with asyncio.timeout(timeout_s):
-                peer = await instance.ready()
-                await instance.probe(peer, deadline_ns)
-        except (CrossfadeError, TimeoutError) as error:
-            if isinstance(error, CrossfadeError):
-                instance.failed(error)
-            else:
-                name = instance.spec.name
-                instance.failed(
-                    ServerTimeout(
-                        f"server {name!r} did not answer a probe within {timeout_s} s; look at the server", server=name
-                    )
-                )
-        else:
-            instance.recovered()
 
     def metrics(self) -> Metrics:
         servers = {

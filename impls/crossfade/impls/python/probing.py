@@ -1,9 +1,8 @@
-"""Owns the probes that nobody asks for: every ``health.interval_ms`` each instance of a server is asked for a sign of
-life.
+"""Owns the probes: the ones that somebody asks for, and those that nobody does, every ``health.interval_ms``.
 
-Rules: the probes of one round run at the same time, and the next round begins when all have ended, so that a server
-that hangs has one probe in it and never a pile. A round is a verdict on each instance, no more: hysteresis turns the
-state. A lazy server that nobody has used is not started by a probe.
+Rules: whoever asks on purpose gets the state of now. Of the others, one round runs at the same time, and the next one
+begins when all have ended, so that a server that hangs has one probe in it and never a pile. A round is a verdict on
+each instance, no more: hysteresis turns the state. A lazy server that nobody has used is not started by a probe.
 """
 
 from __future__ import annotations
@@ -20,6 +19,20 @@ if TYPE_CHECKING:
     from crossfade.impls.python.server import Server
 
 
+async def ask(instance: Instance, timeout_s: float) -> None:
+    """Ask on purpose: the answer, or its absence, is the state."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            peer = await instance.ready()
+            await instance.probe(peer, monotonic_ns() + int(timeout_s * 1e9))
+    except TimeoutError:
+        instance.failed(_silence(instance, int(timeout_s * 1000)))
+    except CrossfadeError as error:
+        instance.failed(error)
+    else:
+        instance.recovered()
+
+
 async def watch(server: Server) -> None:
     """Probe the instances of ``server`` until cancelled, or until its specification has no interval any more."""
     while interval_ms := server.spec.health.interval_ms:
@@ -34,20 +47,23 @@ def _is_due(instance: Instance) -> bool:
 
 
 async def _probe(instance: Instance) -> None:
-    spec = instance.spec
-    timeout_ms = spec.health.timeout_ms
+    timeout_ms = instance.spec.health.timeout_ms
     try:
         async with asyncio.timeout(timeout_ms / 1000):
             peer = await instance.ready()
             # The deadline of the request lies behind ours, so that there is one verdict on a silence: this one.
             await instance.probe(peer, monotonic_ns() + 2 * timeout_ms * 1_000_000)
     except TimeoutError:
-        instance.last_error = ServerTimeout(
-            f"server {spec.name!r} did not answer a probe within {timeout_ms} ms; look at the server, or raise "
-            "health.timeoutMs",
-            server=spec.name,
-        )
+        instance.last_error = _silence(instance, timeout_ms)
         instance.heard(False)
     except CrossfadeError as error:
         # Whoever failed has told the instance already, and one that was too busy to be asked is not ill.
         instance.last_error = error
+
+
+def _silence(instance: Instance, timeout_ms: int) -> ServerTimeout:
+    name = instance.spec.name
+    return ServerTimeout(
+        f"server {name!r} did not answer a probe within {timeout_ms} ms; look at the server, or give it more time",
+        server=name,
+    )

@@ -54,6 +54,11 @@ class Repeating:
             self._hinted.discard(tool)
         self.tools = bool(self._hinted) or bool(self._globs)
 
+    def forget(self) -> None:
+        """The tools are others now: what is not listed again is not safe."""
+        self._hinted.clear()
+        self.tools = self._enabled and bool(self._globs)
+
     def allows(self, method: str, name: str | None) -> bool:
         """Whether a request may be sent twice; ``name`` is a tool's own."""
         if not self._enabled:

@@ -179,6 +179,8 @@ class Server(Routing):
         if method.endswith("/list_changed"):
             what = method.split("/")[1]
             self.reads.changed(what)
+            if what == "tools":
+                self.calls.repeating.forget()
             self.publish(Event(kind="list_changed", server=self.spec.name, new=what))
         elif method == "notifications/resources/updated":
             self.reads.updated(updated_uri(message))
