@@ -185,6 +185,7 @@ def _ops(rng: random.Random, name: str) -> dict[str, object]:
         "metrics": {
             **metrics,
             "breaker_ns": 300 * rng.lognormvariate(0, 0.12),
+            "metrics_percent": (1.2, 0.2)[side] * rng.lognormvariate(0, 0.03),
             "call_cpu_us": (60.0, 25.0)[side] * rng.lognormvariate(0, 0.03),
         },
         "operations": tuple(_operations(rng, side)),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from crossfade.harness.problems import BlockFailed
 from crossfade.harness.samples import Operation
@@ -53,27 +54,41 @@ def clocked(prepare: Callable[[str, int, int], Callable[[], int]]) -> Bench:
     return bench
 
 
-def bench_of(core: str) -> Bench:
-    """The bench in a core's own language: ``python``, ``numba`` or ``rust``. Raises BlockFailed for another."""
-    bench: Bench
-    match core:
-        case "python":
-            bench = clocked(bench_ops.prepare)
-        case "numba":
-            bench = clocked(importlib.import_module("crossfade.impls.cores_numba.bench_ops").prepare)
-        case "rust":
-            bench = importlib.import_module("crossfade_native").policy_bench
+def benches(core: str, shell: str) -> dict[str, tuple[Bench, dict[str, str]]]:
+    """Where a variant's core can be timed: place -> bench, and the name there of each operation.
+
+    A compiled core under the asyncio shell has both places. numba's own language has loops for those operations only
+    that it can do in batches. Raises BlockFailed for a core that has no bench.
+    """
+    every = {op: op for op in CORE_OPS}
+    match core, shell:
+        case "python", _:
+            return {"core": (clocked(bench_ops.prepare), every)}
+        case "numba", _:
+            module = importlib.import_module("crossfade.impls.cores_numba.bench_ops")
+            batches = {op: f"{op}_batch" for op in CORE_OPS if f"{op}_batch" in module.BATCH_OPS}
+            single = clocked(module.prepare)
+            return {"core": (single, batches), "called": (single, every)}
+        case "rust", "tokio":
+            return {"core": (_native(), every)}
+        case "rust", _:
+            bundle = importlib.import_module("crossfade.impls.cores_rust").RUST_CORES
+            return {"core": (_native(), every), "called": (clocked(partial(bench_ops.prepare, cores=bundle)), every)}
         case _:
             raise BlockFailed(f"no policy bench for core {core!r}; add one to crossfade.harness.policy")
+
+
+def _native() -> Bench:
+    bench: Bench = importlib.import_module("crossfade_native").policy_bench
     return bench
 
 
-def distribution(bench: Bench, op: str, size: int, where: str, *, name: str | None = None) -> Operation:
-    """Time an operation in batches."""
+def distribution(bench: Bench, op: str, size: int, where: str, name: str) -> Operation:
+    """Time an operation, which the bench knows as ``op``, in batches."""
     per_batch = 1000
     while (took := bench(op, per_batch, size)) < MIN_BATCH_NS and per_batch < 1_000_000:
         per_batch *= max(2, min(10, MIN_BATCH_NS // max(took, 1)))
-    return summed(name or op, where, size, per_batch, [bench(op, per_batch, size) for _ in range(BATCHES)])
+    return summed(name, where, size, per_batch, [bench(op, per_batch, size) for _ in range(BATCHES)])
 
 
 def summed(name: str, where: str, size: int, per_batch: int, batches_ns: Sequence[int]) -> Operation:

@@ -47,6 +47,9 @@ METRICS: dict[str, Metric] = {
         Metric(name="slope_load_kib", title="Memory per connection, calls in flight", unit="KiB", better="lower"),
         Metric(name="intercept_mib", title="Memory without connections", unit="MiB", better="lower"),
         Metric(name="call_cpu_us", title="Processor time of one call in process", unit="us", better="lower"),
+        Metric(
+            name="metrics_percent", title="Metrics, share of a call\u2019s processor time", unit="%", better="lower"
+        ),
         Metric(name="register_us", title="Register and unregister a server", unit="us", better="lower"),
         Metric(name="health_us", title="Health probe of a server", unit="us", better="lower"),
         Metric(name="pool_checkout_ns", title="Pool checkout and release", unit="ns", better="lower"),

@@ -39,6 +39,8 @@ TARGETS: tuple[Target, ...] = (
     Target("policy-ops", "rust", "pool_checkout_ns", 100),
     Target("policy-ops", "rust", "breaker_ns", 50),
     Target("policy-ops", "rust", "route_1000_ns", 300),
+    Target("policy-ops", "rust", "metrics_percent", 3),
+    Target("policy-ops", "python", "metrics_percent", 3),
     Target("memory-clients", "rust", "slope_kib", 16),
     Target("memory-clients", "python", "slope_kib", 32),
     Target("memory-upstreams", "rust", "slope_kib", 24),
