@@ -34,7 +34,7 @@ type PerServer = (
     fn(&ServerCounters) -> u64,
 );
 
-const PER_SERVER: [PerServer; 11] = [
+const PER_SERVER: [PerServer; 14] = [
     (
         "crossfade_requests_total",
         "counter",
@@ -88,6 +88,24 @@ const PER_SERVER: [PerServer; 11] = [
         "counter",
         "Second copies that answered first.",
         |server| server.hedged_wins,
+    ),
+    (
+        "crossfade_cache_hits_total",
+        "counter",
+        "Reads answered from the cache.",
+        |server| server.cache_hits,
+    ),
+    (
+        "crossfade_cache_misses_total",
+        "counter",
+        "Reads that the cache could not answer.",
+        |server| server.cache_misses,
+    ),
+    (
+        "crossfade_coalesced_total",
+        "counter",
+        "Reads that shared another one's request.",
+        |server| server.coalesced,
     ),
     (
         "crossfade_in_flight",
