@@ -9,7 +9,7 @@ mod shared;
 mod waiting;
 
 pub use balancers::{LeastPending, P2c, Rendezvous, RoundRobin, Weighted};
-pub use path::{Breaker, Gcra, Health, Hedge, KeyedLimiter, Restart, Retry, Shedder};
+pub use path::{Breaker, Gcra, Health, Hedge, KeyedLimiter, Restart, Retry, Shedder, SplitMix64};
 pub use waiting::{Bulkhead, Pool};
 
 use std::sync::Mutex;

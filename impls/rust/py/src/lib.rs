@@ -26,7 +26,7 @@ mod _native {
     #[pymodule_export]
     use super::cores::{
         Breaker, Bulkhead, CoreReplay, Gcra, Health, Hedge, KeyedLimiter, LeastPending, P2c, Pool,
-        Rendezvous, Restart, Retry, RoundRobin, Shedder, Weighted, policy_bench,
+        Rendezvous, Restart, Retry, RoundRobin, Shedder, SplitMix64, Weighted, policy_bench,
     };
     #[pymodule_export]
     use super::faces::{Gateway, Logs, Subscription};

@@ -42,6 +42,7 @@ __all__ = [
     "Retry",
     "RoundRobin",
     "Shedder",
+    "SplitMix64",
     "Subscription",
     "Weighted",
     "_Inbox",
@@ -193,6 +194,12 @@ def policy_bench(op: str, iterations: int, size: int) -> int:
     """Nanoseconds for all iterations, with the interpreter released. Raises ValueError for an unknown ``op``."""
 
 # -- the cores as classes, for variant ``rust-core``: those of ``crossfade.impls.cores`` say what they do
+
+@final
+class SplitMix64:
+    def __new__(cls, seed: int) -> Self: ...
+    def next_u64(self) -> int: ...
+    def below(self, n: int) -> int: ...
 
 @final
 class Breaker:

@@ -10,6 +10,26 @@ fn or_minus_one(found: Option<u64>) -> i64 {
     found.map_or(-1, |delay_ns| i64::try_from(delay_ns).unwrap_or(i64::MAX))
 }
 
+/// See `crossfade.impls.cores.SplitMix64`.
+#[pyclass(frozen, module = "crossfade_native")]
+pub struct SplitMix64(Core<core::SplitMix64>);
+
+#[pymethods]
+impl SplitMix64 {
+    #[new]
+    fn new(seed: Low) -> Self {
+        Self(Core::new(core::SplitMix64::new(seed.0)))
+    }
+
+    fn next_u64(&self) -> u64 {
+        self.0.lock().next_u64()
+    }
+
+    fn below(&self, n: u64) -> u64 {
+        self.0.lock().below(n)
+    }
+}
+
 /// See `crossfade.impls.cores.Breaker`.
 #[pyclass(frozen, module = "crossfade_native")]
 pub struct Breaker(Core<core::Breaker>);
