@@ -33,7 +33,7 @@ class Catalog:
     what a server of several failed with.
     """
 
-    __slots__ = ("_filters", "_servers", "_short", "_templates", "_uris", "annotations", "errors", "prefix")
+    __slots__ = ("_filters", "_forgets", "_servers", "_short", "_templates", "_uris", "annotations", "errors", "prefix")
 
     def __init__(self, servers: Mapping[str, Server], *, prefix: bool, errors: Counter[str]) -> None:
         self._servers = servers
@@ -41,12 +41,14 @@ class Catalog:
         self.errors = errors
         self._filters: dict[str, tuple[ServerSpec, dict[str, Filter]]] = {}
         self._short: dict[tuple[str, str, str], str] = {}
+        self._forgets = 0
         self._uris: dict[str, str] = {}
         self._templates: dict[str, tuple[re.Pattern[str], str]] = {}
         self.annotations: dict[tuple[str, str], Annotations] = {}
 
     def forget(self, server: str) -> None:
-        """The server is gone, or is another one now."""
+        """The server is gone, or is another one now. Whoever is reading its lists meanwhile must read them again."""
+        self._forgets += 1
         self._filters.pop(server, None)
         self._short = {key: value for key, value in self._short.items() if key[0] != server}
         self._uris = {uri: owner for uri, owner in self._uris.items() if owner != server}
@@ -185,10 +187,12 @@ class Catalog:
             parts = names.split(exposed) if self.prefix else None
             if parts is None or parts[0] != server:
                 return named, self._own(named, exposed, exposed, method)
-        if self.is_unknown_short(exposed, method):
-            parts = names.split(exposed)
+        while self.is_unknown_short(exposed, method):
+            parts, before = names.split(exposed), self._forgets
             if parts is not None and parts[0] in self._servers:
                 await listing.read(self, self._servers[parts[0]], method)
+            if self._forgets == before:
+                break
         return self.locate(exposed, method)
 
     async def owner(self, uri: str, server: str | None = None) -> Server:
@@ -202,9 +206,12 @@ class Catalog:
             found = self._known_owner(uri)
             if found is None and len(self._servers) == 1:
                 found = next(iter(self._servers.values()))
-            elif found is None:
+            while found is None:
+                before = self._forgets
                 await asyncio.gather(self.items("resources/list"), self.items("resources/templates/list"))
                 found = self._known_owner(uri)
+                if self._forgets == before:
+                    break
         if found is None or not self.filter(found, "resources").shows(uri):
             raise UnknownTarget(
                 f"no server lists the resource {uri!r}, or a template for it; list the resources, or name the server"
