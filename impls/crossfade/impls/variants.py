@@ -88,7 +88,10 @@ def missing(name: str) -> str | None:
         if importlib.util.find_spec(module) is None:
             return f"variant {name!r} needs the module {module!r}, which is not installed; {variant.install}"
     if "crossfade_native" in variant.needs:
-        native = importlib.import_module("crossfade_native")
+        try:
+            native = importlib.import_module("crossfade_native")
+        except ImportError as error:  # half of another release, or built for another Python
+            return f"variant {name!r}: crossfade_native cannot be loaded ({error}); {variant.install}"
         if native.ABI != ABI:
             return (
                 f"variant {name!r}: crossfade_native has ABI {native.ABI} and crossfade expects {ABI}; "

@@ -157,10 +157,19 @@ def _print_servers(infos: Sequence[ServerInfo], *, json: bool) -> None:
         output.dump([asdict(i) for i in infos])
         return
     rows = [
-        (i.name, i.state.value, i.transport, i.era or "", i.protocol_version or "", i.last_error or "") for i in infos
+        (i.name, i.state.value, i.transport, _instances(i), i.era or "", i.protocol_version or "", i.last_error or "")
+        for i in infos
     ]
-    head = ("server", "state", "transport", "era", "revision", "last error")
+    head = ("server", "state", "transport", "instances", "era", "protocol", "last error")
     output.say(output.table(head, rows) if rows else "no servers are configured")
+
+
+def _instances(info: ServerInfo) -> str:
+    """``2/3, 4 restarts``: those that are well, of how many."""
+    well = sum(instance.state in WELL for instance in info.instances)
+    restarts = sum(instance.restarts for instance in info.instances)
+    told = f"{well}/{len(info.instances)}"
+    return f"{told}, {restarts} {'restart' if restarts == 1 else 'restarts'}" if restarts else told
 
 
 def _with_manager(options: argparse.Namespace, work: Callable[[Manager], Coroutine[Any, Any, int]]) -> int:
