@@ -9,7 +9,7 @@ import pytest
 from tests.contract.clients import serving
 from tests.contract.kit import HttpServer, http_spec, manager_of, stdio_spec
 
-from crossfade.impls import Manager, NameFilter, ServerSpec
+from crossfade.impls import DeploySpec, Manager, NameFilter, ServerSpec, Strategy
 from crossfade.impls.errors import ConfigError, RemoteError, UnknownTarget
 
 TOOLS = NameFilter(allow=("e*", "s[el]e*", "odd"), deny=("see?",), alias={"echo": "say"})
@@ -191,6 +191,30 @@ async def test_what_the_server_does_not_know_is_its_own_error(variant: str) -> N
     async with manager_of(variant, stdio_spec(tools=NameFilter(alias={"gone": "here"}))) as manager:
         with pytest.raises(RemoteError, match="gone"):
             await manager.call_tool("fix__here", {})
+
+
+@pytest.mark.parametrize("upstream", ["stdio", "modern"])
+async def test_an_update_changes_what_is_shown_at_once(
+    variant: str, upstream: str, shared_http: Callable[..., HttpServer]
+) -> None:
+    specs = [
+        upstreams(shared_http, tools=NameFilter(alias={"echo": name}), deploy=DeploySpec(strategy=Strategy.BLUE_GREEN))[
+            upstream
+        ]
+        for name in ("old", "new", LONG)
+    ]
+    async with serving(variant, specs[0]) as served, served.client("modern") as client:
+        for _ in range(2):
+            assert await client.text("fix__old", text="hot") == "hot"
+        await served.manager.update(specs[1])
+        for _ in range(2):
+            assert await client.text("fix__new", text="hot") == "hot"
+            error = await client.error("tools/call", {"name": "fix__old", "arguments": {}})
+            assert error["message"] == "Unknown tool: old", "the alias of the old revision lives on"
+        await served.manager.update(specs[2])
+        listed = (await client.result("tools/list"))["tools"]
+        (long,) = [tool["name"] for tool in listed if tool["x-tool"] == "echo"]
+        assert await client.text(long, text="long") == "long"
 
 
 def test_an_alias_given_twice_or_empty_is_refused() -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.contract.kit import HttpServer, children_of, http_spec, is_alive, manager_of, stdio_spec
+from tests.contract.kit import HttpServer, children_of, http_spec, is_alive, manager_of, stdio_spec, until
 
 from crossfade.impls import Event, Manager, ServerSpec, ServerState
 from crossfade.impls.errors import ManagerClosed, ServerCrashed, ServerExists, ServerNotFound, ServerStartError
@@ -220,3 +220,92 @@ async def test_a_slow_reader_of_events_is_told_of_the_gap(variant: str) -> None:
                 gap = event if event.kind == "gap" else None
         assert gap.missed > 0
         assert seen < 5000, "memory grew with every event nobody read"
+
+
+async def test_views_follow_every_change(variant: str) -> None:
+    async with manager_of(variant, stdio_spec("a", tags=("x",)), stdio_spec("b", tags=("x", "y"))) as manager:
+
+        def names(**wanted: Any) -> list[str]:
+            return [info.name for info in manager.servers(**wanted)]
+
+        assert names(tag="x", state=ServerState.HEALTHY, capability="tools") == ["a", "b"]
+        await manager.maintenance("a")
+        assert names(tag="x", state=ServerState.HEALTHY) == ["b"]
+        assert names(state=ServerState.MAINTENANCE) == ["a"]
+        await manager.maintenance("a", False)
+        assert names(state=ServerState.HEALTHY) == ["a", "b"]
+        await manager.register(stdio_spec("c", tags=("y",), lazy=True))
+        assert names(tag="y") == ["b", "c"]
+        assert names(tag="y", capability="tools") == ["b"]
+        await manager.call_tool("c__echo", {})
+        assert names(tag="y", capability="tools") == ["b", "c"]
+        await manager.update(stdio_spec("b", tags=("z",)), strategy="blue_green")
+        assert (names(tag="x"), names(tag="y"), names(tag="z")) == (["a"], ["c"], ["b"])
+        await manager.unregister("a")
+        assert (names(tag="x"), names(state=ServerState.HEALTHY)) == ([], ["b", "c"])
+        assert names(tag="x", capability="nonsense") == []
+
+
+async def test_a_name_is_taken_from_the_moment_that_its_registration_began(variant: str) -> None:
+    async with manager_of(variant) as manager:
+        before = children_of()
+        first = asyncio.create_task(manager.register(stdio_spec("one", start="silent", start_timeout_ms=1500)))
+        await until(lambda: len(children_of()) > len(before), what="the first child")
+        with pytest.raises(ServerExists, match="one"):
+            await manager.register(stdio_spec("one"))
+        assert len(children_of()) == len(before) + 1, "the refused one was started"
+        with pytest.raises(ServerStartError):
+            await first
+        await manager.register(stdio_spec("one"))
+        assert (await manager.call_tool("one__echo", {"text": "free again"})).text == "free again"
+
+
+async def test_a_registration_that_is_cancelled_frees_its_name(variant: str) -> None:
+    async with manager_of(variant) as manager:
+        before = children_of()
+        first = asyncio.create_task(manager.register(stdio_spec("one", start="silent")))
+        await until(lambda: len(children_of()) > len(before), what="the child")
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await until(lambda: children_of() == before, what="the end of the child")
+        await manager.register(stdio_spec("one"))
+
+
+async def test_a_name_cannot_be_taken_while_it_is_updated(variant: str) -> None:
+    async with manager_of(variant, stdio_spec("one")) as manager:
+        update = asyncio.create_task(manager.update(stdio_spec("one", tags=("new",)), strategy="rolling"))
+        while not update.done():
+            with pytest.raises(ServerExists, match="one"):
+                await manager.register(stdio_spec("one"))
+            await asyncio.sleep(0)
+        await update
+        assert [(info.name, info.tags) for info in manager.servers()] == [("one", ("new",))]
+
+
+async def test_a_slow_reader_misses_exactly_what_it_is_told(variant: str) -> None:
+    async with manager_of(variant) as manager:
+        slow, quick = manager.events(), manager.events()
+        spec = ServerSpec(name="s", urls=("http://127.0.0.1:9/mcp",), lazy=True)
+        told: list[Event] = []
+
+        async def happen(times: int) -> None:
+            for _ in range(times):
+                await manager.register(spec)
+                told.append(await anext(quick))
+                await manager.unregister("s")
+                while told[-1].kind != "unregistered":
+                    told.append(await anext(quick))
+
+        await happen(700)
+        seen = [await anext(slow) for _ in range(10)]
+        await happen(5)
+        async with asyncio.timeout(5):
+            while sum(event.missed or 1 for event in seen) < len(told):
+                seen.append(await anext(slow))
+        gaps = [number for number, event in enumerate(seen) if event.kind == "gap"]
+        assert len(gaps) == 1
+        assert seen[: gaps[0]] == told[: gaps[0]], "an event before the gap was lost or out of place"
+        assert gaps[0] + seen[gaps[0]].missed == len(told), "the gap does not count what is missing"
+        await happen(1)
+        assert (await anext(slow)).kind == "registered", "the reader was not taken up again"

@@ -40,7 +40,8 @@ class Events:
     def publish(self, event: Event) -> None:
         """Tell every reader."""
         for reader in self._readers:
-            if len(reader.queue) >= CAPACITY:
+            # What comes behind a gap must not be read before it.
+            if reader.missed or len(reader.queue) >= CAPACITY:
                 reader.missed += 1
             else:
                 reader.queue.append(event)

@@ -159,6 +159,7 @@ class Instance(abc.ABC):
         try:
             async with asyncio.timeout(self.spec.start_timeout_ms / 1000):
                 self.peer = await self._discover()
+                self.server.touched()
         except TimeoutError:
             error = ServerStartError(
                 f"server {self.spec.name!r} did not say who it is within {self.spec.start_timeout_ms} ms; "

@@ -26,6 +26,7 @@ from crossfade.impls.python.instance import Instance
 from crossfade.impls.python.load import load_of
 from crossfade.impls.python.metrics import Nowhere, Stats
 from crossfade.impls.python.probing import ask
+from crossfade.impls.python.registry import Index
 from crossfade.impls.python.requests import Requests
 from crossfade.impls.python.revision import Revision
 from crossfade.impls.python.server import Server
@@ -50,6 +51,7 @@ class PythonManager(Requests, Deploying):
         super().__init__(config)
         self.stats = Stats()
         self.registry: dict[str, Server] = {}
+        self._index = Index(self.registry)
         self.catalog = Catalog(self.registry, prefix=config.gateway.prefix, errors=self.stats.errors_by_code)
         self.gateways: set[GatewayServer] = set()
         self.load = load_of(config.shed, self.cores)
@@ -147,6 +149,8 @@ class PythonManager(Requests, Deploying):
         latency = Histogram() if self.config.telemetry.metrics else Nowhere()
         server = Server(spec, latency, self._events.publish, self.wake, cores=self.cores, load=self.load)
         server.retired = self._retired
+        server.touched = self._index.touch
+        server.renewed = self._changed
         server.storage = self._storage
         if spec.storage is not None:
             self._storage.check(spec.name, spec.storage, spec.replicas)
@@ -169,6 +173,7 @@ class PythonManager(Requests, Deploying):
             gateway.end_upstream(instance)
 
     def _changed(self, name: str) -> None:
+        self._index.touch()
         self.catalog.forget(name)
         for gateway in self.gateways:
             gateway.forget_routes()
@@ -216,13 +221,7 @@ class PythonManager(Requests, Deploying):
     def servers(
         self, *, tag: str | None = None, state: ServerState | None = None, capability: str | None = None
     ) -> list[ServerInfo]:
-        return [
-            info
-            for info in (s.info() for s in self.registry.values())
-            if (tag is None or tag in info.tags)
-            and (state is None or info.state is state)
-            and (capability is None or capability in info.capabilities)
-        ]
+        return [server.info() for server in self._index.select(tag, state, capability)]
 
     async def maintenance(self, name: str, on: bool = True, *, drain_s: float = 5.0) -> ServerInfo:
         self._check_open()

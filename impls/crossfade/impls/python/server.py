@@ -50,12 +50,14 @@ class Server(Routing):
         "maintenance",
         "publish",
         "reads",
+        "renewed",
         "retired",
         "spec",
         "state",
         "stats",
         "storage",
         "timeout_ns",
+        "touched",
         "wake",
     )
 
@@ -86,6 +88,8 @@ class Server(Routing):
         self.deployment: Deployment
         self.storage: Storage
         self.retired: Callable[[Instance], None] = lambda _: None
+        self.renewed: Callable[[str], None] = lambda _: None
+        self.touched: Callable[[], None] = lambda: None
         self.calls = Calls(self)
         self.reads = Reads(self)
 
@@ -163,6 +167,7 @@ class Server(Routing):
             new = ServerState.UNHEALTHY if ServerState.UNHEALTHY in states else ServerState.INITIALIZING
         if new is not self.state:
             old, self.state = self.state, new
+            self.touched()
             self.publish(Event(kind="state", server=self.spec.name, old=old, new=new))
 
     def maintain(self, on: bool) -> None:
@@ -195,6 +200,7 @@ class Server(Routing):
         self.acquire_timeout_ns = revision.spec.pool.acquire_timeout_ms * 1_000_000
         self.calls.adopt(revision.spec)
         self.reads.adopt(revision.spec.cache)
+        self.renewed(self.spec.name)
         if revision.spec.health.interval_ms and (self._probes is None or self._probes.done()):
             self._probes = asyncio.get_running_loop().create_task(watch(self))
         self.rearranged()

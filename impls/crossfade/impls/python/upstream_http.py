@@ -209,6 +209,7 @@ class HttpInstance(Instance):
     async def _renew(self, deadline_ns: int) -> str | None:
         try:
             self.session, self.peer = await self.open_session(deadline_ns)
+            self.server.touched()
         finally:
             self._renewing = None
         return self.session

@@ -105,6 +105,7 @@ class StdioInstance(Instance):
             self.child = conn
             try:
                 self.peer = await self._shake_hands(conn)
+                self.server.touched()
             except ServerError:
                 died = conn.returncode is not None
                 await conn.shutdown(kill=True)

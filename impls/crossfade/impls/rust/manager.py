@@ -119,13 +119,7 @@ class RustManager(api.Manager):
     def servers(
         self, *, tag: str | None = None, state: ServerState | None = None, capability: str | None = None
     ) -> list[ServerInfo]:
-        return [
-            info
-            for info in wire.server_infos(self._native.servers())
-            if (tag is None or tag in info.tags)
-            and (state is None or info.state is state)
-            and (capability is None or capability in info.capabilities)
-        ]
+        return wire.server_infos(self._native.servers(tag, state, capability))
 
     def events(self) -> AsyncIterator[Event]:
         # Subscribed here and not in the generator's body, which only runs when the first event is asked for.

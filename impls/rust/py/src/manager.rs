@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use crossfade_runtime::{Config, Error, ListKind, Manager as Runtime, ServerSpec, Target};
+use crossfade_runtime::{Config, Error, ListKind, Manager as Runtime, ServerSpec, Target, Wanted};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -177,9 +177,21 @@ impl Manager {
         now(py, self.runtime.get(name).and_then(|info| json(&info)))
     }
 
-    /// A JSON array of `ServerInfo`, in order of registration.
-    fn servers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        now(py, json(&self.runtime.servers()))
+    /// A JSON array of `ServerInfo` of those that have all that is asked for, in order of registration.
+    #[pyo3(signature = (tag = None, state = None, capability = None))]
+    fn servers<'py>(
+        &self,
+        py: Python<'py>,
+        tag: Option<&str>,
+        state: Option<&str>,
+        capability: Option<&str>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let wanted = Wanted {
+            tag,
+            state,
+            capability,
+        };
+        now(py, json(&self.runtime.servers(&wanted)))
     }
 
     /// Sends one request and gives the bytes of its `result`. `params` is a JSON object.

@@ -3,6 +3,10 @@
 //! The rule: a writer never waits and a slow reader never costs memory; what did not fit is told as one `gap` event.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Release},
+};
 use std::sync::{Arc, Mutex, Weak};
 
 use serde::Serialize;
@@ -106,6 +110,8 @@ enum Taken {
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     readers: Mutex<Vec<Weak<Shared>>>,
+    /// How often a server came, went, changed its state or its specification, or said anew what it offers.
+    changes: AtomicU64,
 }
 
 impl Hub {
@@ -115,7 +121,20 @@ impl Hub {
         Subscription { shared }
     }
 
+    /// What may have moved a server from one view of the registry to another, so far.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Acquire)
+    }
+
+    /// Something changed that is no event.
+    pub(crate) fn changed(&self) {
+        self.changes.fetch_add(1, Release);
+    }
+
     pub(crate) fn send(&self, kind: EventKind, server: &str, old: Option<&str>, new: Option<&str>) {
+        if !matches!(kind, EventKind::Circuit | EventKind::ListChanged) {
+            self.changed();
+        }
         lock(&self.readers).retain(|reader| {
             let Some(shared) = reader.upgrade() else {
                 return false;

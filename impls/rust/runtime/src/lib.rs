@@ -39,5 +39,6 @@ pub use info::{CircuitState, Era, InstanceInfo, ServerInfo, ServerState};
 pub use logs::{Level, LogFeed, LogLine};
 pub use manager::{GatewayHandle, ListKind, Manager, Target};
 pub use metrics::{LatencySummary, MetricsSnapshot, ServerCounters};
+pub use registry::Wanted;
 pub use storage::StorageInfo;
 pub use upstream::child::kill_children;

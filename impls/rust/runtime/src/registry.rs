@@ -1,15 +1,20 @@
 //! Which servers there are, and which of them a request is for.
 //!
-//! The rule: readers take a snapshot and never wait for a writer.
+//! The rule: readers take a snapshot and never wait for a writer. A name is taken from the moment that its registration
+//! begins. Views by tag, state and capability are built by the first reader after a change.
 
-use std::collections::HashMap;
+mod views;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::clock::lock;
 use crate::error::{Error, Result};
 use crate::upstream::Server;
+use views::Views;
+pub use views::Wanted;
 
 /// The servers at one moment, in order of registration.
 #[derive(Debug, Default)]
@@ -38,7 +43,22 @@ impl Snapshot {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     snapshot: ArcSwap<Snapshot>,
+    views: ArcSwapOption<Views>,
     writing: Mutex<()>,
+    coming: Mutex<HashSet<String>>,
+}
+
+/// A name that is kept for a server until it is added, or given up with this.
+#[derive(Debug)]
+pub(crate) struct Reserved<'a> {
+    registry: &'a Registry,
+    name: String,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        lock(&self.registry.coming).remove(&self.name);
+    }
 }
 
 impl Registry {
@@ -51,6 +71,18 @@ impl Registry {
             .get(name)
             .cloned()
             .ok_or_else(|| not_found(name))
+    }
+
+    /// Keeps a name for a server that is being started; an error if it is taken.
+    pub(crate) fn reserve(&self, name: &str) -> Result<Reserved<'_>> {
+        let mut coming = lock(&self.coming);
+        if self.load().get(name).is_some() || !coming.insert(name.to_owned()) {
+            return Err(exists(name));
+        }
+        Ok(Reserved {
+            registry: self,
+            name: name.to_owned(),
+        })
     }
 
     pub(crate) fn add(&self, server: Arc<Server>) -> Result<()> {

@@ -93,6 +93,7 @@ impl Manager {
     pub async fn register(&self, spec: ServerSpec) -> Result<ServerInfo> {
         self.inner.check_open()?;
         self.inner.check_new(&spec.name)?;
+        let _name = self.inner.registry.reserve(&spec.name)?;
         let lazy = spec.lazy;
         let server = self.inner.make(spec, false).await?;
         let outcome = if lazy { Ok(()) } else { server.connect().await };
@@ -149,6 +150,7 @@ impl Inner {
     /// Adds a server that a deployment will start.
     pub(super) async fn enlist(&self, spec: ServerSpec) -> Result<Arc<Server>> {
         self.check_new(&spec.name)?;
+        let _name = self.registry.reserve(&spec.name)?;
         let server = self.make(spec, true).await?;
         self.registry.add(Arc::clone(&server))?;
         let events = &self.shared.events;

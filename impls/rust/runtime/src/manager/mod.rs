@@ -25,7 +25,7 @@ use crate::info::{ServerInfo, ServerState};
 use crate::logs::{Log, LogFeed};
 use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::principal::Principal;
-use crate::registry::Registry;
+use crate::registry::{Registry, Wanted};
 use crate::storage::{Storage, StorageInfo};
 use crate::translate;
 use crate::upstream::{Caller, Shared};
@@ -99,15 +99,10 @@ impl Manager {
         Ok(self.inner.registry.get(name)?.info())
     }
 
-    /// Snapshots in order of registration.
-    pub fn servers(&self) -> Vec<ServerInfo> {
-        self.inner
-            .registry
-            .load()
-            .servers
-            .iter()
-            .map(|server| server.info())
-            .collect()
+    /// Snapshots of the servers that have all that is wanted, in order of registration.
+    pub fn servers(&self, wanted: &Wanted<'_>) -> Vec<ServerInfo> {
+        let changes = self.inner.shared.events.changes();
+        self.inner.registry.describe(wanted, changes)
     }
 
     /// Sends one request; returns the bytes of the JSON-RPC `result`. `params` is a JSON object (or empty for none).

@@ -131,6 +131,7 @@ impl StdioLink {
                         // It ended before anybody could have been told that it is ours.
                         self.ended(&child, self.start_error("ended at once; check its log"));
                     }
+                    self.shared.events.changed();
                     Ok((child, agreed))
                 }
                 Err(error) => Err(self.fell(error)),

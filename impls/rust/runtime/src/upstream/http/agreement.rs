@@ -49,6 +49,7 @@ impl HttpLink {
         };
         let agreed = Arc::new(agreed);
         self.agreed.store(Some(Arc::clone(&agreed)));
+        self.shared.events.changed();
         self.pool.start();
         Ok(agreed)
     }
