@@ -96,7 +96,9 @@ impl Manager {
         let _name = self.inner.registry.reserve(&spec.name)?;
         let lazy = spec.lazy;
         let server = self.inner.make(spec, false).await?;
+        let mut unfinished = Unfinished(Some(Arc::clone(&server)));
         let outcome = if lazy { Ok(()) } else { server.connect().await };
+        unfinished.0 = None;
         if let Err(error) = outcome.and_then(|()| self.inner.registry.add(Arc::clone(&server))) {
             server.close(Duration::ZERO).await;
             server.release_all(None).await;
@@ -121,6 +123,21 @@ impl Drop for Manager {
         self.inner.phase.store(CLOSED, Relaxed);
         self.inner.shared.events.close();
         self.inner.shared.log.close();
+    }
+}
+
+/// A server that is being started for a caller, who may give up.
+struct Unfinished(Option<Arc<Server>>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(server) = self.0.take() {
+            let handle = server.shared.handle.clone();
+            handle.spawn(async move {
+                server.close(Duration::ZERO).await;
+                server.release_all(None).await;
+            });
+        }
     }
 }
 
