@@ -159,7 +159,7 @@ async def test_leaving_with_calls_in_flight_ends_them_and_returns(variant: str) 
 async def test_a_burst_through_a_crash_gives_every_caller_an_end(variant: str) -> None:
     spec = stdio_spec("fix", breaker=BreakerSpec(enabled=False))
     async with manager_of(variant, spec) as manager:
-        calls = [asyncio.create_task(manager.call_tool("fix__sleep", {"ms": 200})) for _ in range(50)]
+        calls = [asyncio.create_task(manager.call_tool("fix__sleep", {"ms": 8000})) for _ in range(50)]
         await manager.call_tool("fix__echo", {})
         with contextlib.suppress(ServerCrashed):
             await manager.call_tool("fix__crash", {})
