@@ -89,7 +89,7 @@ def test_a_usage_error_is_64_and_never_the_gates_inconclusive(
 
 def test_an_unknown_variant_is_unavailable_and_names_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "gateway-echo", "--impl", "go"]) == 69
-    assert "choose one of python, numba, rust" in capsys.readouterr().err
+    assert "choose one of python, numba, rust-core, rust" in capsys.readouterr().err
 
 
 def test_a_missing_variant_that_was_asked_for_is_an_error_and_no_substitute(

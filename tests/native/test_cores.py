@@ -9,14 +9,14 @@ import pytest
 from tests.vectors.test_vectors import VECTORS
 
 from crossfade.impls import cores
-from crossfade.impls.cores import replay, replay_life, replay_path
+from crossfade.impls.cores.replay import Replayer
 from crossfade.impls.states import CircuitState
 
-CLASSES = {
-    replay: ("Breaker", "Pool", "RoundRobin", "Weighted", "LeastPending", "P2C", "Rendezvous"),
-    replay_path: ("Gcra", "KeyedLimiter", "Bulkhead", "Retry", "Hedge", "Shedder"),
-    replay_life: ("Health", "Restart"),
-}
+CLASSES = (
+    *("Breaker", "Pool", "RoundRobin", "Weighted", "LeastPending", "P2C", "Rendezvous"),
+    *("Gcra", "KeyedLimiter", "Bulkhead", "Retry", "Hedge", "Shedder"),
+    *("Health", "Restart"),
+)
 NOT_CLASSES = ("rng", "rollout", "cache")
 
 
@@ -27,22 +27,19 @@ def native(name: str) -> Any:
 
 
 @pytest.mark.parametrize(("kind", "vector"), [pytest.param(k, v, id=n) for k, n, v in VECTORS if k not in NOT_CLASSES])
-def test_a_rust_class_in_place_of_the_python_one_reproduces(
-    monkeypatch: pytest.MonkeyPatch, kind: str, vector: dict[str, Any]
-) -> None:
-    for module, names in CLASSES.items():
-        for name in names:
-            monkeypatch.setattr(module, name, native(name))
-    core = replay.Replayer(kind, vector["config"], vector["seed"])
+def test_a_rust_class_in_place_of_the_python_one_reproduces(kind: str, vector: dict[str, Any]) -> None:
+    from crossfade.impls.cores_rust import RUST_CORES
+
+    core = Replayer(kind, vector["config"], vector["seed"], RUST_CORES)
     for number, step in enumerate(vector["steps"]):
         found = core.step(step["at_ns"], step["op"], step["args"])
         assert found == step["expect"], f"step {number}: {step}"
 
 
-@pytest.mark.parametrize("name", [name for names in CLASSES.values() for name in names])
+@pytest.mark.parametrize("name", CLASSES)
 def test_a_class_offers_everything_that_its_python_twin_does(name: str) -> None:
     """But ``draining`` and the like are properties here: so instances are not compared, only names."""
-    twin: type = getattr(replay, name, None) or getattr(replay_path, name, None) or getattr(replay_life, name)
+    twin: type = getattr(cores, name)
     public = {attribute for attribute in dir(twin) if not attribute.startswith("_")}
     assert public <= set(dir(native(name)))
 

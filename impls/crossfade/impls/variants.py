@@ -40,6 +40,7 @@ class Variant:
 
 
 _COMMON = frozenset({"stdio", "http", "gateway", "in_process", "legacy", "modern", "policy_ops"})
+_NATIVE = "pip install 'crossfade[rust]' (or `make native` in a checkout, which needs cargo)"
 _WHERE_CORES_SHOW = frozenset({"cores"})
 """Variants that share the shell of another differ from it by their cores, which traffic through a gateway hides."""
 
@@ -68,12 +69,23 @@ VARIANTS: dict[str, Variant] = {
             measured_in=_WHERE_CORES_SHOW,
         ),
         Variant(
+            name="rust-core",
+            shell="asyncio",
+            core="rust",
+            factory="crossfade.impls.python.on_rust:RustCoreManager",
+            needs=("httptools", "msgspec", "crossfade_native"),
+            install=_NATIVE,
+            capabilities=_COMMON,
+            description="the same asyncio shell, Rust cores behind PyO3: a core alone, and its crossings",
+            measured_in=_WHERE_CORES_SHOW,
+        ),
+        Variant(
             name="rust",
             shell="tokio",
             core="rust",
             factory="crossfade.impls.rust.manager:RustManager",
             needs=("crossfade_native",),
-            install="pip install 'crossfade[rust]' (or `make native` in a checkout, which needs cargo)",
+            install=_NATIVE,
             capabilities=_COMMON,
             description="tokio shell and Rust cores behind PyO3; gateway traffic never touches Python",
         ),
