@@ -1,7 +1,6 @@
 """Owns ``RUST_CORES``: the factories of the Rust cores as Python classes, for the shell of variant ``rust-core``.
 
-Rule: one crossing per step; nothing is decided or kept on this side. The random stream has no class of its own in Rust,
-because it lies inside the cores that draw: whoever asks for one gets Python's.
+Rule: one crossing per step; nothing is decided or kept on this side.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import crossfade_native as native
 
 from crossfade.impls.cores.balancer import Balancer
 from crossfade.impls.cores.bundle import Cores
-from crossfade.impls.cores.rng import SplitMix64
 
 
 def _balancer(kind: str, n: int, weights: Sequence[int], seed: int) -> Balancer:
@@ -33,7 +31,7 @@ def _balancer(kind: str, n: int, weights: Sequence[int], seed: int) -> Balancer:
 
 RUST_CORES = Cores(
     name="rust-core",
-    rng=SplitMix64,
+    rng=native.SplitMix64,
     breaker=native.Breaker,
     pool=native.Pool,
     balancer=_balancer,
