@@ -91,7 +91,7 @@ pub(crate) async fn read(
     caller: Caller<'_>,
     deadline: Instant,
 ) -> Result<Vec<Item>> {
-    server.let_in(kind.method(), None, caller.principal)?;
+    let _pass = server.let_in(kind.method(), None, caller.principal)?;
     let agreed = match server.agreed() {
         Some(agreed) => agreed,
         None => server.ready(deadline).await?,

@@ -7,14 +7,15 @@ use super::client::{Attended, Client, Inbound, Turn};
 use super::dispatch::Forward;
 use super::sessions::InFlight;
 use crate::error::Error;
-use crate::upstream::Place;
+use crate::upstream::{Pass, Place};
 
-/// Let in. Keeps the request's place until it is dropped.
+/// Let in. Keeps what the request was given until it is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     /// What affinity goes by.
     pub(super) key: u64,
     _place: Option<Place>,
+    _pass: Pass,
 }
 
 impl Entry {
@@ -30,13 +31,18 @@ impl Entry {
         let server = &routed.server;
         let (method, name) = (forward.verb.method(), routed.name.as_deref());
         let principal = client.principal(inbound);
-        if let Err(error) = server.let_in(method, name, principal) {
-            return Err(fail(client, inbound, &forward.id, &error).await);
-        }
+        let pass = match server.let_in(method, name, principal) {
+            Ok(pass) => pass,
+            Err(error) => return Err(fail(client, inbound, &forward.id, &error).await),
+        };
         let key = server.traffic.key(forward.who.session(), principal, name);
         let entering = Box::pin(server.place(server.deadline(None)));
         match client.attend(entering, flight).await {
-            Attended::Done(Ok(place)) => Ok(Self { key, _place: place }),
+            Attended::Done(Ok(place)) => Ok(Self {
+                key,
+                _place: place,
+                _pass: pass,
+            }),
             Attended::Done(Err(error)) => Err(fail(client, inbound, &forward.id, &error).await),
             // Nothing of JSON-RPC may be sent for a cancelled request.
             Attended::Cancelled => Err(decline(client, inbound, &Answer::accepted()).await),

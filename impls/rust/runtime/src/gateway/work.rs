@@ -16,7 +16,7 @@ use crate::manager::ListKind;
 use crate::principal::Principal;
 use crate::route::{self, Routed};
 use crate::translate::{self, Edit, LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION};
-use crate::upstream::{Caller, Outgoing, Server};
+use crate::upstream::{Caller, Outgoing, Pass, Server};
 
 /// The key of `_meta` under which a list names the servers that are missing in it.
 const PARTIAL: &str = "io.crossfade/partial";
@@ -88,11 +88,13 @@ async fn attempt(
         searched = route::search_subject(&gateway.manager, method, &subject, &servers).await?;
         &searched
     };
-    if !forward.let_in {
+    let _pass = if forward.let_in {
+        Pass::default()
+    } else {
         routed
             .server
-            .let_in(method, routed.name.as_deref(), principal)?;
-    }
+            .let_in(method, routed.name.as_deref(), principal)?
+    };
     let at = env.params.unwrap_or(Span { start: 0, end: 0 });
     let mut params = Vec::with_capacity(at.end - at.start);
     // Edits count from the start of the body, `params` does not.

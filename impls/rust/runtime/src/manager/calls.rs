@@ -27,11 +27,26 @@ impl Inner {
         timeout: Option<Duration>,
         caller: Caller<'_>,
     ) -> Result<Bytes> {
-        let outcome = self.send(method, target, params, timeout, caller).await;
+        let outcome = self
+            .while_open(self.send(method, target, params, timeout, caller))
+            .await;
         if let Err(error) = &outcome {
             self.shared.metrics.error(error.code());
         }
         outcome
+    }
+
+    /// Does what was called in process, unless the manager is closed meanwhile: then it ends at once.
+    pub(super) async fn while_open<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        // Made before the work looks whether the manager is open, so that no closing is missed.
+        let closing = self.closing.notified();
+        tokio::select! {
+            biased;
+            outcome = work => outcome,
+            () = closing => Err(Error::ManagerClosed {
+                message: "the manager was closed while this call was in flight; call before you leave it".to_owned(),
+            }),
+        }
     }
 
     async fn send(
@@ -47,7 +62,7 @@ impl Inner {
             Some(routed) => routed,
             None => Box::pin(route::search(self, method, target, params)).await?,
         };
-        routed
+        let _pass = routed
             .server
             .let_in(method, routed.name.as_deref(), caller.principal)?;
         let mut body = Vec::new();

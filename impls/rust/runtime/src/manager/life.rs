@@ -66,6 +66,7 @@ impl Manager {
         if self.inner.phase.swap(CLOSED, Relaxed) == CLOSED {
             return;
         }
+        self.inner.closing.notify_waiters();
         let gateways = std::mem::take(&mut *lock(&self.inner.gateways));
         for gateway in gateways {
             gateway.close(drain).await;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use crate::config::{Config, GatewaySpec, ServerSpec};
 use crate::error::Result;
@@ -28,7 +29,7 @@ use crate::principal::Principal;
 use crate::registry::{Registry, Wanted};
 use crate::storage::{Storage, StorageInfo};
 use crate::translate;
-use crate::upstream::{Caller, Shared};
+use crate::upstream::{Caller, Shared, Shed};
 pub use serving::GatewayHandle;
 
 /// Where a request goes.
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     seed: u64,
     phase: AtomicU8,
+    /// Ends what is called in process.
+    closing: Notify,
     gateways: std::sync::Mutex<Vec<Arc<gateway::Gateway>>>,
 }
 
@@ -80,6 +83,7 @@ impl Manager {
             log: Log::default(),
             storage: Storage::new(&config.storage),
             metrics: Metrics::new(config.telemetry.metrics),
+            shed: Shed::new(&config.shed),
         });
         Arc::new(Self {
             inner: Arc::new(Inner {
@@ -88,6 +92,7 @@ impl Manager {
                 shared,
                 seed: config.seed.cast_unsigned(),
                 phase: AtomicU8::new(NEW),
+                closing: Notify::new(),
                 gateways: std::sync::Mutex::default(),
             }),
             initial: config.servers,
@@ -128,7 +133,10 @@ impl Manager {
     pub async fn list(&self, kind: ListKind, server: Option<&str>) -> Result<Bytes> {
         let found = self
             .inner
-            .collect(kind, server, b"{}", Principal::Anonymous)
+            .while_open(
+                self.inner
+                    .collect(kind, server, b"{}", Principal::Anonymous),
+            )
             .await?;
         let mut out = vec![b'['];
         for item in &found.items {

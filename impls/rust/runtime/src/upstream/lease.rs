@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use crossfade_core::{Action, Pool, PoolConfig, RejectReason};
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::clock::{at_ns, lock, now_ns};
 use crate::config::ServerSpec;
 use crate::error::{Error, Result};
+use crate::upstream::Shared;
 use crate::wire::buffers;
 
 /// One keep-alive connection. `buffer` owns memory only while a request is in flight.
@@ -45,7 +45,7 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Connections {
     state: Mutex<State>,
-    handle: Handle,
+    shared: Arc<Shared>,
     server: String,
     url: String,
     address: (String, u16),
@@ -124,7 +124,7 @@ impl Connections {
         spec: &ServerSpec,
         url: &str,
         address: (String, u16),
-        handle: Handle,
+        shared: &Arc<Shared>,
     ) -> Arc<Self> {
         let config = PoolConfig {
             min_connections: spec.pool.min_connections as usize,
@@ -142,7 +142,7 @@ impl Connections {
                 next_waiter: 1,
                 failure: None,
             }),
-            handle,
+            shared: Arc::clone(shared),
             server: spec.name.clone(),
             url: url.to_owned(),
             address,
@@ -188,6 +188,7 @@ impl Connections {
                 (id, state.parked.remove(&id))
             };
             if let Some(lease) = self.lease(id, conn, now) {
+                self.shared.shed.found_free();
                 return Some(lease);
             }
         }
@@ -199,7 +200,8 @@ impl Connections {
             if let Some(lease) = self.try_acquire() {
                 return Ok(lease);
             }
-            let until = deadline.min(Instant::now() + self.acquire_timeout);
+            let since = Instant::now();
+            let until = deadline.min(since + self.acquire_timeout);
             let (sender, receiver) = oneshot::channel();
             let (id, actions) = {
                 let mut state = lock(&self.state);
@@ -216,6 +218,7 @@ impl Connections {
             };
             self.perform(actions);
             let granted = tokio::time::timeout_at(until.into(), receiver).await;
+            self.shared.shed.waited(since);
             let conn_id = match granted {
                 Ok(Ok(Ok(conn_id))) => conn_id,
                 Ok(Ok(Err(reason))) => {
@@ -264,7 +267,9 @@ impl Connections {
             match action {
                 Action::Connect { conn } => {
                     let pool = Arc::clone(self);
-                    self.handle.spawn(async move { pool.connect(conn).await });
+                    self.shared
+                        .handle
+                        .spawn(async move { pool.connect(conn).await });
                 }
                 Action::Close { conn, .. } => {
                     let closed = lock(&self.state).parked.remove(&conn);

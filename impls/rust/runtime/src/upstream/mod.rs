@@ -35,7 +35,7 @@ use discovery::Agreed;
 use http::HttpLink;
 pub(crate) use server::{Instance, Revision, Server, Ticket, Wish};
 use stdio::StdioLink;
-pub(crate) use traffic::{Place, may_go_elsewhere, may_go_on};
+pub(crate) use traffic::{Pass, Place, Shed, may_go_elsewhere, may_go_on};
 
 /// What everything under a manager shares.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) handle: Handle,
     pub(crate) events: Hub,
     pub(crate) metrics: Metrics,
+    pub(crate) shed: Arc<Shed>,
     pub(crate) storage: Storage,
     pub(crate) log: Log,
 }

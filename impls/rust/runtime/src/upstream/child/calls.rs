@@ -75,8 +75,11 @@ impl Child {
     }
 
     async fn slot(&self, deadline: Instant) -> Result<Slot<'_>> {
-        let until = deadline.min(Instant::now() + self.acquire_timeout);
-        self.slots.acquire(until).await.map_err(|reason| match reason {
+        let since = Instant::now();
+        let until = deadline.min(since + self.acquire_timeout);
+        let slot = self.slots.acquire(until).await;
+        self.shed.waited(since);
+        slot.map_err(|reason| match reason {
             RejectReason::Draining => self.crashed("ended while callers waited for it"),
             _ => Error::PoolTimeout {
                 message: format!(

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+use super::Shed;
 use super::slots::Slots;
 use super::stdio::StdioLink;
 use super::{Server, Shared};
@@ -38,6 +39,7 @@ pub(crate) struct Child {
     pending: Mutex<HashMap<u64, oneshot::Sender<Reply>>>,
     next_id: AtomicU64,
     slots: Slots,
+    shed: Arc<Shed>,
     acquire_timeout: Duration,
     voice: Mutex<Voice>,
     dead: AtomicBool,
@@ -78,6 +80,7 @@ impl Child {
             pending: Mutex::default(),
             next_id: AtomicU64::new(1),
             slots: Slots::new(&spec.pool),
+            shed: Arc::clone(&shared.shed),
             acquire_timeout: Duration::from_millis(spec.pool.acquire_timeout_ms),
             voice: Mutex::new(Voice::new(&spec.name, shared)),
             dead: AtomicBool::new(false),

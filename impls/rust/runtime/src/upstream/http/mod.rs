@@ -59,7 +59,7 @@ impl HttpLink {
             name: spec.name.clone(),
             url: url.to_owned(),
             fixed: head::fixed_head(spec, &path, &authority),
-            pool: Connections::new(spec, url, (host, port), shared.handle.clone()),
+            pool: Connections::new(spec, url, (host, port), shared),
             era: spec.era,
             stateless: spec.stateless,
             start_timeout: Duration::from_millis(spec.start_timeout_ms),

@@ -39,10 +39,11 @@ impl Server {
     }
 
     /// The revision that serves from now on.
-    pub(crate) fn install(&self, revision: Arc<Revision>) {
+    pub(crate) fn install(self: &Arc<Self>, revision: Arc<Revision>) {
         self.traffic.adopt(&revision.spec);
         self.arrange(|_| Fleet::new(revision, None, None));
         self.catalog.invalidate();
+        self.watch_health();
     }
 
     /// A second revision that gets `share_percent` of the calls.
@@ -73,16 +74,10 @@ impl Server {
     /// A child ended by itself, or did not start.
     pub(crate) fn lost(&self, error: &Error) {
         let links = self.fleet.load().current.links();
-        let down = links.iter().filter(|link| link.is_down()).count();
-        if down == 0 || self.draining.load(Relaxed) {
+        if self.draining.load(Relaxed) || !links.iter().any(Link::is_down) {
             return; // it is of a revision that does not serve yet, or not any more
         }
-        let state = if down == links.len() {
-            ServerState::Unhealthy
-        } else {
-            ServerState::Degraded
-        };
-        self.set_state(state, Some(error.message()));
+        self.look(Some(error.message()));
     }
 
     /// Somebody wants its instances now.
@@ -92,9 +87,12 @@ impl Server {
 
     /// A child came up.
     pub(crate) fn regained(&self) {
-        let known = matches!(self.state(), ServerState::Unhealthy | ServerState::Degraded);
-        if known && !self.fleet.load().current.links().iter().any(Link::is_down) {
-            self.set_state(ServerState::Healthy, None);
+        if matches!(
+            self.state(),
+            ServerState::Unhealthy | ServerState::Degraded | ServerState::Maintenance
+        ) {
+            self.fleet.load().current.regained();
+            self.look(None);
         }
     }
 

@@ -1,12 +1,14 @@
-//! How a server is connected, probed and closed.
+//! How a server is connected and closed.
 //!
-//! The rule: a server is healthy if all of its instances answer, degraded if some do; closing gives calls in flight
-//! their drain time before it takes the instances away.
+//! The rule: closing gives calls in flight their drain time before it takes the instances away.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
+
+use super::vitality::Heard;
 use super::{Server, Wish};
 use crate::error::{Error, Result};
 use crate::info::ServerState;
@@ -18,65 +20,41 @@ impl Server {
     pub(crate) async fn connect(self: &Arc<Self>) -> Result<()> {
         let revision = Arc::clone(&self.fleet.load().current);
         let deadline = Instant::now() + Duration::from_millis(revision.spec.start_timeout_ms);
-        let tasks: Vec<_> = revision
-            .links()
-            .into_iter()
-            .map(|link| {
-                self.shared
-                    .handle
-                    .spawn(async move { link.ready(deadline).await.map(|_| ()) })
-            })
-            .collect();
+        let mut tasks = JoinSet::new();
+        for instance in revision.present() {
+            tasks.spawn_on(
+                async move {
+                    let ready = instance.link.ready(deadline).await;
+                    (instance, ready.map(|_| ()))
+                },
+                &self.shared.handle,
+            );
+        }
         let mut failure = None;
         let mut reached = 0;
-        for task in tasks {
-            match task
-                .await
-                .unwrap_or_else(|error| Err(Error::internal(format!("{error}; report this"))))
-            {
-                Ok(()) => reached += 1,
-                Err(error) => failure = Some(error),
+        while let Some(done) = tasks.join_next().await {
+            match done {
+                Ok((instance, Ok(()))) => {
+                    reached += 1;
+                    self.hear(&revision, &instance, Heard::Renewed, None);
+                }
+                Ok((instance, Err(error))) => {
+                    self.hear(&revision, &instance, Heard::Down, Some(error.message()));
+                    failure = Some(error);
+                }
+                Err(error) => failure = Some(Error::internal(format!("{error}; report this"))),
             }
         }
         match failure {
-            None => {
-                self.set_state(ServerState::Healthy, None);
-                Ok(())
-            }
-            Some(error) if reached > 0 => {
-                self.set_state(ServerState::Degraded, Some(error.message()));
-                Ok(())
-            }
-            Some(error) => {
-                self.set_state(ServerState::Unhealthy, Some(error.message()));
-                Err(error)
-            }
+            Some(error) if reached == 0 => Err(error),
+            _ => Ok(()),
         }
-    }
-
-    /// Asks every instance for a sign of life: `server/discover`, or `ping` of the legacy era.
-    pub(crate) async fn probe(self: &Arc<Self>, timeout: Duration) {
-        let deadline = Instant::now() + timeout;
-        let mut alive = 0;
-        let mut why = None;
-        let links = self.fleet.load().current.links();
-        for link in &links {
-            match link.probe(deadline).await {
-                Ok(()) => alive += 1,
-                Err(error) => why = Some(error.message()),
-            }
-        }
-        let state = match alive {
-            0 => ServerState::Unhealthy,
-            n if n < links.len() => ServerState::Degraded,
-            _ => ServerState::Healthy,
-        };
-        self.set_state(state, why);
     }
 
     /// Waits up to `drain` for calls in flight, then closes every instance.
     pub(crate) async fn close(&self, drain: Duration) {
         self.draining.store(true, Relaxed);
+        self.end.notify_waiters();
         self.traffic.close();
         self.drained(drain).await;
         let all: Vec<_> = self

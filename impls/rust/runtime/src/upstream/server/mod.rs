@@ -5,12 +5,14 @@
 
 mod arrange;
 pub(crate) mod fleet;
+mod health;
 pub(crate) mod instance;
 mod life;
 mod policy;
 pub(crate) mod revision;
 mod snapshot;
 mod ticket;
+mod vitality;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -57,6 +59,11 @@ pub(crate) struct Server {
     pub(crate) traffic: Traffic,
     state: AtomicU8,
     last_error: Mutex<Option<String>>,
+    /// One conclusion at a time.
+    looking: Mutex<()>,
+    probing: AtomicBool,
+    /// It begins to close.
+    end: Notify,
     draining: AtomicBool,
     idle: Notify,
     pub(crate) latency: Histogram,
@@ -80,7 +87,7 @@ impl Server {
         let spec = Arc::new(spec);
         Arc::new(Self {
             name: spec.name.clone(),
-            traffic: Traffic::new(&spec),
+            traffic: Traffic::new(&spec, &shared.shed),
             seed,
             fleet: ArcSwap::from_pointee(Fleet::new(Revision::new(number, spec, seed), None, None)),
             arranging: Mutex::default(),
@@ -91,6 +98,9 @@ impl Server {
             reads: Reads::default(),
             state: AtomicU8::new(ServerState::Initializing as u8),
             last_error: Mutex::new(None),
+            looking: Mutex::default(),
+            probing: AtomicBool::new(false),
+            end: Notify::new(),
             draining: AtomicBool::new(false),
             idle: Notify::new(),
             latency: Histogram::default(),

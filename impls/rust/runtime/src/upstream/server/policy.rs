@@ -9,7 +9,9 @@ use crossfade_core::{
 };
 
 use super::MILLI;
-use crate::config::{BalancerKind, ServerSpec};
+use super::vitality::{Heard, Vitality};
+use crate::config::{BalancerKind, HealthSpec, ServerSpec};
+use crate::info::ServerState;
 
 /// What the choice is made from.
 #[derive(Debug)]
@@ -30,6 +32,27 @@ pub(super) struct Policy {
     balancer: Balancer,
     breakers: Vec<Breaker>,
     config: BreakerConfig,
+    vitality: Vec<Vitality>,
+    health: HealthSpec,
+    /// Those that come last, because probes found them ill and will find out when they are well again.
+    ill: Mask,
+}
+
+/// What the end of a call changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change {
+    pub(super) before: CircuitState,
+    pub(super) after: CircuitState,
+    /// The state of its health is another one.
+    pub(super) turned: bool,
+}
+
+impl Change {
+    pub(super) const NONE: Self = Self {
+        before: CircuitState::Closed,
+        after: CircuitState::Closed,
+        turned: false,
+    };
 }
 
 impl Policy {
@@ -49,6 +72,9 @@ impl Policy {
             balancer: balancer(spec, instances, seed),
             breakers: (0..instances).map(|_| Breaker::new(config)).collect(),
             config,
+            vitality: vec![Vitality::new(&spec.health); instances],
+            health: spec.health.clone(),
+            ill: Mask::default(),
         }
     }
 
@@ -57,11 +83,41 @@ impl Policy {
         self.balancer.resize(instances);
         self.breakers
             .resize_with(instances, || Breaker::new(self.config));
+        self.vitality
+            .resize_with(instances, || Vitality::new(&self.health));
     }
 
     /// Somebody else takes the slot: what was held against the one before is forgotten.
     pub(super) fn renew(&mut self, index: usize) {
         self.breakers[index] = Breaker::new(self.config);
+        self.vitality[index].reset();
+        self.ill.set(index, false);
+    }
+
+    /// A call goes to this instance whoever else there is.
+    pub(super) fn started(&mut self, index: usize) {
+        self.balancer.started(index);
+    }
+
+    pub(super) fn state(&self, index: usize) -> ServerState {
+        self.vitality[index].state()
+    }
+
+    /// What could not be used is there again.
+    pub(super) fn regained(&mut self, index: usize) {
+        if self.vitality[index].is_down() {
+            self.hear(index, Heard::Renewed);
+        }
+    }
+
+    /// Takes in what was heard of an instance; true if its state changed.
+    pub(super) fn hear(&mut self, index: usize, heard: Heard) -> bool {
+        let turned = self.vitality[index].hear(heard);
+        if turned && self.health.interval_ms > 0 {
+            let ill = self.vitality[index].state() == ServerState::Unhealthy;
+            self.ill.set(index, ill);
+        }
+        turned
     }
 
     /// A call of one that has lost its slot ended.
@@ -72,7 +128,10 @@ impl Policy {
     /// Picks an instance that its breaker admits; else says in how many ns to try again.
     pub(super) fn choose(&mut self, pick: &Pick<'_>, now: u64) -> Result<usize, u64> {
         let Self {
-            balancer, breakers, ..
+            balancer,
+            breakers,
+            ill,
+            ..
         } = self;
         let picked = if breakers.len() == 1 && !pick.only_others {
             breakers[0].admit(now).then_some(0)
@@ -80,7 +139,7 @@ impl Policy {
             let wanted = pick.wanted.filter(|&index| !pick.tried.get(index));
             wanted
                 .filter(|&index| breakers[index].admit(now))
-                .or_else(|| choose(balancer, breakers, pick, now))
+                .or_else(|| choose(balancer, breakers, ill, pick, now))
         };
         let Some(index) = picked else {
             let usable = (0..breakers.len()).filter(|&index| pick.usable.get(index));
@@ -93,19 +152,33 @@ impl Policy {
         Ok(index)
     }
 
-    /// A call ended with a verdict; returns the state of its breaker before and after.
+    /// A call ended with a verdict. `fact`: it failed because the instance cannot be used.
     pub(super) fn finished(
         &mut self,
         index: usize,
         now: u64,
         took_ns: u64,
         ok: bool,
-    ) -> (CircuitState, CircuitState) {
+        fact: bool,
+    ) -> Change {
         self.balancer.finished(index, now, took_ns, ok);
         let breaker = &mut self.breakers[index];
         let before = breaker.state(now);
         breaker.record(now, ok, took_ns);
-        (before, breaker.state(now))
+        let after = breaker.state(now);
+        let open = after == CircuitState::Open;
+        let turned = match (ok, open) {
+            // A late answer does not close what has opened.
+            (true, true) => false,
+            (true, false) => self.hear(index, Heard::Answer),
+            (false, _) if fact || (open && before != after) => self.hear(index, Heard::Down),
+            (false, _) => self.hear(index, Heard::Failure),
+        };
+        Change {
+            before,
+            after,
+            turned,
+        }
     }
 
     /// A call ended without a verdict.
@@ -138,22 +211,29 @@ fn balancer(spec: &ServerSpec, instances: usize, seed: u64) -> Balancer {
     }
 }
 
-/// One that was not tried yet, if possible.
+/// One that is well and was not tried yet, if possible.
 fn choose(
     balancer: &mut Balancer,
     breakers: &mut [Breaker],
+    ill: &Mask,
     pick: &Pick<'_>,
     now: u64,
 ) -> Option<usize> {
     let mut fresh = pick.usable.clone();
-    let mut again = Mask::default();
+    let (mut sick, mut again) = (Mask::default(), Mask::default());
     for index in 0..breakers.len() {
-        if fresh.get(index) && pick.tried.get(index) {
+        if fresh.get(index) && (pick.tried.get(index) || ill.get(index)) {
+            let other = if pick.tried.get(index) {
+                &mut again
+            } else {
+                &mut sick
+            };
+            other.set(index, true);
             fresh.set(index, false);
-            again.set(index, true);
         }
     }
-    let found = admitted(balancer, breakers, fresh, pick.key, now);
+    let found = admitted(balancer, breakers, fresh, pick.key, now)
+        .or_else(|| admitted(balancer, breakers, sick, pick.key, now));
     if pick.only_others {
         return found;
     }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use crossfade_core::{CircuitState, Mask};
 
 use super::instance::Instance;
-use super::policy::{Pick, Policy};
+use super::policy::{Change, Pick, Policy};
+use super::vitality::Heard;
 use super::{Seat, Wish};
 use crate::clock::lock;
 use crate::config::ServerSpec;
@@ -228,24 +229,56 @@ impl Revision {
         taken.any(|taken| row.usable.get(taken.index) && pinned(&taken.link))
     }
 
-    /// A call ended with a verdict; returns the state of its breaker before and after.
+    /// A call ended with a verdict. `fact`: it failed because the instance cannot be used.
     pub(super) fn finished(
         &self,
         instance: &Instance,
         now: u64,
         took_ns: u64,
         ok: bool,
-    ) -> (CircuitState, CircuitState) {
+        fact: bool,
+    ) -> Change {
         let mut row = lock(&self.row);
-        let states = if row.holds(instance) {
-            row.policy.finished(instance.index, now, took_ns, ok)
+        let change = if row.holds(instance) {
+            row.policy.finished(instance.index, now, took_ns, ok, fact)
         } else {
             row.policy.left(instance.index);
-            (CircuitState::Closed, CircuitState::Closed)
+            Change::NONE
         };
         drop(row);
         instance.leave();
-        states
+        change
+    }
+
+    /// A call for this very instance, which need not be one that takes calls; `None` if it has left.
+    pub(super) fn enter(self: &Arc<Self>, instance: &Arc<Instance>) -> Option<Seat> {
+        let mut row = lock(&self.row);
+        if !row.holds(instance) {
+            return None;
+        }
+        row.policy.started(instance.index);
+        instance.enter();
+        Some(Seat {
+            revision: Arc::clone(self),
+            instance: Arc::clone(instance),
+        })
+    }
+
+    /// Takes in what was heard of an instance; true if its state changed.
+    pub(super) fn hear(&self, instance: &Instance, heard: Heard) -> bool {
+        let mut row = lock(&self.row);
+        row.holds(instance) && row.policy.hear(instance.index, heard)
+    }
+
+    /// Children that are back start with a clean slate.
+    pub(super) fn regained(&self) {
+        let mut row = lock(&self.row);
+        let Row { slots, policy, .. } = &mut *row;
+        for taken in slots.iter().flatten() {
+            if matches!(taken.link, Link::Stdio(_)) && !taken.link.is_down() {
+                policy.regained(taken.index);
+            }
+        }
     }
 
     /// A call ended without a verdict.
@@ -262,22 +295,19 @@ impl Revision {
 
     // -- what is shown
 
-    /// How many instances are shut off by their breakers or down, and how many there are.
-    pub(super) fn shut(&self, now: u64) -> (usize, usize) {
+    /// What is known of each instance. One that nobody has called and that said who it is counts as well.
+    pub(super) fn states(&self) -> Vec<ServerState> {
         let row = lock(&self.row);
-        let taken = || row.slots.iter().flatten();
-        let shut = taken()
-            .filter(|taken| {
-                let circuit = row.policy.circuit(taken.index, now);
-                circuit == CircuitState::Open || taken.link.is_down()
-            })
-            .count();
-        (shut, taken().count())
+        let taken = row.slots.iter().flatten();
+        taken
+            .map(|taken| state(row.policy.state(taken.index), &taken.link))
+            .collect()
     }
 
     pub(super) fn describe(&self, now: u64, otherwise: ServerState) -> Vec<InstanceInfo> {
         let row = lock(&self.row);
-        let describe = |instance: &Arc<Instance>, circuit: Circuit| {
+        let stopped = otherwise == ServerState::Stopped;
+        let describe = |instance: &Arc<Instance>, circuit: Circuit, known: ServerState| {
             let link = &instance.link;
             let (pid, url) = match link {
                 Link::Http(http) => (None, Some(http.url().to_owned())),
@@ -287,11 +317,10 @@ impl Revision {
             InstanceInfo {
                 index: instance.index,
                 state: match circuit {
+                    _ if stopped => otherwise,
                     Circuit::Open => ServerState::Unhealthy,
                     Circuit::HalfOpen => ServerState::Degraded,
-                    Circuit::Closed if link.is_down() => ServerState::Unhealthy,
-                    Circuit::Closed if agreed.is_some() => ServerState::Healthy,
-                    Circuit::Closed => otherwise,
+                    Circuit::Closed => state(known, link),
                 },
                 circuit,
                 era: agreed.map(|agreed| agreed.era),
@@ -308,11 +337,14 @@ impl Revision {
         let taken = row.slots.iter().flatten();
         let serving = taken.map(|taken| {
             let circuit = circuit(row.policy.circuit(taken.index, now));
-            describe(taken, circuit)
+            describe(taken, circuit, row.policy.state(taken.index))
         });
         let leaving = row.leaving.iter();
         serving
-            .chain(leaving.map(|leaving| describe(leaving, Circuit::Closed)))
+            .chain(
+                leaving
+                    .map(|leaving| describe(leaving, Circuit::Closed, ServerState::Initializing)),
+            )
             .collect()
     }
 }
@@ -323,6 +355,16 @@ impl Row {
         let slot = self.slots.get(instance.index).and_then(Option::as_deref);
         slot.is_some_and(|taken| std::ptr::eq(taken, instance))
     }
+}
+
+fn state(known: ServerState, link: &Link) -> ServerState {
+    if link.is_down() {
+        return ServerState::Unhealthy;
+    }
+    if known == ServerState::Initializing && link.agreed().is_some() {
+        return ServerState::Healthy;
+    }
+    known
 }
 
 fn circuit(core: CircuitState) -> Circuit {

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use crossfade_core::CircuitState;
-
 use super::fleet::{Seat, Wish};
-use super::revision::Refusal;
+use super::instance::Instance;
+use super::policy::Change;
+use super::revision::{Refusal, Revision};
 use super::{MILLI, Server};
-use crate::clock::{at_ns, now_ns};
+use crate::clock::at_ns;
 use crate::error::{Error, Result};
 use crate::events::EventKind;
-use crate::info::ServerState;
-use crate::upstream::Link;
+use crate::upstream::{Link, may_go_elsewhere};
 
 /// One admitted call. Dropping it without a verdict gives everything back and blames nobody.
 #[derive(Debug)]
@@ -93,6 +92,16 @@ impl Server {
         };
         let seat = self.fleet.load().choose(&wish, at_ns(started)).ok()?;
         Some(self.seated(seat, started))
+    }
+
+    /// A call for this very instance; `None` if it has left.
+    pub(super) fn seat(
+        self: &Arc<Self>,
+        revision: &Arc<Revision>,
+        instance: &Arc<Instance>,
+    ) -> Option<Ticket> {
+        let started = Instant::now();
+        Some(self.seated(revision.enter(instance)?, started))
     }
 
     fn seated(self: &Arc<Self>, seat: Seat, started: Instant) -> Ticket {
@@ -183,7 +192,8 @@ impl Ticket {
         let ok = failure.is_none();
         let server = &*self.server;
         let seat = &self.seat;
-        let (before, after) = seat.revision.finished(&seat.instance, now, took, ok);
+        let fact = failure.is_some_and(may_go_elsewhere);
+        let change = seat.revision.finished(&seat.instance, now, took, ok, fact);
         server.requests.fetch_add(1, Relaxed);
         if server.shared.metrics.enabled {
             server.latency.record(took);
@@ -191,21 +201,16 @@ impl Ticket {
         if !ok {
             server.errors.fetch_add(1, Relaxed);
         }
-        if before != after || (ok && server.state() != ServerState::Healthy) {
-            self.announce(before, after, ok, failure);
+        if change.turned || change.before != change.after {
+            self.announce(change, failure);
         }
         server.left();
     }
 
     #[cold]
-    fn announce(
-        &self,
-        before: CircuitState,
-        after: CircuitState,
-        ok: bool,
-        failure: Option<&Error>,
-    ) {
+    fn announce(&self, change: Change, failure: Option<&Error>) {
         let server = &*self.server;
+        let Change { before, after, .. } = change;
         if before != after {
             server.shared.events.send(
                 EventKind::Circuit,
@@ -214,16 +219,8 @@ impl Ticket {
                 Some(after.as_str()),
             );
         }
-        if server.state() == ServerState::Stopped {
-            return;
-        }
-        let (open, all) = server.fleet.load().current.shut(now_ns());
-        if open == all {
-            server.set_state(ServerState::Unhealthy, failure.map(Error::message));
-        } else if open > 0 {
-            server.set_state(ServerState::Degraded, failure.map(Error::message));
-        } else if ok {
-            server.set_state(ServerState::Healthy, None);
+        if change.turned {
+            server.look(failure.map(Error::message));
         }
     }
 }

@@ -33,7 +33,9 @@ impl Server {
         match self.traffic.rules().places.clone() {
             None => Ok(None),
             Some(places) => {
+                let (shed, since) = (&self.shared.shed, Instant::now());
                 let entered = places.enter(deadline, &self.traffic.counts.queued).await;
+                shed.waited(since);
                 entered.map(Some).inspect_err(|error| {
                     if matches!(error, Error::BulkheadFull { .. }) {
                         self.rejected();

@@ -9,6 +9,7 @@ mod limits;
 mod places;
 mod race;
 mod repeating;
+mod shed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -29,6 +30,7 @@ pub(crate) use places::Place;
 use places::Places;
 use repeating::Repeating;
 pub(crate) use repeating::{may_go_elsewhere, may_go_on};
+pub(crate) use shed::{Pass, Shed};
 
 const MILLI: u64 = 1_000_000;
 
@@ -91,6 +93,7 @@ impl Rules {
 #[derive(Debug)]
 pub(crate) struct Traffic {
     plain: AtomicBool,
+    sheds: bool,
     maintenance: AtomicBool,
     /// The state that maintenance hides.
     hidden: AtomicU8,
@@ -99,8 +102,9 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn new(spec: &Arc<ServerSpec>) -> Self {
+    pub(crate) fn new(spec: &Arc<ServerSpec>, shed: &Shed) -> Self {
         let traffic = Self {
+            sheds: shed.is_on(),
             plain: AtomicBool::new(false),
             maintenance: AtomicBool::new(false),
             hidden: AtomicU8::new(ServerState::Initializing as u8),
@@ -130,6 +134,7 @@ impl Traffic {
     fn look(&self) {
         let rules = self.rules.load();
         let plain = !self.in_maintenance()
+            && !self.sheds
             && rules.limits.is_none()
             && rules.places.is_none()
             && rules.hedging.is_none()
@@ -193,15 +198,15 @@ impl Traffic {
 }
 
 impl Server {
-    /// Lets one request in, or says at once why not. `name` is the server's own.
+    /// Lets one request in until the pass is dropped, or says at once why not. `name` is the server's own.
     pub(crate) fn let_in(
         &self,
         method: &str,
         name: Option<&str>,
         principal: Principal<'_>,
-    ) -> Result<()> {
+    ) -> Result<Pass> {
         if self.traffic.is_plain() {
-            return Ok(());
+            return Ok(Pass::default());
         }
         self.judge(method, name, principal).inspect_err(|_| {
             self.rejected();
@@ -209,7 +214,7 @@ impl Server {
     }
 
     #[cold]
-    fn judge(&self, method: &str, name: Option<&str>, principal: Principal<'_>) -> Result<()> {
+    fn judge(&self, method: &str, name: Option<&str>, principal: Principal<'_>) -> Result<Pass> {
         let traffic = &self.traffic;
         if traffic.in_maintenance() {
             return Err(Error::ServerUnavailable {
@@ -221,7 +226,7 @@ impl Server {
             });
         }
         if matches!(principal, Principal::Manager) {
-            return Ok(());
+            return Ok(Pass::default());
         }
         if let Some(limits) = &traffic.rules.load().limits {
             let asked = Asked {
@@ -234,7 +239,17 @@ impl Server {
                     traffic.counts.rate_limited.fetch_add(1, Relaxed);
                 })?;
         }
-        Ok(())
+        self.shared.shed.enter().map_err(|in_flight| {
+            traffic.counts.shed.fetch_add(1, Relaxed);
+            Error::LoadShed {
+                message: format!(
+                    "server '{}' is not called: {in_flight} requests are in flight in this manager, or they wait too \
+                     long already; call again later, or raise shed.maxInFlight or shed.targetMs",
+                    self.name()
+                ),
+                server: self.name().to_owned(),
+            }
+        })
     }
 
     /// Takes the server out of routing, or puts it back. What is under way goes on.
