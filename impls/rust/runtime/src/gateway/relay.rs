@@ -11,7 +11,7 @@ use super::entry::{Entry, fail};
 use super::passage::{Job, Retold};
 use super::sessions::Entered;
 use crate::envelope::Envelope;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::info::Era;
 use crate::translate::{self, Edit, MODERN};
 use crate::upstream::http::{Head, HttpLink};

@@ -222,6 +222,7 @@ impl Inner {
             server.release_all(None).await;
             return Err(error);
         }
+        server.watch_health();
         Ok(server)
     }
 

@@ -57,6 +57,7 @@ impl Server {
         self.end.notify_waiters();
         self.traffic.close();
         self.drained(drain).await;
+        self.cut.notify_waiters();
         let all: Vec<_> = self
             .fleet
             .load()

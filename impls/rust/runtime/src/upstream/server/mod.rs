@@ -31,7 +31,6 @@ use crate::clock::lock;
 use crate::config::ServerSpec;
 use crate::deploy::{Deployment, DeploymentState};
 use crate::envelope::{self, Envelope};
-use crate::error::Result;
 use crate::events::EventKind;
 use crate::info::ServerState;
 use crate::reads::Reads;
@@ -64,6 +63,8 @@ pub(crate) struct Server {
     probing: AtomicBool,
     /// It begins to close.
     end: Notify,
+    /// It has waited long enough for its calls.
+    pub(crate) cut: Notify,
     draining: AtomicBool,
     idle: Notify,
     pub(crate) latency: Histogram,
@@ -101,6 +102,7 @@ impl Server {
             looking: Mutex::default(),
             probing: AtomicBool::new(false),
             end: Notify::new(),
+            cut: Notify::new(),
             draining: AtomicBool::new(false),
             idle: Notify::new(),
             latency: Histogram::default(),

@@ -187,7 +187,17 @@ impl Carried<'_> {
     async fn send(&self, ticket: Ticket) -> (Link, Result<Bytes>) {
         let link = ticket.link().clone();
         lock(&self.tried).push(link.clone());
-        let outcome = link.call(self.outgoing).await;
+        let cut = self.server.cut.notified();
+        let outcome = tokio::select! {
+            biased;
+            outcome = link.call(self.outgoing) => outcome,
+            () = cut => Err(Error::ManagerClosed {
+                message: format!(
+                    "server '{}' was removed while this call was in flight; call another one",
+                    self.server.name()
+                ),
+            }),
+        };
         ticket.settle_with(&outcome);
         (link, outcome)
     }
