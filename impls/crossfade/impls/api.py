@@ -75,22 +75,23 @@ class Manager(abc.ABC):
     ) -> list[ServerInfo]:
         """Snapshots in order of registration, filtered."""
 
+    @abc.abstractmethod
     async def maintenance(self, name: str, on: bool = True, *, drain_s: float = 5.0) -> ServerInfo:
         """Take a server out of routing without closing it (its calls raise ServerUnavailable), or put it back."""
-        raise NotImplementedError
 
     @abc.abstractmethod
     def events(self) -> AsyncIterator[Event]:
         """Changes from now on. A slow reader gets a ``gap`` event, never unbounded memory. Ends with the manager."""
 
     # -- deployment
+    @abc.abstractmethod
     async def deploy(self, spec: ServerSpec) -> DeploymentInfo:
         """Register ``spec`` with its storage claimed, and return when all its instances are healthy.
 
         Raises ServerExists, StorageExhausted, DeploymentFailed (then nothing is kept).
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def update(self, spec: ServerSpec, *, strategy: Strategy | str | None = None) -> DeploymentInfo:
         """Replace the running revision of ``spec.name`` by ``spec`` without losing a call; return when it is over.
 
@@ -98,28 +99,27 @@ class Manager(abc.ABC):
         ``recreate`` calls wait in between). Cancelling the awaiting task rolls back, too. Raises ServerNotFound,
         DeploymentBusy, ConfigError (unknown strategy), StorageExhausted.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def scale(self, name: str, instances: int) -> DeploymentInfo:
         """Start or drain instances of a ``command``. Raises ServerNotFound, ConfigError, DeploymentBusy,
         StorageExhausted, DeploymentFailed."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def rollback(self, name: str) -> DeploymentInfo:
         """Abort the update that runs, or else update to the previous revision. Raises DeploymentFailed if none."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def undeploy(self, name: str, *, drain_s: float = 5.0, keep_storage: bool | None = None) -> None:
         """Unregister, and release (or keep) the storage; None does what the claim says. Raises ServerNotFound."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def deployments(self) -> list[DeploymentInfo]:
         """One snapshot per registered server, in order of registration."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def storage(self) -> list[StorageInfo]:
         """The configured storage pools."""
-        raise NotImplementedError
 
     async def apply(self, config: Config, *, drain_s: float = 5.0) -> Changes:
         """Bring the running manager to ``config``, touching only servers that differ (``crossfade.impls.reload``)."""

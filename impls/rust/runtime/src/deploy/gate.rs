@@ -43,15 +43,17 @@ pub(super) async fn pass(spec: &ServerSpec, instance: &Instance) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the calls of a retired instance have ended, at most `within`; then closes it for good.
+/// Waits until the calls of a retired instance have ended, at most `within`; then closes it for good. `keep` keeps its
+/// storage for the instance that comes after it; `None` does what its claim says.
 pub(super) async fn drain(
     server: &Server,
     revision: &Revision,
     instance: &Arc<Instance>,
     within: Duration,
+    keep: Option<bool>,
 ) {
     instance.drained(within).await;
     instance.link.close().await;
-    server.forget(revision, instance);
-    server.release(instance, None).await;
+    revision.forget(instance);
+    server.release(instance, keep).await;
 }

@@ -2,100 +2,36 @@
 //!
 //! The rule: one change at a time; it runs in a task of its own, and whoever waits for it may go away: then it is undone
 //! and ends in one of the states at rest. An update is in `update`, a change of number in `scaling`, the door that every
-//! new instance passes in `gate`, copies of reads in `shadow`.
+//! new instance passes in `gate`, copies of reads in `shadow`, the task in `work`.
 
 mod gate;
 mod messages;
-pub(crate) mod scaling;
+mod plan;
+mod scaling;
 mod shadow;
+mod state;
 pub(crate) mod update;
+mod work;
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::sync::{Arc, Mutex};
-
-use serde::Serialize;
-use tokio::sync::watch;
 
 use crate::clock::lock;
 use crate::config::{ServerSpec, Strategy};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::events::EventKind;
 use crate::info::ServerState;
 use crate::manager::Inner;
 use crate::upstream::Server;
 pub(crate) use messages::check_replicas;
+pub(crate) use plan::strategy_of;
 pub(crate) use shadow::Watch;
-pub(crate) use update::strategy_of;
+pub(crate) use state::Progress;
+pub use state::{DeploymentInfo, DeploymentState};
+use work::{Work, ended};
 
 /// How many revisions `rollback` can go back.
 const HISTORY: usize = 10;
-
-/// Where the deployment of a server stands.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeploymentState {
-    Pending,
-    Starting,
-    Running,
-    Updating,
-    Scaling,
-    Stopping,
-    Stopped,
-    Failed,
-    RolledBack,
-}
-
-impl DeploymentState {
-    /// The name in events and Python.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Updating => "updating",
-            Self::Scaling => "scaling",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::Failed => "failed",
-            Self::RolledBack => "rolled_back",
-        }
-    }
-}
-
-/// A snapshot of one server's deployment, as `crossfade.impls.snapshots.DeploymentInfo`.
-#[derive(Clone, Debug, Serialize)]
-pub struct DeploymentInfo {
-    pub name: String,
-    pub state: DeploymentState,
-    pub revision: u32,
-    pub desired: usize,
-    pub ready: usize,
-    pub strategy: Option<Strategy>,
-    pub candidate: Option<u32>,
-    pub share_percent: u8,
-    pub samples: u64,
-    pub failures: u64,
-    pub previous: Option<u32>,
-    pub message: Option<String>,
-}
-
-/// How far the update under way has come.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
-    pub(crate) desired: usize,
-    pub(crate) share_percent: u8,
-    pub(crate) samples: u64,
-    pub(crate) failures: u64,
-}
-
-/// A change under way: how to have it undone, how to end it at once, and how to know that it is over.
-#[derive(Clone, Debug)]
-struct Work {
-    abort: Arc<watch::Sender<bool>>,
-    task: Option<tokio::task::AbortHandle>,
-    over: watch::Receiver<()>,
-}
 
 #[derive(Debug)]
 struct Book {
@@ -113,34 +49,6 @@ struct Book {
 #[derive(Debug)]
 pub(crate) struct Deployment {
     book: Mutex<Book>,
-}
-
-/// Aborts the change when whoever waits for it goes away.
-struct Waiting(Arc<watch::Sender<bool>>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.send_replace(true);
-    }
-}
-
-/// The entry of the change in its server's book, for as long as the change runs; its sender tells the end.
-struct Entry(
-    Arc<Server>,
-    #[allow(dead_code, reason = "dropped last, which tells")] watch::Sender<()>,
-);
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        lock(&self.0.deployment.book).work = None;
-    }
-}
-
-/// Waits until somebody wants a change undone; for ever if nobody can any more.
-pub(crate) async fn aborted(abort: &mut watch::Receiver<bool>) {
-    if abort.wait_for(|asked| *asked).await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 impl Deployment {
@@ -192,11 +100,6 @@ impl Deployment {
             ended(work).await;
         }
     }
-}
-
-async fn ended(mut work: Work) {
-    // The sender is dropped when the work is over; nothing is ever sent.
-    while work.over.changed().await.is_ok() {}
 }
 
 impl Server {
@@ -308,54 +211,6 @@ impl Server {
             verdict
         })
         .await
-    }
-
-    fn begin_work(
-        &self,
-        note: impl FnOnce(&mut Book),
-    ) -> Result<(watch::Receiver<bool>, watch::Sender<()>)> {
-        let mut book = lock(&self.deployment.book);
-        if book.work.is_some() {
-            return Err(messages::busy(self.name(), book.state));
-        }
-        note(&mut book);
-        let (abort, asked) = watch::channel(false);
-        let (ending, over) = watch::channel(());
-        book.work = Some(Work {
-            abort: Arc::new(abort),
-            task: None,
-            over,
-        });
-        Ok((asked, ending))
-    }
-
-    /// Waits for a change that runs on its own.
-    async fn conduct<F>(
-        self: &Arc<Self>,
-        (asked, ending): (watch::Receiver<bool>, watch::Sender<()>),
-        change: impl FnOnce(watch::Receiver<bool>) -> F,
-    ) -> Result<()>
-    where
-        F: Future<Output = Result<()>> + Send + 'static,
-    {
-        let Some(work) = self.deployment.work() else {
-            return Err(Error::internal("a change without its entry; report this"));
-        };
-        let change = change(asked);
-        let server = Arc::clone(self);
-        // Also if it is ended at once, the entry goes, and after that whoever waits for its end is told.
-        let entry = Entry(server, ending);
-        let task = self.shared.handle.spawn(async move {
-            let outcome = change.await;
-            drop(entry);
-            outcome
-        });
-        if let Some(work) = &mut lock(&self.deployment.book).work {
-            work.task = Some(task.abort_handle());
-        }
-        let _waiting = Waiting(work.abort);
-        task.await
-            .unwrap_or_else(|error| Err(Error::internal(format!("{error}; report this"))))
     }
 
     /// The server goes: whoever works on it stops, and what it started stays to be closed with the others.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{aborted, gate, messages};
+use super::work::aborted;
+use super::{gate, messages};
 use crate::error::{Error, Result};
 use crate::upstream::{Instance, Revision, Server};
 
@@ -90,7 +91,9 @@ async fn leave(server: &Arc<Server>, revision: &Arc<Revision>, from: usize, drai
     for instance in revision.present() {
         if instance.index >= from && server.retire(revision, &instance) {
             let (server, revision) = (Arc::clone(server), Arc::clone(revision));
-            leaving.spawn(async move { gate::drain(&server, &revision, &instance, drain).await });
+            leaving.spawn(
+                async move { gate::drain(&server, &revision, &instance, drain, None).await },
+            );
         }
     }
     while leaving.join_next().await.is_some() {}

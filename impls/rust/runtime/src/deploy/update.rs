@@ -6,20 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossfade_core::Rollout;
 use crossfade_core::rollout_plan::{self, Reason, Step};
-use crossfade_core::{Rollout, RolloutConfig};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::shadow::Watch;
-use super::{Progress, aborted, gate, messages};
+use super::work::aborted;
+use super::{Progress, gate, messages, plan};
 use crate::clock::{instant_at, now_ns};
-use crate::config::{DeploySpec, ServerSpec, Strategy};
+use crate::config::Strategy;
 use crate::error::{Error, Result};
 use crate::upstream::{Instance, Revision, Server};
-
-const MILLI: u64 = 1_000_000;
 
 /// What the tasks of an update, and the calls meanwhile, tell.
 #[derive(Debug)]
@@ -38,14 +37,17 @@ struct Update {
     server: Arc<Server>,
     old: Arc<Revision>,
     new: Arc<Revision>,
+    strategy: Strategy,
     core: Rollout,
     drain: Duration,
     told: UnboundedSender<Report>,
     trouble: Option<Error>,
-    /// New instances on their way through the gate.
+    /// Candidates at the gate.
     gates: JoinSet<()>,
     /// Old ones on their way in or out.
     moves: JoinSet<()>,
+    /// How many candidates are on their way out.
+    closing: watch::Sender<usize>,
     verdict: Option<Result<(), Reason>>,
     /// As of the last look before the verdict.
     progress: Progress,
@@ -60,17 +62,19 @@ pub(super) async fn run(
 ) -> Result<()> {
     let old = Arc::clone(&server.fleet().current);
     let spec = Arc::clone(&new.spec);
-    let config = config(&spec.deploy, strategy, old.present().len(), spec.replicas());
+    let config = plan::config(&spec.deploy, strategy, old.present().len(), spec.replicas());
     let (told, mut reports) = unbounded_channel();
     let mut update = Update {
         server: Arc::clone(server),
         new: Arc::clone(new),
+        strategy,
         core: Rollout::new(config),
         drain: Duration::from_millis(spec.deploy.drain_ms),
         told,
         trouble: None,
         gates: JoinSet::new(),
         moves: JoinSet::new(),
+        closing: watch::Sender::new(0),
         verdict: None,
         progress: Progress::default(),
         old,
@@ -79,6 +83,10 @@ pub(super) async fn run(
     update.drive(&mut reports, &mut abort).await;
     server.watch(None);
     while update.moves.join_next().await.is_some() {}
+    let claim = server.fleet().current.spec.storage.clone();
+    if !claim.is_some_and(|claim| claim.keep) {
+        server.shared.storage.forget(server.name()).await;
+    }
     match update.verdict {
         Some(Err(reason)) => Err(messages::rolled_back(
             &spec,
@@ -92,28 +100,6 @@ pub(super) async fn run(
             },
         )),
         _ => Ok(()),
-    }
-}
-
-fn config(spec: &DeploySpec, strategy: Strategy, old: usize, new: usize) -> RolloutConfig {
-    let percent = |&step: &u32| u8::try_from(step.min(100)).unwrap_or(100);
-    RolloutConfig {
-        strategy: match strategy {
-            Strategy::Recreate => rollout_plan::Strategy::Recreate,
-            Strategy::Rolling => rollout_plan::Strategy::Rolling,
-            Strategy::BlueGreen => rollout_plan::Strategy::BlueGreen,
-            Strategy::Canary => rollout_plan::Strategy::Canary,
-            Strategy::Shadow => rollout_plan::Strategy::Shadow,
-        },
-        old,
-        new,
-        max_surge: spec.max_surge as usize,
-        steps_percent: spec.steps_percent.iter().map(percent).collect(),
-        min_samples: u64::from(spec.min_samples),
-        step_timeout_ns: spec.step_timeout_ms * MILLI,
-        max_failure_per_mille: u64::from(spec.max_failure_per_mille),
-        gate_timeout_ns: spec.gate_timeout_ms * MILLI,
-        drain_ns: spec.drain_ms * MILLI,
     }
 }
 
@@ -180,7 +166,7 @@ impl Update {
         }
     }
 
-    /// What the message of a failed step says: this report is in it.
+    /// The message of a failed step counts this report, too.
     fn count(&mut self, ok: bool) {
         self.progress.samples += 1;
         self.progress.failures += u64::from(!ok);
@@ -243,7 +229,13 @@ impl Update {
         for slot in self.old.free().into_iter().take(count) {
             let told = self.told.clone();
             let (server, old) = (Arc::clone(&self.server), Arc::clone(&self.old));
+            let mut closing = self.closing.subscribe();
+            let alone = self.strategy == Strategy::Recreate;
             self.moves.spawn(async move {
+                if alone {
+                    // Never two revisions at once; the sender lives as long as the update.
+                    let _ = closing.wait_for(|left| *left == 0).await;
+                }
                 match server.add(&old, slot) {
                     Ok(instance) => {
                         let patience = Duration::from_millis(old.spec.start_timeout_ms);
@@ -265,7 +257,8 @@ impl Update {
         let serving = self.old.serving();
         for instance in serving.into_iter().rev().take(count) {
             let told = self.told.clone();
-            self.leave(Arc::clone(&self.old), instance, move || {
+            let drain = self.drain;
+            self.leave(Arc::clone(&self.old), instance, drain, move || {
                 let _ = told.send(Report::Stopped);
             });
         }
@@ -273,8 +266,19 @@ impl Update {
 
     fn retire_new(&mut self) {
         self.gates.abort_all();
+        let called = self.new.serving();
         for instance in self.new.present() {
-            self.leave(Arc::clone(&self.new), instance, || {});
+            // Whoever never got a call is not drained.
+            let drain = if called.iter().any(|called| Arc::ptr_eq(called, &instance)) {
+                self.drain
+            } else {
+                Duration::ZERO
+            };
+            self.closing.send_modify(|left| *left += 1);
+            let closing = self.closing.clone();
+            self.leave(Arc::clone(&self.new), instance, drain, move || {
+                closing.send_modify(|left| *left -= 1);
+            });
         }
     }
 
@@ -282,32 +286,18 @@ impl Update {
         &mut self,
         revision: Arc<Revision>,
         instance: Arc<Instance>,
+        drain: Duration,
         then: impl FnOnce() + Send + 'static,
     ) {
         if !self.server.retire(&revision, &instance) {
+            then();
             return;
         }
-        let (server, drain) = (Arc::clone(&self.server), self.drain);
+        let server = Arc::clone(&self.server);
         self.moves.spawn(async move {
-            gate::drain(&server, &revision, &instance, drain).await;
+            // Its directory goes on to the next one: to a candidate, or after a rollback to its own revision.
+            gate::drain(&server, &revision, &instance, drain, Some(true)).await;
             then();
         });
-    }
-}
-
-/// The strategy of that name, or the one that the specification says.
-pub(crate) fn strategy_of(name: Option<&str>, spec: &ServerSpec) -> Result<Strategy> {
-    match name {
-        None => Ok(spec.deploy.strategy),
-        Some("recreate") => Ok(Strategy::Recreate),
-        Some("rolling") => Ok(Strategy::Rolling),
-        Some("blue_green") => Ok(Strategy::BlueGreen),
-        Some("canary") => Ok(Strategy::Canary),
-        Some("shadow") => Ok(Strategy::Shadow),
-        Some(other) => Err(Error::Config {
-            message: format!(
-                "strategy '{other}' is unknown; choose one of recreate, rolling, blue_green, canary, shadow"
-            ),
-        }),
     }
 }

@@ -83,15 +83,13 @@ impl Supervisor {
         let uptime = since.map_or(0, |since| {
             u64::try_from(now.saturating_duration_since(since).as_nanos()).unwrap_or(u64::MAX)
         });
-        let (error, due) = match state.core.exited(at_ns(now), uptime) {
-            Some(delay_ns) => (error, now + Duration::from_nanos(delay_ns)),
-            None => {
-                let due = instant_at(state.core.down_until_ns());
-                (
-                    self.crash_loop(&error, due.saturating_duration_since(now)),
-                    due,
-                )
-            }
+        let delay = state.core.exited(at_ns(now), uptime);
+        let (error, due) = if let Some(delay_ns) = delay {
+            (error, now + Duration::from_nanos(delay_ns))
+        } else {
+            let due = instant_at(state.core.down_until_ns());
+            let error = self.crash_loop(&error, due.saturating_duration_since(now));
+            (error, due)
         };
         state.not_before = Some(due);
         state.last_error = Some(error.clone());

@@ -166,9 +166,4 @@ impl Server {
         self.rearranged();
         done
     }
-
-    /// It is closed.
-    pub(crate) fn forget(&self, revision: &Revision, instance: &Arc<Instance>) {
-        revision.forget(instance);
-    }
 }

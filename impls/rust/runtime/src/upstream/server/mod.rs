@@ -1,9 +1,10 @@
 //! A registered server: its instances, its state, and the calls made to it.
 //!
 //! The rule: nothing holds a lock across an await. Which revision gets a call is decided in `fleet`, which of its
-//! instances in `revision` and `policy`, what its end means in `ticket`; `life` connects and closes, `snapshot` describes.
+//! instances in `choice` and `policy`, what its end means in `ticket`; `life` connects and closes, `snapshot` describes.
 
 mod arrange;
+mod choice;
 pub(crate) mod fleet;
 mod health;
 pub(crate) mod instance;
