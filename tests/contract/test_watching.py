@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
 
 import pytest
-from tests.contract.kit import HttpServer, http_spec, manager_of, stdio_spec
+from tests.contract.kit import HttpServer, http_spec, manager_of, stdio_spec, until
 
 from crossfade.impls import BreakerSpec, ServerState
 from crossfade.impls.errors import CrossfadeError, RemoteError
@@ -78,3 +79,22 @@ async def test_a_server_that_is_gone_takes_its_metrics_along(variant: str) -> No
         await manager.unregister("a")
         assert "a" not in manager.metrics().servers
         assert manager.metrics().requests >= 1, "a counter went backwards"
+
+
+async def test_no_total_goes_backwards_while_a_server_drains(
+    variant: str, fresh_http: Callable[..., HttpServer]
+) -> None:
+    async with manager_of(variant, http_spec(fresh_http(era="modern"), "a"), stdio_spec("b")) as manager:
+        for _ in range(5):
+            await manager.call_tool("a__echo", {})
+        before = manager.metrics()
+        last = asyncio.ensure_future(manager.call_tool("a__sleep", {"ms": 500}))
+        await until(lambda: manager.metrics().in_flight == 1, what="the last call")
+        going = asyncio.ensure_future(manager.unregister("a"))
+        await until(lambda: "a" not in manager.metrics().servers, what="the way out")
+        during = manager.metrics()
+        assert not last.done(), "the call ended before anybody looked; there was nothing to see"
+        await asyncio.gather(last, going)
+        after = manager.metrics()
+    assert before.requests <= during.requests < after.requests
+    assert before.latency_ns["count"] <= during.latency_ns["count"] < after.latency_ns["count"]

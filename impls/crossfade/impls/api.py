@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from crossfade.impls.config import Config, ServerSpec
+from crossfade.impls.logs import EventLog
 from crossfade.impls.reload import Changes, apply
 from crossfade.impls.results import CallResult, Item, Result
 from crossfade.impls.snapshots import DeploymentInfo, Event, Metrics, ServerInfo, StorageInfo
@@ -47,6 +48,7 @@ class Manager(abc.ABC):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.event_log = EventLog(config.telemetry)
 
     @abc.abstractmethod
     async def __aenter__(self) -> Self: ...

@@ -16,7 +16,7 @@ import msgspec
 from crossfade.harness.cli import output
 from crossfade.harness.cli.reloading import following
 from crossfade.harness.problems import EX_OK, UsageError
-from crossfade.impls import Config, Manager, ServerInfo, ServerState, load_config, open_manager
+from crossfade.impls import Config, Manager, ServerInfo, ServerState, load_config, logs, open_manager
 from crossfade.impls.config.files import Loaded, load_files
 
 WELL = (ServerState.HEALTHY, ServerState.DEGRADED)
@@ -25,7 +25,8 @@ WELL = (ServerState.HEALTHY, ServerState.DEGRADED)
 def serve(options: argparse.Namespace) -> int:
     """``crossfade serve``: until SIGINT or SIGTERM (or, on stdio, until the client closes stdin)."""
     loaded = load_files(options.config)
-    return _run(_serve(options, loaded))
+    with logs.writing(loaded.config.telemetry):
+        return _run(_serve(options, loaded))
 
 
 async def _serve(options: argparse.Namespace, loaded: Loaded) -> int:

@@ -52,6 +52,7 @@ class PythonManager(Requests, Deploying):
         self.stats = Stats()
         self.registry: dict[str, Server] = {}
         self._index = Index(self.registry)
+        self._leaving: set[Server] = set()  # no longer registered, and still answering calls
         self.catalog = Catalog(self.registry, prefix=config.gateway.prefix, errors=self.stats.errors_by_code)
         self.gateways: set[GatewayServer] = set()
         self.load = load_of(config.shed, self.cores)
@@ -66,6 +67,7 @@ class PythonManager(Requests, Deploying):
 
     async def __aenter__(self) -> Self:
         self._open = True
+        self.event_log.follow(self.events)
         self._schedule(_IDLE_TICK_S)
         try:
             for spec in self.config.servers:
@@ -108,6 +110,7 @@ class PythonManager(Requests, Deploying):
                 self._ticker.cancel()
             self._storage.close()
             self._events.close()
+        await self.event_log.ended()
 
     def _check_open(self) -> None:
         if not self._open:
@@ -200,6 +203,7 @@ class PythonManager(Requests, Deploying):
         self._check_open()
         server = self.catalog.server(name)
         del self.registry[name]
+        self._leaving.add(server)
         self._changed(name)
         await server.deployment.end()
         server.draining = True
@@ -208,6 +212,7 @@ class PythonManager(Requests, Deploying):
         finally:
             await server.stop()
             await server.release_storage(keep_storage)
+            self._leaving.discard(server)
             self.stats.retire(server.stats, server.latency)
             server.deployment.set_state(DeploymentState.STOPPED)
             self._events.publish(Event(kind="unregistered", server=name))
@@ -246,34 +251,19 @@ class PythonManager(Requests, Deploying):
 
     def metrics(self) -> Metrics:
         servers = {
-            s.spec.name: {
-                "requests": s.stats.requests,
-                "errors": s.stats.errors,
-                "rejected": s.stats.rejected,
-                "in_flight": s.stats.in_flight,
-                "restarts": s.stats.restarts,
-                "connections": sum(i.pool.open for i in s.instances),
-                "retries": s.stats.retries,
-                "hedges": s.stats.hedges,
-                "hedged_wins": s.stats.hedged_wins,
-                "rate_limited": s.stats.rate_limited,
-                "shed": s.stats.shed,
-                "queued": s.stats.queued,
-                "cache_hits": s.stats.cache_hits,
-                "cache_misses": s.stats.cache_misses,
-                "coalesced": s.stats.coalesced,
-            }
+            s.spec.name: {**s.stats.counts(), "connections": sum(i.pool.open for i in s.instances)}
             for s in self.registry.values()
         }
+        ever = [*self.registry.values(), *self._leaving]
         return Metrics(
-            requests=self.stats.gone.requests + sum(c["requests"] for c in servers.values()),
-            errors=self.stats.gone.errors + sum(c["errors"] for c in servers.values()),
-            rejected=self.stats.gone.rejected + sum(c["rejected"] for c in servers.values()),
+            requests=self.stats.gone.requests + sum(s.stats.requests for s in ever),
+            errors=self.stats.gone.errors + sum(s.stats.errors for s in ever),
+            rejected=self.stats.gone.rejected + sum(s.stats.rejected for s in ever),
             in_flight=sum(c["in_flight"] for c in servers.values()),
             connections=sum(c["connections"] for c in servers.values()),
             clients=sum(len(g.clients) for g in self.gateways),
             sessions=sum(len(g.sessions) for g in self.gateways),
-            latency_ns=self.stats.latency(s.latency for s in self.registry.values()).summary(),
+            latency_ns=self.stats.latency(s.latency for s in ever).summary(),
             errors_by_code=dict(self.stats.errors_by_code),
             servers=servers,
             latency_by_server={s.spec.name: s.latency.summary() for s in self.registry.values()},

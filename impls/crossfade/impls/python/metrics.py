@@ -65,6 +65,10 @@ class ServerStats:
         self.cache_misses = 0
         self.coalesced = 0
 
+    def counts(self) -> dict[str, int]:
+        """All of them, by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 class Stats:
     """What one manager counts. A request counts when it ends; ``rejected`` ones were never sent.

@@ -46,6 +46,7 @@ class RustManager(api.Manager):
     async def __aenter__(self) -> Self:
         native = crossfade_native.Manager(self.config.to_json())
         self._logs = follow(native.logs())
+        self.event_log.follow(lambda: _events(native.subscribe()))
         try:
             await native.start()
         except BaseException:
@@ -65,6 +66,7 @@ class RustManager(api.Manager):
         await native.close(drain_s)
         if self._logs is not None:
             await asyncio.wait([self._logs])  # the last words of the servers
+        await self.event_log.ended()
 
     # -- registry
 

@@ -5,11 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use crossfade_core::Histogram;
 use crossfade_core::histogram::Summary;
 use serde::Serialize;
 
+use crate::clock::lock;
+use crate::error::Result;
+use crate::registry::Registry;
 use crate::upstream::Server;
 
 /// Latency in nanoseconds; all zero before the first request.
@@ -109,6 +113,9 @@ pub(crate) struct Metrics {
     /// Latencies and requests of the servers that are gone.
     pub(crate) gone: Histogram,
     gone_requests: AtomicU64,
+    /// Servers that are registered no more and still answer calls. Locked while a server changes sides and while all
+    /// are added up, so that every server counts exactly once.
+    leaving: Mutex<Vec<Arc<Server>>>,
     pub(crate) rejected: AtomicU64,
     pub(crate) clients: AtomicU64,
     pub(crate) sessions: AtomicU64,
@@ -123,19 +130,28 @@ impl Metrics {
         }
     }
 
-    /// A server was unregistered: what it did still counts.
-    pub(crate) fn retire(&self, server: &Server) {
-        self.gone.add(&server.latency);
-        self.gone_requests
-            .fetch_add(server.counters().requests, Relaxed);
+    /// Takes a server out of the registry, by `remove`. It counts on, as long as the guard lives by what it still does.
+    pub(crate) fn leave(
+        &self,
+        remove: impl FnOnce() -> Result<Arc<Server>>,
+    ) -> Result<Leaving<'_>> {
+        let mut leaving = lock(&self.leaving);
+        let server = remove()?;
+        leaving.push(Arc::clone(&server));
+        Ok(Leaving {
+            metrics: self,
+            server,
+        })
     }
 
     /// Latencies and number of all requests, of the servers that are there and those that are gone.
-    pub(crate) fn total(&self, servers: &[std::sync::Arc<Server>]) -> (Histogram, u64) {
+    pub(crate) fn total(&self, registry: &Registry) -> (Histogram, u64) {
+        let leaving = lock(&self.leaving);
+        let registered = registry.load();
         let all = Histogram::default();
         all.add(&self.gone);
         let mut requests = self.gone_requests.load(Relaxed);
-        for server in servers {
+        for server in registered.servers.iter().chain(leaving.iter()) {
             all.add(&server.latency);
             requests += server.counters().requests;
         }
@@ -154,5 +170,23 @@ impl Metrics {
             .zip(&self.errors)
             .map(|(code, count)| ((*code).to_owned(), count.load(Relaxed)));
         counted.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+/// A server on its way out. Dropped, it is gone, and what it did is part of the totals for good.
+#[derive(Debug)]
+pub(crate) struct Leaving<'a> {
+    metrics: &'a Metrics,
+    pub(crate) server: Arc<Server>,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let mut leaving = lock(&self.metrics.leaving);
+        leaving.retain(|server| !Arc::ptr_eq(server, &self.server));
+        self.metrics.gone.add(&self.server.latency);
+        self.metrics
+            .gone_requests
+            .fetch_add(self.server.counters().requests, Relaxed);
     }
 }

@@ -196,12 +196,14 @@ impl Inner {
         drain: Duration,
         keep: Option<bool>,
     ) -> Result<()> {
-        let server = self.registry.remove(name)?;
+        let metrics = &self.shared.metrics;
+        let leaving = metrics.leave(|| self.registry.remove(name))?;
+        let server = &leaving.server;
         server.end_deployment().await;
         server.close(drain).await;
         server.release_all(keep).await;
         server.set_deployment(DeploymentState::Stopped);
-        self.shared.metrics.retire(&server);
+        drop(leaving);
         let events = &self.shared.events;
         events.send(EventKind::Unregistered, name, None, None);
         Ok(())

@@ -236,7 +236,7 @@ impl Inner {
             .iter()
             .map(|server| (server.name().to_owned(), server.latency.summary().into()))
             .collect();
-        let (latency, requests) = metrics.total(&registered.servers);
+        let (latency, requests) = metrics.total(&self.registry);
         let errors_by_code = metrics.errors_by_code();
         MetricsSnapshot {
             requests,
