@@ -42,14 +42,11 @@ struct Update {
     drain: Duration,
     told: UnboundedSender<Report>,
     trouble: Option<Error>,
-    /// Candidates at the gate.
     gates: JoinSet<()>,
-    /// Old ones on their way in or out.
     moves: JoinSet<()>,
-    /// How many candidates are on their way out.
+    /// Candidates on their way out.
     closing: watch::Sender<usize>,
     verdict: Option<Result<(), Reason>>,
-    /// As of the last look before the verdict.
     progress: Progress,
 }
 
