@@ -144,7 +144,8 @@ class Manager(abc.ABC):
     ) -> CallResult:
         """Call ``server__tool``. Cancelling the awaiting task cancels the request upstream and frees its slot.
 
-        ``principal`` is on whose behalf: it keys rate limits, affinity and cached answers (here and below).
+        ``principal`` is on whose behalf: it keys rate limits, affinity and cached answers (here and below). ``meta``
+        goes to the server as ``_meta``, but for what belongs to the hop.
         Raises UnknownTarget, RemoteError, ServerTimeout, ServerCrashed, ProtocolViolation, PoolTimeout, CircuitOpen,
         RateLimited, BulkheadFull, LoadShed, ServerUnavailable.
         """
@@ -157,7 +158,13 @@ class Manager(abc.ABC):
 
     @abc.abstractmethod
     async def read_resource(
-        self, uri: str, *, server: str | None = None, timeout_s: float | None = None, principal: str | None = None
+        self,
+        uri: str,
+        *,
+        server: str | None = None,
+        timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
+        principal: str | None = None,
     ) -> Result:
         """Read from ``server``, or from the server that lists ``uri`` (or a matching template)."""
 
@@ -171,6 +178,7 @@ class Manager(abc.ABC):
         arguments: Mapping[str, str] | None = None,
         *,
         timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
         principal: str | None = None,
     ) -> Result: ...
 
@@ -183,6 +191,7 @@ class Manager(abc.ABC):
         server: str | None = None,
         context: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
         principal: str | None = None,
     ) -> Result:
         """``completion/complete``. ``ref`` names a prompt by its exposed name or a resource by URI."""

@@ -183,10 +183,18 @@ class SyncManager:
         return self._run(self._manager.list_resource_templates(server))
 
     def read_resource(
-        self, uri: str, *, server: str | None = None, timeout_s: float | None = None, principal: str | None = None
+        self,
+        uri: str,
+        *,
+        server: str | None = None,
+        timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
+        principal: str | None = None,
     ) -> Result:
         """See :meth:`Manager.read_resource`."""
-        return self._run(self._manager.read_resource(uri, server=server, timeout_s=timeout_s, principal=principal))
+        return self._run(
+            self._manager.read_resource(uri, server=server, timeout_s=timeout_s, meta=meta, principal=principal)
+        )
 
     def list_prompts(self, server: str | None = None) -> list[Item]:
         """See :meth:`Manager.list_prompts`."""
@@ -198,10 +206,11 @@ class SyncManager:
         arguments: Mapping[str, str] | None = None,
         *,
         timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
         principal: str | None = None,
     ) -> Result:
         """See :meth:`Manager.get_prompt`."""
-        return self._run(self._manager.get_prompt(name, arguments, timeout_s=timeout_s, principal=principal))
+        return self._run(self._manager.get_prompt(name, arguments, timeout_s=timeout_s, meta=meta, principal=principal))
 
     def complete(
         self,
@@ -211,12 +220,13 @@ class SyncManager:
         server: str | None = None,
         context: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
         principal: str | None = None,
     ) -> Result:
         """See :meth:`Manager.complete`."""
         return self._run(
             self._manager.complete(
-                ref, argument, server=server, context=context, timeout_s=timeout_s, principal=principal
+                ref, argument, server=server, context=context, timeout_s=timeout_s, meta=meta, principal=principal
             )
         )
 

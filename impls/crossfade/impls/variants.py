@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crossfade.impls.errors import VariantUnavailable
+from crossfade.impls.errors import ConfigError, VariantUnavailable
 
 if TYPE_CHECKING:
     from crossfade.impls.api import Manager
@@ -120,14 +120,27 @@ def open_manager(config: Config, variant: str | None = None) -> Manager:
     """A manager of the named variant, not yet entered: ``async with open_manager(config, "rust") as manager``.
 
     None takes what the environment variable ``CROSSFADE_VARIANT`` says, or else ``python``.
-    Raises :class:`VariantUnavailable` if the name is unknown or its parts are not installed.
+    Raises :class:`VariantUnavailable` if the name is unknown or its parts are not installed, and :class:`ConfigError`
+    if the configuration asks for spans and OpenTelemetry is not.
     """
     variant = variant or os.environ.get(ENVIRONMENT) or "python"
     if (why := missing(variant)) is not None:
         raise VariantUnavailable(why)
     module, _, attribute = _lookup(variant).factory.partition(":")
-    manager: Manager = getattr(importlib.import_module(module), attribute)(config)
-    return manager
+    cls: type[Manager] = getattr(importlib.import_module(module), attribute)
+    return (_traced(cls) if config.telemetry.otel else cls)(config)
+
+
+def _traced(cls: type[Manager]) -> type[Manager]:
+    # The first is a namespace, which any package of the family makes.
+    if not all(importlib.util.find_spec(module) for module in ("opentelemetry", "opentelemetry.trace")):
+        raise ConfigError(
+            "telemetry.otel is true and OpenTelemetry is not installed; pip install 'crossfade[otel]', "
+            "or set telemetry.otel to false"
+        )
+    from crossfade.impls.tracing import traced  # noqa: PLC0415  optional
+
+    return traced(cls)
 
 
 def _lookup(name: str) -> Variant:

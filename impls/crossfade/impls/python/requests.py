@@ -68,14 +68,18 @@ class Requests(Manager):
         )
 
     async def read_resource(
-        self, uri: str, *, server: str | None = None, timeout_s: float | None = None, principal: str | None = None
+        self,
+        uri: str,
+        *,
+        server: str | None = None,
+        timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
+        principal: str | None = None,
     ) -> Result:
         self._check_open()
         owner = await self.catalog.owner(uri, server)
-        fields = {"uri": uri}
-        return Result(
-            await self.send(owner, "resources/read", fields, timeout_s=timeout_s, name=uri, principal=principal)
-        )
+        options: dict[str, Any] = {"timeout_s": timeout_s, "meta": meta, "name": uri, "principal": principal}
+        return Result(await self.send(owner, "resources/read", {"uri": uri}, **options))
 
     async def get_prompt(
         self,
@@ -83,6 +87,7 @@ class Requests(Manager):
         arguments: Mapping[str, str] | None = None,
         *,
         timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
         principal: str | None = None,
     ) -> Result:
         self._check_open()
@@ -90,9 +95,8 @@ class Requests(Manager):
         fields: dict[str, Any] = {"name": own}
         if arguments is not None:
             fields["arguments"] = arguments
-        return Result(
-            await self.send(server, "prompts/get", fields, timeout_s=timeout_s, name=own, principal=principal)
-        )
+        options: dict[str, Any] = {"timeout_s": timeout_s, "meta": meta, "name": own, "principal": principal}
+        return Result(await self.send(server, "prompts/get", fields, **options))
 
     async def complete(
         self,
@@ -102,6 +106,7 @@ class Requests(Manager):
         server: str | None = None,
         context: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
         principal: str | None = None,
     ) -> Result:
         self._check_open()
@@ -109,7 +114,8 @@ class Requests(Manager):
         fields: dict[str, Any] = {"ref": own_ref, "argument": argument}
         if context is not None:
             fields["context"] = context
-        return Result(await self.send(owner, "completion/complete", fields, timeout_s=timeout_s, principal=principal))
+        options: dict[str, Any] = {"timeout_s": timeout_s, "meta": meta, "principal": principal}
+        return Result(await self.send(owner, "completion/complete", fields, **options))
 
     async def completion_target(self, ref: Mapping[str, Any], server: str | None) -> tuple[Server, dict[str, Any]]:
         """Who completes ``ref``, and the ref in the server's own words."""

@@ -151,9 +151,16 @@ class RustManager(api.Manager):
         return wire.items(await self._native.list("resource_templates", server))
 
     async def read_resource(
-        self, uri: str, *, server: str | None = None, timeout_s: float | None = None, principal: str | None = None
+        self,
+        uri: str,
+        *,
+        server: str | None = None,
+        timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
+        principal: str | None = None,
     ) -> Result:
-        return Result(await self._native.request("resources/read", wire.params(uri=uri), server, timeout_s, principal))
+        params = wire.params(uri=uri, _meta=meta)
+        return Result(await self._native.request("resources/read", params, server, timeout_s, principal))
 
     async def list_prompts(self, server: str | None = None) -> list[Item]:
         return wire.items(await self._native.list("prompts", server))
@@ -164,9 +171,10 @@ class RustManager(api.Manager):
         arguments: Mapping[str, str] | None = None,
         *,
         timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
         principal: str | None = None,
     ) -> Result:
-        params = wire.params(name=name, arguments=arguments)
+        params = wire.params(name=name, arguments=arguments, _meta=meta)
         return Result(await self._native.request("prompts/get", params, None, timeout_s, principal))
 
     async def complete(
@@ -177,9 +185,10 @@ class RustManager(api.Manager):
         server: str | None = None,
         context: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        meta: Mapping[str, Any] | None = None,
         principal: str | None = None,
     ) -> Result:
-        params = wire.params(ref=ref, argument=argument, context=context)
+        params = wire.params(ref=ref, argument=argument, context=context, _meta=meta)
         return Result(await self._native.request("completion/complete", params, server, timeout_s, principal))
 
     # -- watching
