@@ -87,7 +87,7 @@ fn upstream(size: usize) -> SocketAddr {
 fn answer(mut stream: TcpStream, size: usize) {
     let text = "x".repeat(size);
     let mut seen = Vec::new();
-    let mut chunk = [0; 65_536];
+    let mut chunk = vec![0; 65_536];
     loop {
         let read = stream.read(&mut chunk).unwrap_or(0);
         if read == 0 {
@@ -134,7 +134,7 @@ fn request(size: usize) -> Vec<u8> {
 
 fn calls(client: &mut TcpStream, request: &[u8], times: usize) {
     let mut seen = Vec::new();
-    let mut chunk = [0; 65_536];
+    let mut chunk = vec![0; 65_536];
     for _ in 0..times {
         client.write_all(request).expect("open");
         seen.clear();

@@ -231,7 +231,7 @@ mod tests {
         drop(place);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_time_in_the_queue_is_bounded_by_the_requests_own() {
         let places = places(1);
         let queued = AtomicU64::new(0);

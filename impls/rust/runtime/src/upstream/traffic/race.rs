@@ -79,6 +79,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::sync::oneshot;
 
     fn crash() -> Result<Bytes> {
         Err(Error::ServerCrashed {
@@ -87,29 +88,62 @@ mod tests {
         })
     }
 
-    async fn after(ms: u64, outcome: Result<Bytes>) -> Result<Bytes> {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
-        outcome
+    /// Lets the second copy begin, then ends both in this order; true: with an answer.
+    async fn ended(ends: &[(&str, bool)]) -> Won {
+        let (first, first_ends) = oneshot::channel();
+        let (second, second_ends) = oneshot::channel();
+        let (begun, begins) = oneshot::channel();
+        let mut senders = [("first", Some(first)), ("second", Some(second))];
+        let racing = race(
+            async { first_ends.await.expect("sent") },
+            Duration::from_millis(1),
+            || {
+                begun.send(()).expect("awaited");
+                Some(async { second_ends.await.expect("sent") })
+            },
+        );
+        let script = async {
+            begins.await.expect("it begins");
+            for (who, answers) in ends {
+                let outcome = if *answers {
+                    Ok(Bytes::from_static(b"{}"))
+                } else {
+                    crash()
+                };
+                for (name, sender) in &mut senders {
+                    if name == who {
+                        let _ = sender.take().expect("once").send(outcome.clone());
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::join!(racing, script).0
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_failure_loses_against_a_copy_that_still_runs() {
-        let ms = Duration::from_millis;
-        let good = || Ok(Bytes::from_static(b"{}"));
-        // (first ends after, how), (second ends after, how), who wins, and with an answer?
-        let cases = [
-            ((5, good()), None, false, true),
-            ((50, crash()), Some((100, good())), true, true),
-            ((100, good()), Some((20, crash())), false, true),
-            ((100, good()), Some((20, good())), true, true),
-            ((100, crash()), Some((20, crash())), false, false),
-            ((20, crash()), Some((100, crash())), false, false),
-            ((30, good()), None, false, true),
+        // in which order they end; whether the second wins, and whether there is an answer
+        let cases: [(&[(&str, bool)], bool, bool); 5] = [
+            (&[("first", false), ("second", true)], true, true),
+            (&[("second", false), ("first", true)], false, true),
+            (&[("second", true)], true, true),
+            (&[("second", false), ("first", false)], false, false),
+            (&[("first", false), ("second", false)], false, false),
         ];
-        for (first, second, wins, answered) in cases {
-            let second = second.map(|(at, outcome)| after(at, outcome));
-            let won = race(after(first.0, first.1), ms(10), || second).await;
-            assert_eq!((won.second, won.outcome.is_ok()), (wins, answered));
+        for (ends, wins, answered) in cases {
+            let won = ended(ends).await;
+            assert_eq!(
+                (won.second, won.outcome.is_ok()),
+                (wins, answered),
+                "{ends:?}"
+            );
         }
+        let long = Duration::from_secs(60);
+        let quick = race(async { Ok(Bytes::new()) }, long, || {
+            None::<std::future::Ready<_>>
+        })
+        .await;
+        assert!(quick.outcome.is_ok() && !quick.second);
     }
 }
