@@ -30,7 +30,8 @@ mod vectors;
 mod wire;
 
 pub use config::{
-    BalancerKind, BreakerSpec, Config, EraSpec, GatewaySpec, PoolSpec, ServerSpec, TransportKind,
+    BalancerKind, BreakerSpec, BulkheadSpec, Config, EraSpec, GatewaySpec, HedgeSpec, PoolSpec,
+    RetrySpec, ServerSpec, TransportKind,
 };
 pub use deploy::{DeploymentInfo, DeploymentState};
 pub use error::{Error, RemoteFault, Result};

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Upstream, until};
-use crossfade_runtime::{Config, Manager, PoolSpec, ServerSpec, Target};
+use crossfade_runtime::{
+    BalancerKind, BreakerSpec, BulkheadSpec, Config, HedgeSpec, Manager, PoolSpec, RetrySpec,
+    ServerSpec, Target,
+};
 
 const PARAMS: &[u8] = br#"{"name":"fix__echo","arguments":{"text":"x"}}"#;
 
@@ -122,6 +125,110 @@ async fn a_call_over_stdio_dropped_at_every_poll_loses_no_slot() {
     let manager = manager(command).await;
     no_slot_is_lost(&manager).await;
     manager.close(Duration::from_secs(1)).await;
+}
+
+/// One place, however many callers: one that is lost is missed at once.
+fn one_place() -> BulkheadSpec {
+    BulkheadSpec {
+        max_in_flight: 1,
+        max_queue: 64,
+        queue_timeout_ms: 5_000,
+    }
+}
+
+#[tokio::test]
+async fn a_hedged_call_dropped_at_every_poll_gives_back_its_place_and_both_copies() {
+    let (first, one) = Upstream::default().start().await;
+    let (second, two) = Upstream::default().start().await;
+    let manager = manager(ServerSpec {
+        urls: vec![format!("http://{one}/mcp"), format!("http://{two}/mcp")],
+        bulkhead: one_place(),
+        hedge: HedgeSpec {
+            enabled: true,
+            delay_ms: 1,
+            per_mille: 1_000,
+            tools: vec!["echo".to_owned()],
+        },
+        ..spec()
+    })
+    .await;
+    // Held for some polls, so that there are polls with both copies under way.
+    for upstream in [&first, &second] {
+        upstream.hold.store(true, SeqCst);
+    }
+    for polls in 1..60 {
+        assert!(!dropped_after(&manager, polls).await, "nobody answers");
+    }
+    until("the end of all copies", || {
+        [&first, &second]
+            .iter()
+            .all(|upstream| upstream.in_flight.load(SeqCst) == 0)
+    })
+    .await;
+    let hedges = manager.metrics().servers["fix"].hedges;
+    assert!(hedges > 0, "no second copy was ever under way");
+    for upstream in [&first, &second] {
+        upstream.hold.store(false, SeqCst);
+    }
+    no_slot_is_lost(&manager).await;
+    manager.close(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_made_again_dropped_at_every_poll_gives_back_its_place() {
+    let (_, good) = Upstream::default().start().await;
+    let bad = Upstream {
+        hang_up: true,
+        ..Upstream::default()
+    };
+    let (_, bad) = bad.start().await;
+    let manager = manager(ServerSpec {
+        urls: vec![format!("http://{bad}/mcp"), format!("http://{good}/mcp")],
+        bulkhead: one_place(),
+        balancer: BalancerKind::RoundRobin,
+        breaker: BreakerSpec {
+            enabled: false,
+            ..BreakerSpec::default()
+        },
+        retry: RetrySpec {
+            attempts: 5,
+            base_ms: 1,
+            cap_ms: 3,
+            budget_per_mille: 1_000,
+            budget_burst: 1_000,
+            tools: vec!["echo".to_owned()],
+            ..RetrySpec::default()
+        },
+        ..spec()
+    })
+    .await;
+    no_slot_is_lost(&manager).await;
+    assert!(manager.metrics().servers["fix"].retries > 0);
+    manager.close(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_manager_that_closes_ends_the_calls_in_process_at_once() {
+    let (upstream, address) = Upstream::default().start().await;
+    let manager = manager(ServerSpec {
+        urls: vec![format!("http://{address}/mcp")],
+        ..spec()
+    })
+    .await;
+    upstream.hold.store(true, SeqCst);
+    let calling = Arc::clone(&manager);
+    let call = tokio::spawn(async move {
+        let params = Bytes::from_static(PARAMS);
+        calling
+            .request("tools/call", Target::Auto, params, None, None)
+            .await
+    });
+    until("the call upstream", || upstream.in_flight.load(SeqCst) == 1).await;
+    let began = std::time::Instant::now();
+    manager.close(Duration::from_secs(5)).await;
+    let error = call.await.expect("no panic").expect_err("it is closed");
+    assert_eq!(error.code(), "manager_closed");
+    assert!(began.elapsed() < Duration::from_secs(2), "it waited for it");
 }
 
 #[tokio::test]

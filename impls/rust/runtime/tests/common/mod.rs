@@ -1,7 +1,6 @@
 //! An upstream over hyper, for tests: an independent HTTP implementation on the other side of our codec.
 #![allow(dead_code)] // not every test uses every knob
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -22,6 +21,8 @@ pub struct Upstream {
     pub names: Mutex<Vec<String>>,
     pub in_flight: AtomicUsize,
     pub hold: AtomicBool,
+    /// Takes calls and closes the connection instead of an answer.
+    pub hang_up: bool,
     pub legacy: bool,
 }
 
@@ -50,7 +51,7 @@ impl Upstream {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    ) -> Result<Response<Full<Bytes>>, std::io::Error> {
         struct Busy(Arc<Upstream>);
         impl Drop for Busy {
             fn drop(&mut self) {
@@ -92,6 +93,7 @@ impl Upstream {
                 json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "private",
                 "tools": [{"name": "echo", "inputSchema": {"type": "object", "$defs": {"kept": {}}}}]})
             }
+            _ if self.hang_up => return Err(std::io::ErrorKind::ConnectionAborted.into()),
             _ => {
                 self.in_flight.fetch_add(1, SeqCst);
                 let _busy = Busy(Arc::clone(&self));
