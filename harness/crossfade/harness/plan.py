@@ -18,7 +18,7 @@ OVERHEAD_S: dict[str, float] = {
     "sweep": 1.0,
     "memory_clients": 0.3,
     "memory_upstreams": 0.5,
-    "ops": 2.5,
+    "ops": 2.0,
     "faults": 1.0,
 }
 """Starting and ending a block's processes, in seconds; from the blocks of reports/baselines/quick, rounded up."""
