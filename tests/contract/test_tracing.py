@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from tests.contract.clients import modern_meta, serving
+from tests.contract.clients import Served, modern_meta, serving
 from tests.contract.kit import HttpServer, http_spec, stdio_spec
 
 from crossfade.impls import Config, Manager, ServerSpec, TelemetrySpec, open_manager
@@ -174,6 +174,49 @@ async def test_a_clients_context_passes_the_gateway_untouched(variant: str, upst
             result = await client.result("tools/call", params)
             found = json.loads(result["content"][0]["text"])[-1]["params"]["_meta"]
             assert {key: found.get(key) for key in given} == given
+
+
+@pytest.mark.parametrize("shell", ["python", "rust-core"])
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_the_python_gateway_stands_between_the_clients_span_and_the_servers(
+    shell: str, upstream: ServerSpec, era: str, spans: InMemorySpanExporter
+) -> None:
+    given = {"traceparent": GIVEN, "tracestate": "rojo=00f067aa0ba902b7", "baggage": "a=b%20c"}
+    async with traced(shell, upstream) as manager:
+        served = Served(manager, await manager.serve(port=0))
+        async with served.client(era) as client:
+            for _ in range(2):
+                spans.clear()
+                meta = {**(modern_meta() if era == "modern" else {}), **given}
+                params = {"name": "fix__seen", "arguments": {"method": "tools/call"}, "_meta": meta}
+                result = await client.result("tools/call", params)
+                found = json.loads(result["content"][0]["text"])[-1]["params"]["_meta"]
+                span = only(spans)
+                assert (span.name, span.kind) == ("tools/call fix__seen", SpanKind.SERVER)
+                assert span.parent is not None
+                assert f"{span.parent.trace_id:032x}-{span.parent.span_id:016x}" == GIVEN[3:-3]
+                assert {key: found.get(key) for key in given} == {**given, "traceparent": traceparent(span)}
+            await client.message("tools/call", {"name": "fix__refuse"})
+            assert attributes(only(spans))["error.type"] == "-32050"
+            await client.message("tools/call", {"name": "fix__fail"})
+            assert attributes(only(spans))["error.type"] == "tool_error"
+            await client.message("tools/list")
+            assert only(spans).name == "tools/list"
+            await client.message("no/such")
+            assert attributes(only(spans))["error.type"] == "-32601"
+
+
+async def test_a_request_that_is_wrong_is_refused_the_same_with_spans(
+    spans: InMemorySpanExporter,
+) -> None:
+    async with traced("python", stdio_spec()) as manager:
+        served = Served(manager, await manager.serve(port=0))
+        async with served.client("legacy") as client:
+            odd: list[dict[str, Any]] = [{"name": 7}, {"name": "fix__echo", "_meta": {"traceparent": 7}}, {}]
+            for wrong in odd:
+                plain = await client.message("tools/call", wrong)
+                assert ("error" in plain) == (wrong.get("name") != "fix__echo"), plain
+    assert {span.kind for span in spans.get_finished_spans()} == {SpanKind.SERVER}
 
 
 def test_spans_without_opentelemetry_are_refused_with_what_to_install(

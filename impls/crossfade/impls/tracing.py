@@ -1,4 +1,5 @@
-"""Owns the OpenTelemetry spans of a manager's MCP calls: one CLIENT span each, its context carried on in ``_meta``.
+"""Owns the OpenTelemetry spans of MCP calls: a CLIENT span in process, a SERVER span at the Python shell's gateway,
+and the context that is carried on in ``_meta``.
 
 Names, attributes and propagation follow the semantic conventions for MCP (open-telemetry/semantic-conventions-genai,
 ``docs/gen-ai/mcp.md``, status Development) and SEP-414: ``traceparent``, ``tracestate`` and ``baggage`` stand in
@@ -41,6 +42,8 @@ SERVER: Final = "crossfade.server"
 """The name of the server in the configuration, where the request says or tells it."""
 
 Call = Callable[..., Awaitable[Any]]
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.encode
 
 
 class _Verdict(msgspec.Struct, rename="camel"):
@@ -53,7 +56,7 @@ _verdict = msgspec.json.Decoder(_Verdict).decode
 def traced(cls: type[Manager]) -> type[Manager]:
     """A subclass of a variant's class whose MCP calls are spans."""
     spanned = {name: _spanned(getattr(cls, name), method, cls.variant) for name, method in METHODS.items()}
-    return type(cls.__name__, (cls,), spanned)
+    return type(cls.__name__, (cls,), {**spanned, "serving": staticmethod(serving)})
 
 
 def _spanned(call: Call, method: str, variant: str) -> Call:
@@ -143,3 +146,31 @@ def with_context(meta: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     carrier: dict[str, Any] = {}
     propagate.inject(carrier)
     return {**carrier, **(meta or {})} if carrier else meta
+
+
+async def serving(method: str, params: bytes, work: Callable[[bytes], Awaitable[bytes | None]]) -> bytes | None:
+    """One request of a gateway's client: a span below the client's, above the server's.
+
+    The gateway is one hop, so it has one span; its context takes the place of the client's. Baggage stays.
+    """
+    try:
+        fields = _fields(params)
+        meta = _fields(fields["_meta"]) if "_meta" in fields else {}
+        told = {key: msgspec.json.decode(fields[key]) for key in ("name", "uri", "ref") if key in fields}
+        given = {key: msgspec.json.decode(meta[key]) for key in propagate.get_global_textmap().fields if key in meta}
+    except msgspec.DecodeError:
+        return await work(params)  # which says what is wrong with them
+    parent = propagate.extract({key: value for key, value in given.items() if isinstance(value, str)})
+    target = told.get("name", told.get("uri", told.get("ref")))
+    with spanning(method, SpanKind.SERVER, attributes_of(method, target, None), parent) as span:
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier)
+        if carrier:
+            params = _encode({**fields, "_meta": {**meta, **carrier}})
+        result = await work(params)
+        if result is None:
+            span.set_attribute("error.type", "-32601")
+            span.set_status(Status(StatusCode.ERROR, "method not found"))
+        elif method == "tools/call" and span.is_recording():
+            judge(span, result)
+        return result

@@ -155,6 +155,8 @@ class PythonManager(Requests, Deploying):
         server.touched = self._index.touch
         server.renewed = self._changed
         server.storage = self._storage
+        server.spanned = self.serving is not None
+        server.watch(None, None)
         if spec.storage is not None:
             self._storage.check(spec.name, spec.storage, spec.replicas)
         server.deployment = Deployment(server, DeploymentState.PENDING if deploy else DeploymentState.RUNNING)

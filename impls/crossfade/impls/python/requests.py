@@ -6,8 +6,8 @@ once, and what fails is counted by its code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
 
@@ -25,11 +25,22 @@ if TYPE_CHECKING:
     from crossfade.impls.python.server import Server
 
 
+class Serving(Protocol):
+    """Called with method, params, and what answers them; it may change the params' ``_meta``."""
+
+    def __call__(
+        self, method: str, params: bytes, work: Callable[[bytes], Awaitable[bytes | None]], /
+    ) -> Awaitable[bytes | None]:
+        """The result, or None for an unknown method."""
+
+
 class Requests(Manager):
     """The part of the manager that asks."""
 
     catalog: Catalog
     stats: Stats
+    serving: ClassVar[Serving | None] = None
+    """Stands around every request of a gateway's client, if there are spans (``crossfade.impls.tracing``)."""
 
     def _check_open(self) -> None:
         """Raises ManagerClosed."""

@@ -23,7 +23,7 @@ class Routing:
     """The revisions of a server: ``current``, and a ``candidate`` with ``share`` percent of the calls.
 
     ``instances`` is everybody there is. ``only`` is the one instance if nothing is to be chosen; ``straight`` says that
-    no update wants to see every call. ``held`` is set while calls wait.
+    neither an update nor ``spanned`` (spans) wants to see every call. ``held`` is set while calls wait.
     """
 
     __slots__ = (
@@ -37,6 +37,7 @@ class Routing:
         "only",
         "shadow",
         "share",
+        "spanned",
         "straight",
     )
 
@@ -49,6 +50,7 @@ class Routing:
         self.held: asyncio.Event | None = None
         self.judge: Callable[[bool], None] | None = None
         self.shadow: Shadow | None = None
+        self.spanned = False
         self.straight = True
         self._leaving: list[Instance] = []
         self._turn = 0
@@ -88,7 +90,7 @@ class Routing:
     def watch(self, judge: Callable[[bool], None] | None, shadow: Shadow | None) -> None:
         """Whom to tell of a candidate's answers, and who copies safe reads. Then no call goes the straight way."""
         self.judge, self.shadow = judge, shadow
-        self.straight = judge is None and shadow is None and self.held is None
+        self.straight = judge is None and shadow is None and self.held is None and not self.spanned
 
     def pick(self, now_ns: int, tried: Sequence[Instance] = (), key: int = 0) -> Instance | None:
         """An instance that its breaker admits, none of those ``tried``; None if there is no other.

@@ -73,7 +73,10 @@ async def answer(
 ) -> HttpAnswer:
     """The response to one request, errors included. ``ticket`` says what it has behind it already."""
     try:
-        result = await _result(manager, caller, method, params, ticket)
+        if manager.serving is None:
+            result = await _result(manager, caller, method, params, ticket)
+        else:
+            result = await manager.serving(method, params, lambda p: _result(manager, caller, method, p, ticket))
     except CrossfadeError as error:
         return HttpAnswer(200, jsonrpc.error_of(raw_id, error))
     if result is None:
