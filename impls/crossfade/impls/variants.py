@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crossfade.impls.api import Manager
     from crossfade.impls.config import Config
 
-ABI = 1
+ABI = 2
 """What this release expects of ``crossfade_native.ABI``; the two wheels are released together."""
 
 

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 /// Must equal `crossfade.impls.variants.ABI`.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// `version`, `profile` (`release`, `quick-release` or `debug`), `features`, `rustc`, `abi`, and `workers`, which is 0
 /// until the runtime starts.

@@ -97,21 +97,8 @@ pub(crate) async fn run(
         return Turn::Close;
     };
     let link = Arc::clone(link);
-    let prepared = match (link.era(), who) {
-        // The hot route: nothing to wait for.
-        (Some(Era::Modern), who) if who.is_modern() || edits_meta => Ok(Ground::Free),
-        _ => {
-            Box::pin(prepare(
-                &link,
-                who,
-                ticket.seat.revision.spec.stateless,
-                edits_meta,
-                deadline,
-            ))
-            .await
-        }
-    };
-    let (session, failed) = match prepared {
+    let stateless = ticket.seat.revision.spec.stateless;
+    let (session, failed) = match ground(&link, who, stateless, edits_meta, deadline).await {
         Ok(Ground::Free) => (None, None),
         Ok(Ground::Session(session)) => (Some(session), None),
         Ok(Ground::OtherEra) => {
@@ -164,6 +151,20 @@ pub(crate) async fn run(
     let turn = job.run(failed, ticket, &retold).await;
     drop((entry, entered));
     turn
+}
+
+/// What the request stands on; on the hot route there is nothing to wait for.
+async fn ground(
+    link: &Arc<HttpLink>,
+    who: &Who,
+    stateless: bool,
+    edits_meta: bool,
+    deadline: Instant,
+) -> Result<Ground> {
+    if link.era() == Some(Era::Modern) && (who.is_modern() || edits_meta) {
+        return Ok(Ground::Free);
+    }
+    Box::pin(prepare(link, who, stateless, edits_meta, deadline)).await
 }
 
 /// What a request says upstream.

@@ -121,13 +121,12 @@ impl Server {
         };
         // The deadline of the request lies behind ours, so that there is one verdict on a silence: this one.
         let probe = instance.link.probe(Instant::now() + 2 * patience);
-        match tokio::time::timeout(patience, probe).await {
-            Ok(outcome) => ticket.settle_with(&outcome),
-            Err(_) => {
-                drop(ticket);
-                let late = self.silent(patience);
-                self.hear(revision, instance, Heard::Failure, Some(late.message()));
-            }
+        if let Ok(outcome) = tokio::time::timeout(patience, probe).await {
+            ticket.settle_with(&outcome);
+        } else {
+            drop(ticket);
+            let late = self.silent(patience);
+            self.hear(revision, instance, Heard::Failure, Some(late.message()));
         }
     }
 

@@ -124,7 +124,8 @@ mod tests {
     #[tokio::test]
     async fn a_failure_loses_against_a_copy_that_still_runs() {
         // in which order they end; whether the second wins, and whether there is an answer
-        let cases: [(&[(&str, bool)], bool, bool); 5] = [
+        type Case = (&'static [(&'static str, bool)], bool, bool);
+        let cases: [Case; 5] = [
             (&[("first", false), ("second", true)], true, true),
             (&[("second", false), ("first", true)], false, true),
             (&[("second", true)], true, true),
