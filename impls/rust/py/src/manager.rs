@@ -209,12 +209,18 @@ impl Manager {
         let target = server.map_or(Target::Auto, Target::Server);
         let timeout = timeout_s.map(seconds).transpose()?;
         let runtime = Arc::clone(&self.runtime);
-        Ok(Coroutine::new("Manager.request", async move {
+        let may_know = runtime.may_know(&method);
+        let work = async move {
             runtime
                 .request(&method, target, params, timeout, principal.as_deref())
                 .await
                 .into()
-        }))
+        };
+        Ok(if may_know {
+            Coroutine::eager("Manager.request", work)
+        } else {
+            Coroutine::new("Manager.request", work)
+        })
     }
 
     /// Every page: a JSON array of `{"server","name","data"}`. `kind` is `tools`, `resources`, `resource_templates` or

@@ -7,6 +7,7 @@ mod annotations;
 mod clock;
 mod config;
 mod deploy;
+mod eager;
 mod envelope;
 mod error;
 mod events;
@@ -34,6 +35,7 @@ pub use config::{
     RetrySpec, ServerSpec, TransportKind,
 };
 pub use deploy::{DeploymentInfo, DeploymentState};
+pub use eager::eagerly;
 pub use error::{Error, RemoteFault, Result};
 pub use events::{Event, EventKind, Subscription};
 pub use info::{CircuitState, Era, InstanceInfo, ServerInfo, ServerState};

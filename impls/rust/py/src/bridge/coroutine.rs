@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
+use crossfade_runtime::eagerly;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{
     PyBaseException, PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyTypeError,
@@ -25,6 +26,8 @@ type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 enum Step {
     /// Not started: on first send it goes to tokio.
     New(Work),
+    /// Not started, and perhaps answered before anything leaves the process: tried on first send, then as `New`.
+    Eager(Work),
     /// Not started, and needs no tokio: refused at once, or answered from memory.
     Known(Outcome),
     Waiting(Py<Waiter>),
@@ -44,6 +47,11 @@ impl Coroutine {
         Self::at(name, Step::New(Box::pin(work)))
     }
 
+    /// Wraps work that may be done at once (refused, or answered from memory); then it never reaches tokio.
+    pub fn eager(name: &'static str, work: impl Future<Output = Outcome> + Send + 'static) -> Self {
+        Self::at(name, Step::Eager(Box::pin(work)))
+    }
+
     /// An answer that is known already; it never reaches tokio.
     pub fn known(name: &'static str, outcome: Outcome) -> Self {
         Self::at(name, Step::Known(outcome))
@@ -59,11 +67,11 @@ impl Coroutine {
     fn advance(&self, py: Python<'_>) -> PyResult<Py<Waiter>> {
         let step = std::mem::replace(&mut *lock(&self.step), Step::Done);
         match step {
-            Step::New(work) => {
-                let waiter = start(py, work)?;
-                *lock(&self.step) = Step::Waiting(waiter.clone_ref(py));
-                Ok(waiter)
-            }
+            Step::New(work) => self.start(py, work),
+            Step::Eager(mut work) => match at_once(py, &mut work)? {
+                Poll::Ready(outcome) => Err(finish(py, outcome)),
+                Poll::Pending => self.start(py, work),
+            },
             Step::Known(outcome) => Err(finish(py, outcome)),
             Step::Waiting(waiter) => match waiter.get().take() {
                 Taken::Outcome(outcome) => Err(finish(py, outcome)),
@@ -81,12 +89,31 @@ impl Coroutine {
         }
     }
 
+    fn start(&self, py: Python<'_>, work: Work) -> PyResult<Py<Waiter>> {
+        let waiter = start(py, work)?;
+        *lock(&self.step) = Step::Waiting(waiter.clone_ref(py));
+        Ok(waiter)
+    }
+
     fn stop(&self, py: Python<'_>) {
         let step = std::mem::replace(&mut *lock(&self.step), Step::Done);
         if let Step::Waiting(waiter) = step {
             waiter.get().abandon(py);
         }
     }
+}
+
+/// Does what can be done without waiting for anything outside.
+fn at_once(py: Python<'_>, work: &mut Work) -> PyResult<Poll<Outcome>> {
+    let _context = process::runtime(py)?.enter();
+    let mut cx = Context::from_waker(Waker::noop());
+    Ok(eagerly(|| poll(work, &mut cx)))
+}
+
+/// A panic is caught here: one bad request never takes the process down.
+fn poll(work: &mut Work, cx: &mut Context<'_>) -> Poll<Outcome> {
+    catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)))
+        .unwrap_or_else(|panic| Poll::Ready(Outcome::Panicked(text(&*panic))))
 }
 
 /// Sends the work to tokio and gives the waiter to yield.
@@ -98,11 +125,7 @@ fn start(py: Python<'_>, mut work: Work) -> PyResult<Py<Waiter>> {
     let ticket = desk.admit(waiter.clone_ref(py));
     let completions = Arc::clone(&desk.completions);
     let task = runtime.spawn(async move {
-        let outcome = std::future::poll_fn(|cx| {
-            catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)))
-                .unwrap_or_else(|panic| Poll::Ready(Outcome::Panicked(text(&*panic))))
-        })
-        .await;
+        let outcome = std::future::poll_fn(|cx| poll(&mut work, cx)).await;
         let ring = completions.push((ticket, outcome));
         if ring.is_some() {
             // What else is ready completes first: one wake-up, and one switch of threads, for all of it.
@@ -166,7 +189,12 @@ impl Coroutine {
 
     #[pyo3(signature = (value, /))]
     fn send(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<Waiter>> {
-        if !value.is_none() && matches!(*lock(&self.step), Step::New(_) | Step::Known(_)) {
+        if !value.is_none()
+            && matches!(
+                *lock(&self.step),
+                Step::New(_) | Step::Eager(_) | Step::Known(_)
+            )
+        {
             return Err(PyTypeError::new_err(
                 "can't send non-None value to a just-started coroutine",
             ));
@@ -234,7 +262,7 @@ impl Drop for Coroutine {
         // try: at the very end there may be no interpreter to tell.
         let _ = Python::try_attach(|py| match step {
             Step::Waiting(waiter) => waiter.get().abandon(py),
-            Step::New(_) | Step::Known(_) => never_awaited(py, self.name),
+            Step::New(_) | Step::Eager(_) | Step::Known(_) => never_awaited(py, self.name),
             Step::Done => {}
         });
     }

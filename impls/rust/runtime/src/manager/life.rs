@@ -224,6 +224,7 @@ impl Inner {
             server.release_all(None).await;
             return Err(error);
         }
+        server.count_quick();
         server.watch_health();
         Ok(server)
     }

@@ -11,7 +11,7 @@ mod life;
 mod serving;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,6 +84,7 @@ impl Manager {
             storage: Storage::new(&config.storage),
             metrics: Metrics::new(config.telemetry.metrics),
             shed: Shed::new(&config.shed),
+            quick: AtomicUsize::new(0),
         });
         Arc::new(Self {
             inner: Arc::new(Inner {
@@ -127,6 +128,12 @@ impl Manager {
         self.inner
             .request(method, &target, &params, timeout, caller)
             .await
+    }
+
+    /// Whether a request is likely enough to be answered before anything leaves the process that it is worth a try on
+    /// the caller's own thread, see [`crate::eagerly`]: reads may be kept, and some server refuses calls, or may.
+    pub fn may_know(&self, method: &str) -> bool {
+        method != "tools/call" || self.inner.shared.quick.load(Relaxed) > 0
     }
 
     /// Every page of every server (or of one): a JSON array of `{"server","name","data"}`.

@@ -15,7 +15,7 @@ mod slots;
 mod stdio;
 mod traffic;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) events: Hub,
     pub(crate) metrics: Metrics,
     pub(crate) shed: Arc<Shed>,
+    /// Servers that may answer a call at once: by a policy, or because they are not well.
+    pub(crate) quick: AtomicUsize,
     pub(crate) storage: Storage,
     pub(crate) log: Log,
 }

@@ -43,6 +43,7 @@ impl Server {
         self.traffic.adopt(&revision.spec);
         self.arrange(|_| Fleet::new(revision, None, None));
         self.catalog.invalidate();
+        self.count_quick();
         self.watch_health();
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct Server {
     last_error: Mutex<Option<String>>,
     /// One conclusion at a time.
     looking: Mutex<()>,
+    /// It counts among those of `Shared::quick`.
+    quick: AtomicBool,
     probing: AtomicBool,
     /// It begins to close.
     end: Notify,
@@ -101,6 +103,7 @@ impl Server {
             state: AtomicU8::new(ServerState::Initializing as u8),
             last_error: Mutex::new(None),
             looking: Mutex::default(),
+            quick: AtomicBool::new(false),
             probing: AtomicBool::new(false),
             end: Notify::new(),
             cut: Notify::new(),
@@ -147,6 +150,23 @@ impl Server {
         ServerState::from_u8(self.state.load(Relaxed))
     }
 
+    /// Whether calls may be answered without asking it may have changed.
+    pub(crate) fn count_quick(&self) {
+        let quick = match self.state() {
+            ServerState::Stopped => false,
+            ServerState::Unhealthy | ServerState::Degraded => true,
+            _ => !self.traffic.is_plain(),
+        };
+        if self.quick.swap(quick, Relaxed) != quick {
+            let count = &self.shared.quick;
+            if quick {
+                count.fetch_add(1, Relaxed);
+            } else {
+                count.fetch_sub(1, Relaxed);
+            }
+        }
+    }
+
     pub(crate) fn set_state(&self, new: ServerState, why: Option<String>) {
         if let Some(why) = why {
             *lock(&self.last_error) = Some(why);
@@ -155,6 +175,7 @@ impl Server {
         }
         let new = self.traffic.shown(new);
         let old = ServerState::from_u8(self.state.swap(new as u8, Relaxed));
+        self.count_quick();
         if old != new {
             self.shared.events.send(
                 EventKind::State,

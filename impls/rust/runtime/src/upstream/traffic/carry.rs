@@ -15,6 +15,7 @@ use super::race::{is_answer, race};
 use super::repeating::may_go_elsewhere;
 use super::{Place, Rules};
 use crate::clock::lock;
+use crate::eager;
 use crate::error::{Error, Result};
 use crate::upstream::{Link, Outgoing, Server, Ticket, Wish};
 
@@ -187,6 +188,7 @@ impl Carried<'_> {
     async fn send(&self, ticket: Ticket) -> (Link, Result<Bytes>) {
         let link = ticket.link().clone();
         lock(&self.tried).push(link.clone());
+        eager::leaving().await;
         let cut = self.server.cut.notified();
         let outcome = tokio::select! {
             biased;
