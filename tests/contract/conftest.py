@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import uvloop
-from tests.contract.kit import HttpServer, children_of, eventually
+from tests.contract.kit import HttpServer, children_of, eventually, http_spec, stdio_spec
+
+from crossfade.impls import ServerSpec
 
 importlib.import_module("crossfade.impls.python.on_numba")  # compiles on a fresh checkout: 13 s that are no test's own
 
@@ -100,3 +102,9 @@ def _is_fixture(pid: int) -> bool:
         return b"tests.contract.servers.http" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+@pytest.fixture(params=["stdio", "http"])
+def modern_spec(request: pytest.FixtureRequest, fresh_http: Callable[..., HttpServer]) -> ServerSpec:
+    """A modern server, over both transports."""
+    return stdio_spec(era="modern") if request.param == "stdio" else http_spec(fresh_http(era="modern"))

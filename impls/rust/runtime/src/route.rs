@@ -181,12 +181,10 @@ pub(crate) fn by_subject(
             }
             _ => Ok(None),
         },
-        Subject::Nothing => Err(Error::UnknownTarget {
-            message: format!(
-                "'{method}' names no tool, prompt or resource; say which server it is for"
-            ),
-            server: None,
-        }),
+        Subject::Nothing => {
+            let why = format!("'{method}' names no tool, prompt or resource");
+            Err(bad(&why))
+        }
     }
 }
 

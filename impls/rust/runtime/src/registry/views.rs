@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Registry, Snapshot};
 use crate::envelope;
-use crate::info::{ServerInfo, ServerState};
+use crate::info::ServerInfo;
 use crate::upstream::Server;
 
 /// What servers must have; `None` asks for nothing.
@@ -31,13 +31,13 @@ pub(super) struct Views {
 }
 
 impl Views {
-    fn new(snapshot: Arc<Snapshot>, changes: u64) -> Self {
+    fn new(snapshot: &Arc<Snapshot>, changes: u64) -> Self {
         let mut views = Self {
             changes,
             by_tag: HashMap::new(),
             by_state: HashMap::new(),
             by_capability: HashMap::new(),
-            snapshot: Arc::clone(&snapshot),
+            snapshot: Arc::clone(snapshot),
         };
         for (place, server) in snapshot.servers.iter().enumerate() {
             for tag in &server.spec().tags {
@@ -114,7 +114,7 @@ impl Registry {
         let views = known
             .filter(|views| views.changes == changes && Arc::ptr_eq(&views.snapshot, &snapshot))
             .unwrap_or_else(|| {
-                let views = Arc::new(Views::new(snapshot, changes));
+                let views = Arc::new(Views::new(&snapshot, changes));
                 self.views.store(Some(Arc::clone(&views)));
                 views
             });

@@ -193,11 +193,12 @@ impl Carried<'_> {
         let outcome = tokio::select! {
             biased;
             outcome = link.call(self.outgoing) => outcome,
-            () = cut => Err(Error::ManagerClosed {
+            () = cut => Err(Error::ServerNotFound {
                 message: format!(
                     "server '{}' was removed while this call was in flight; call another one",
                     self.server.name()
                 ),
+                server: self.server.name().to_owned(),
             }),
         };
         ticket.settle_with(&outcome);
