@@ -9,6 +9,7 @@ mod exchange;
 pub(crate) mod http;
 pub(crate) mod lease;
 mod message;
+mod queue;
 mod server;
 pub(crate) mod session;
 mod slots;

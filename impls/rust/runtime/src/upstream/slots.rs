@@ -2,23 +2,19 @@
 //!
 //! The rule: a place is given back on every way out, and waiting callers get theirs in order of arrival.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use crossfade_core::{Action, Pool, PoolConfig, RejectReason};
-use tokio::sync::oneshot;
 
+use super::queue::{Queue, Queued};
 use crate::clock::{at_ns, lock, now_ns};
 use crate::config::PoolSpec;
-
-type Verdict = Result<(), RejectReason>;
 
 #[derive(Debug)]
 struct State {
     core: Pool,
-    waiters: HashMap<u64, oneshot::Sender<Verdict>>,
-    next_waiter: u64,
+    queue: Queue,
 }
 
 /// The places of one running child.
@@ -36,41 +32,16 @@ impl Drop for Slot<'_> {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
         let actions = state.core.release(now_ns(), self.0.conn, true);
-        state.perform(actions);
+        state.queue.perform(actions);
     }
 }
 
-struct Waiting<'a> {
-    slots: &'a Slots,
-    id: u64,
-    armed: bool,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            let mut state = lock(&self.slots.state);
-            state.waiters.remove(&self.id);
-            let actions = state.core.cancel(now_ns(), self.id);
-            state.perform(actions);
-        }
-    }
-}
-
-impl State {
-    fn perform(&mut self, actions: Vec<Action>) {
-        for action in actions {
-            let (waiter, verdict) = match action {
-                Action::Grant { waiter, .. } => (waiter, Ok(())),
-                Action::Reject { waiter, reason } => (waiter, Err(reason)),
-                // The child is started and ended by its link, not by its places.
-                Action::Connect { .. } | Action::Close { .. } => continue,
-            };
-            if let Some(sender) = self.waiters.remove(&waiter) {
-                // A receiver that is gone gave up: its guard cancels the grant.
-                let _ = sender.send(verdict);
-            }
-        }
+impl Queued for Slots {
+    fn give_up(&self, waiter: u64) {
+        let mut state = lock(&self.state);
+        state.queue.leave(waiter);
+        let actions = state.core.cancel(now_ns(), waiter);
+        state.queue.perform(actions);
     }
 }
 
@@ -96,8 +67,7 @@ impl Slots {
         core.cancel(now, 0);
         let state = State {
             core,
-            waiters: HashMap::new(),
-            next_waiter: 1,
+            queue: Queue::default(),
         };
         Self {
             state: Mutex::new(state),
@@ -107,45 +77,27 @@ impl Slots {
 
     /// A place, now or when one is free before `until`.
     pub(crate) async fn acquire(&self, until: Instant) -> Result<Slot<'_>, RejectReason> {
-        let (receiver, mut waiting) = {
+        let waiting = {
             let mut state = lock(&self.state);
             if state.core.try_acquire(now_ns()).is_some() {
                 return Ok(Slot(self));
             }
-            let id = state.next_waiter;
-            state.next_waiter += 1;
-            let (sender, receiver) = oneshot::channel();
-            state.waiters.insert(id, sender);
-            let actions = state.core.acquire(now_ns(), id, at_ns(until));
-            state.perform(actions);
-            (
-                receiver,
-                Waiting {
-                    slots: self,
-                    id,
-                    armed: true,
-                },
-            )
+            let waiting = state.queue.join(self);
+            let actions = state.core.acquire(now_ns(), waiting.id, at_ns(until));
+            state.queue.perform(actions);
+            waiting
         };
-        match tokio::time::timeout_at(until.into(), receiver).await {
-            Ok(Ok(Ok(()))) => {
-                waiting.armed = false;
-                lock(&self.state).core.take(waiting.id);
-                Ok(Slot(self))
-            }
-            Ok(Ok(Err(reason))) => {
-                waiting.armed = false;
-                Err(reason)
-            }
-            Ok(Err(_)) | Err(_) => Err(RejectReason::Deadline),
-        }
+        let id = waiting.id;
+        waiting.verdict(until).await?;
+        lock(&self.state).core.take(id);
+        Ok(Slot(self))
     }
 
     /// The child is gone: nobody waits for a place any more.
     pub(crate) fn close(&self) {
         let mut state = lock(&self.state);
         let actions = state.core.drain(now_ns());
-        state.perform(actions);
+        state.queue.perform(actions);
     }
 
     pub(crate) fn waiting(&self) -> usize {

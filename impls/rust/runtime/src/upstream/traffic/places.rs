@@ -3,26 +3,22 @@
 //! The rule: a place that was given is given back exactly once, and one that was granted to somebody who left goes to
 //! the next in the queue, at whichever await the leaver was dropped.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crossfade_core::{Action, Bulkhead, BulkheadConfig, RejectReason};
-use tokio::sync::oneshot;
+use crossfade_core::{Bulkhead, BulkheadConfig, RejectReason};
 
 use crate::clock::{at_ns, lock, now_ns};
 use crate::config::BulkheadSpec;
 use crate::error::{Error, Result};
-
-type Verdict = std::result::Result<(), RejectReason>;
+use crate::upstream::queue::{Queue, Queued};
 
 #[derive(Debug)]
 struct State {
     spec: BulkheadSpec,
     core: Bulkhead,
-    queue: HashMap<u64, oneshot::Sender<Verdict>>,
-    next: u64,
+    queue: Queue,
 }
 
 /// The places of one server.
@@ -40,41 +36,16 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
         let actions = state.core.release(now_ns());
-        state.perform(actions);
+        state.queue.perform(actions);
     }
 }
 
-/// Leaves the queue when the one that waits is dropped.
-struct Waiting<'a> {
-    places: &'a Places,
-    id: u64,
-    armed: bool,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            let mut state = lock(&self.places.state);
-            state.queue.remove(&self.id);
-            let actions = state.core.cancel(now_ns(), self.id);
-            state.perform(actions);
-        }
-    }
-}
-
-impl State {
-    fn perform(&mut self, actions: Vec<Action>) {
-        for action in actions {
-            let (waiter, verdict) = match action {
-                Action::Grant { waiter, .. } => (waiter, Ok(())),
-                Action::Reject { waiter, reason } => (waiter, Err(reason)),
-                _ => continue,
-            };
-            if let Some(sender) = self.queue.remove(&waiter) {
-                // A receiver that is gone gave up: its guard cancels the grant.
-                let _ = sender.send(verdict);
-            }
-        }
+impl Queued for Places {
+    fn give_up(&self, waiter: u64) {
+        let mut state = lock(&self.state);
+        state.queue.leave(waiter);
+        let actions = state.core.cancel(now_ns(), waiter);
+        state.queue.perform(actions);
     }
 }
 
@@ -94,8 +65,7 @@ impl Places {
                 state: Mutex::new(State {
                     spec: spec.clone(),
                     core: Bulkhead::new(config(spec)),
-                    queue: HashMap::new(),
-                    next: 1,
+                    queue: Queue::default(),
                 }),
             })
         })
@@ -109,7 +79,7 @@ impl Places {
         let actions = state
             .core
             .resize(now_ns(), config.max_in_flight, config.max_queue);
-        state.perform(actions);
+        state.queue.perform(actions);
     }
 
     /// A place, now or when one is free; at the latest at `deadline`, or when the time in the queue is over. `queued`
@@ -119,48 +89,35 @@ impl Places {
         deadline: Instant,
         queued: &AtomicU64,
     ) -> Result<Place> {
-        let (receiver, mut waiting, until) = {
+        let (waiting, until) = {
             let mut state = lock(&self.state);
             if state.core.try_acquire() {
                 return Ok(Place(Arc::clone(self)));
             }
             let now = Instant::now();
             let until = deadline.min(now + Duration::from_millis(state.spec.queue_timeout_ms));
-            let id = state.next;
-            state.next += 1;
-            let (sender, receiver) = oneshot::channel();
-            state.queue.insert(id, sender);
-            let actions = state.core.acquire(at_ns(now), id, at_ns(until));
-            state.perform(actions);
-            if state.queue.contains_key(&id) {
+            let waiting = state.queue.join(&**self);
+            let actions = state.core.acquire(at_ns(now), waiting.id, at_ns(until));
+            state.queue.perform(actions);
+            if state.queue.holds(waiting.id) {
                 queued.fetch_add(1, Relaxed);
             }
-            let waiting = Waiting {
-                places: self,
-                id,
-                armed: true,
-            };
-            (receiver, waiting, until)
+            (waiting, until)
         };
-        match tokio::time::timeout_at(until.into(), receiver).await {
-            Ok(Ok(Ok(()))) => {
-                waiting.armed = false;
-                lock(&self.state).core.take(waiting.id);
-                Ok(Place(Arc::clone(self)))
-            }
-            Ok(Ok(Err(reason))) => {
-                waiting.armed = false;
-                Err(self.refusal(reason))
-            }
-            Ok(Err(_)) | Err(_) => Err(self.refusal(RejectReason::Deadline)),
-        }
+        let id = waiting.id;
+        waiting
+            .verdict(until)
+            .await
+            .map_err(|reason| self.refusal(reason))?;
+        lock(&self.state).core.take(id);
+        Ok(Place(Arc::clone(self)))
     }
 
     /// The server ends: so does the queue.
     pub(super) fn close(&self) {
         let mut state = lock(&self.state);
         let actions = state.core.drain(now_ns());
-        state.perform(actions);
+        state.queue.perform(actions);
     }
 
     fn refusal(&self, reason: RejectReason) -> Error {
