@@ -58,7 +58,7 @@ async def hold(manager: Manager, order: Order) -> None:
     calls = [asyncio.ensure_future(manager.call_tool(tool, arguments, timeout_s=60)) for _ in range(n)]
     server = tool.partition("__")[0]
     # The upstream answers after hold_ms; what waits in it is read before the first call is answered.
-    last = asyncio.get_running_loop().time() + order["hold_ms"] * 0.0007
+    last = asyncio.get_running_loop().time() + order["hold_ms"] * 0.00085
     while _connections(manager, server) < n and asyncio.get_running_loop().time() < last:  # noqa: ASYNC110  a counter
         await asyncio.sleep(0.005)
     emit({"event": "holding", "connections": _connections(manager, server)})

@@ -95,12 +95,20 @@ def planned(options: argparse.Namespace, scenarios: list[Scenario], executor: Lo
 
 
 def resumed(options: argparse.Namespace, scenarios: list[Scenario]) -> tuple[Results, Store]:
-    """An interrupted run, to be gone on with. Raises UsageError if it is not the same work or not the same machine."""
+    """An interrupted run, to be gone on with; blocks that failed have their turn again. Void ones were measured and stay.
+
+    Raises UsageError if it is not the same work or not the same machine.
+    """
     results = load(options.resume)
     folder = options.resume if options.resume.is_dir() else options.resume.parent
     folder = folder.resolve()
-    if results.complete:
+    failed = sum(block.status == "failed" for block in results.blocks)
+    if results.complete and not failed:
         raise UsageError(f"{folder}: that run is complete; start a new one")
+    if failed:
+        kept = tuple(block for block in results.blocks if block.status != "failed")
+        note = f"{failed} failed blocks were measured again after the run"
+        results = msgspec.structs.replace(results, blocks=kept, complete=False, notes=(*results.notes, note))
     by_name = {s.name: s for s in scenarios}
     options.profile = results.profile
     for record in results.scenarios:
