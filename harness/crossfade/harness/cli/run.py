@@ -95,7 +95,7 @@ def planned(options: argparse.Namespace, scenarios: list[Scenario], executor: Lo
 
 
 def resumed(options: argparse.Namespace, scenarios: list[Scenario]) -> tuple[Results, Store]:
-    """An interrupted run, to be gone on with; blocks that failed have their turn again. Void ones were measured and stay.
+    """An interrupted run, to be gone on with; failed blocks have their turn again, void ones were measured and stay.
 
     Raises UsageError if it is not the same work or not the same machine.
     """
