@@ -177,7 +177,7 @@ def test_lists_are_for_people_and_for_machines(capsys: pytest.CaptureFixture[str
 
 
 def test_resuming_a_complete_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = save(tmp_path, make_results(1))
+    folder = save(tmp_path, make_results(1, flaws=False))
     assert main(["run", "--resume", folder]) == 64
     assert "is complete" in capsys.readouterr().err
 

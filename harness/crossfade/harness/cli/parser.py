@@ -115,7 +115,7 @@ def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
     command.add_argument(
         "--generator", choices=("auto", "rust", "python"), default="auto", help="load and fleet (default: %(default)s)"
     )
-    command.add_argument("--resume", type=Path, metavar="DIR", help="go on with an interrupted run; failed blocks again")
+    command.add_argument("--resume", type=Path, metavar="DIR", help="go on with a run; failed blocks again")
     command.add_argument(
         "--memray", action="store_true", help="attach a flamegraph of the python variant's allocations"
     )
