@@ -90,7 +90,8 @@ def test_a_failing_block_still_reaps_its_children(variant: str) -> None:
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 from crossfade.impls import Config, open_sync
 from tests.contract.kit import eventually, stdio_spec
 with open_sync(Config(servers=(stdio_spec("one"),)), sys.argv[1]) as manager:
