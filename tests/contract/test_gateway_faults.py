@@ -183,7 +183,7 @@ async def test_equal_ids_of_many_clients_never_cross(variant: str, upstream: Cal
                 assert await client.text("fix__echo", text=text) == text
 
         await asyncio.gather(*(one(number, client) for number, client in enumerate(clients)))
-        assert served.manager.metrics().in_flight == 0
+        await until(lambda: served.manager.metrics().in_flight == 0, what="the end of the calls")
 
 
 async def test_clients_that_leave_at_any_moment_lose_no_slot(variant: str, upstream: Callable[..., ServerSpec]) -> None:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,20 +41,32 @@ class Literal:
 
 
 class Log:
-    """Every message received, for tests to ask about; :meth:`wait` blocks until one of a method arrives."""
+    """The latest messages received, for tests to ask about; :meth:`wait` blocks until one of a method arrives.
+
+    A server shared by a whole test run answers thousands of calls: what it tells stays below ``KEPT_BYTES``, or the
+    answer to ``seen`` would outgrow what a client takes.
+    """
+
+    KEPT_BYTES = 1 << 20
 
     def __init__(self) -> None:
-        self._entries: list[Message] = []
+        self._entries: deque[tuple[Message, int]] = deque()
+        self._bytes = 0
         self._changed = threading.Condition()
 
     def add(self, method: str, **more: Any) -> None:
+        entry = {"method": method, **more}
+        size = len(repr(entry))
         with self._changed:
-            self._entries.append({"method": method, **more})
+            self._entries.append((entry, size))
+            self._bytes += size
+            while self._bytes > self.KEPT_BYTES and len(self._entries) > 1:
+                self._bytes -= self._entries.popleft()[1]
             self._changed.notify_all()
 
     def wait(self, method: str | None, timeout_s: float) -> list[Message]:
         def matching() -> list[Message]:
-            return [entry for entry in self._entries if method in (None, entry["method"])]
+            return [entry for entry, _ in self._entries if method in (None, entry["method"])]
 
         with self._changed:
             self._changed.wait_for(lambda: bool(matching()), timeout_s)
