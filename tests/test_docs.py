@@ -35,6 +35,7 @@ HEADINGS: dict[str, type[msgspec.Struct]] = {
     "### `hedge`": config.HedgeSpec,
     "### `rateLimits`": config.RateLimitSpec,
     "### `bulkhead`": config.BulkheadSpec,
+    "### `dedicated`": config.DedicatedSpec,
     "### `health`": config.HealthSpec,
     "### `restart`": config.RestartSpec,
     "### `cache`": config.CacheSpec,

@@ -110,6 +110,14 @@ class BulkheadSpec(Spec, frozen=True):
     queue_timeout_ms: Millis = 1_000
 
 
+class DedicatedSpec(Spec, frozen=True):
+    """Sessions with a legacy server that serve one client at a time, because it can be asked or wants logs: at most
+    ``max`` per instance (a child each for a command), kept for ``idle_ms`` after their last call."""
+
+    max: Count = 16
+    idle_ms: Millis = 60_000
+
+
 class HealthSpec(Spec, frozen=True):
     """Probes every ``interval_ms`` (0: calls alone tell). The state turns after so many equal verdicts in a row."""
 

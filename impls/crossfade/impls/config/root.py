@@ -16,6 +16,10 @@ class GatewaySpec(Spec, frozen=True):
 
     The value of ``principal_header`` says who calls: it keys rate limits, affinity and cached answers, and is kept
     only as a hash. Callers without it share the principal ``anonymous``.
+
+    Lists are cut into pages of ``page_size`` items (0: one page). A client that is asked in the middle of a call has
+    ``input_timeout_ms`` for its answer. The last ``replay_events`` events of a legacy session can be read again by
+    ``Last-Event-ID`` (0: none). A quiet stream says a comment every ``keep_alive_ms``.
     """
 
     prefix: bool = True
@@ -23,6 +27,10 @@ class GatewaySpec(Spec, frozen=True):
     max_connections: Count = 100_000
     session_idle_ms: Millis = 1_800_000
     header_timeout_ms: Millis = 30_000
+    input_timeout_ms: SomeMillis = 300_000
+    keep_alive_ms: SomeMillis = 15_000
+    replay_events: CountOrOff = 256
+    page_size: CountOrOff = 0
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     principal_header: str = "authorization"

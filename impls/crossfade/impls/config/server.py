@@ -12,6 +12,7 @@ from crossfade.impls.config.policies import (
     BreakerSpec,
     BulkheadSpec,
     CacheSpec,
+    DedicatedSpec,
     DeploySpec,
     HealthSpec,
     HedgeSpec,
@@ -96,6 +97,7 @@ class ServerSpec(Spec, frozen=True):
     hedge: HedgeSpec = HedgeSpec()
     rate_limits: tuple[RateLimitSpec, ...] = ()
     bulkhead: BulkheadSpec = BulkheadSpec()
+    dedicated: DedicatedSpec = DedicatedSpec()
     health: HealthSpec = HealthSpec()
     restart: RestartSpec = RestartSpec()
     cache: CacheSpec = CacheSpec()

@@ -155,6 +155,23 @@ impl Default for RateLimitSpec {
     }
 }
 
+/// Sessions with a legacy server that serve one client at a time.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct DedicatedSpec {
+    pub max: usize,
+    pub idle_ms: u64,
+}
+
+impl Default for DedicatedSpec {
+    fn default() -> Self {
+        Self {
+            max: 16,
+            idle_ms: 60_000,
+        }
+    }
+}
+
 /// Requests to one server at once.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]

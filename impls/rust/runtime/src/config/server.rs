@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::policies::{
-    BreakerSpec, BulkheadSpec, CacheSpec, DeploySpec, HealthSpec, HedgeSpec, PoolSpec,
-    RateLimitSpec, RestartSpec, RetrySpec,
+    BreakerSpec, BulkheadSpec, CacheSpec, DedicatedSpec, DeploySpec, HealthSpec, HedgeSpec,
+    PoolSpec, RateLimitSpec, RestartSpec, RetrySpec,
 };
 
 /// Which era to speak to a server: found out, or told.
@@ -133,6 +133,7 @@ pub struct ServerSpec {
     pub hedge: HedgeSpec,
     pub rate_limits: Vec<RateLimitSpec>,
     pub bulkhead: BulkheadSpec,
+    pub dedicated: DedicatedSpec,
     pub health: HealthSpec,
     pub restart: RestartSpec,
     pub cache: CacheSpec,
@@ -199,6 +200,7 @@ impl Default for ServerSpec {
             hedge: HedgeSpec::default(),
             rate_limits: Vec::new(),
             bulkhead: BulkheadSpec::default(),
+            dedicated: DedicatedSpec::default(),
             health: HealthSpec::default(),
             restart: RestartSpec::default(),
             cache: CacheSpec::default(),
