@@ -59,7 +59,7 @@ class Message(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(Message).decode
-_ID: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?(?:0|[1-9][0-9]*)', re.DOTALL)
+ID: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?(?:0|[1-9][0-9]*)', re.DOTALL)
 
 
 def parse(body: bytes) -> Message:
@@ -72,7 +72,7 @@ def parse(body: bytes) -> Message:
         raise EnvelopeError(-32700, f"not JSON: {error}") from None
     except RecursionError:
         raise EnvelopeError(-32700, "not JSON that can be read: it is nested too deeply; flatten it") from None
-    if message.id is not msgspec.UNSET and not _ID.fullmatch(message.id):
+    if message.id is not msgspec.UNSET and not ID.fullmatch(message.id):
         raise EnvelopeError(-32600, "the id of a request must be a string or an integer")
     return message
 
@@ -106,13 +106,13 @@ class Envelope:
 
 _WS: Final = rb"[ \t\n\r]*"
 # Possessive throughout: a string that is cut off must not be tried again from every byte of it.
-_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_KEY: Final = re.compile(_WS + rb"(" + _STRING + rb")" + _WS + rb":" + _WS, re.DOTALL)
-_SCALAR: Final = re.compile(rb"(?:" + _STRING + rb"|-?[0-9][0-9.eE+-]*|true|false|null)", re.DOTALL)
-_AFTER: Final = re.compile(_WS + rb"([,}])")
-_OPEN: Final = re.compile(_WS + rb"\{")
-_CLOSE: Final = re.compile(_WS + rb"\}")
-_NESTED: Final = re.compile(rb"[{}\[\]]|" + _STRING + rb'|"', re.DOTALL)
+STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+KEY: Final = re.compile(_WS + rb"(" + STRING + rb")" + _WS + rb":" + _WS, re.DOTALL)
+_SCALAR: Final = re.compile(rb"(?:" + STRING + rb"|-?[0-9][0-9.eE+-]*|true|false|null)", re.DOTALL)
+AFTER: Final = re.compile(_WS + rb"([,}])")
+OPEN: Final = re.compile(_WS + rb"\{")
+CLOSE: Final = re.compile(_WS + rb"\}")
+_NESTED: Final = re.compile(rb"[{}\[\]]|" + STRING + rb'|"', re.DOTALL)
 _TOP: Final = frozenset({b'"method"', b'"id"', b'"params"'})
 _IN_PARAMS: Final = frozenset({b'"name"', b'"uri"', b'"_meta"'})
 _IN_META: Final = frozenset({b'"' + VERSION_KEY.encode() + b'"'})
@@ -144,7 +144,7 @@ def scan(data: bytes, *, complete: bool = False) -> Envelope:
 
 
 def _enter(data: bytes, at: int) -> int:
-    opened = _OPEN.match(data, at)
+    opened = OPEN.match(data, at)
     if opened is None:
         rest = data[at:].strip(b" \t\n\r")
         if not rest:
@@ -158,25 +158,25 @@ def _enter(data: bytes, at: int) -> int:
 def _scan_object(data: bytes, at: int, found: Envelope, wanted: frozenset[bytes], on_member: _OnMember) -> int:
     """Walk the members of one object from behind its brace; returns the offset behind its closing brace."""
     seen: set[bytes] = set()
-    if (closed := _CLOSE.match(data, at)) is not None:
+    if (closed := CLOSE.match(data, at)) is not None:
         if wanted is _TOP:
             found.end = closed.end()
         return closed.end()
     while True:
-        key = _KEY.match(data, at)
+        key = KEY.match(data, at)
         if key is None:
             raise _more_or_error(data, at)
         name, start = key.group(1), key.end()
         if b"\\" in name:
-            name = _plain(name)
+            name = plain(name)
         if name in wanted:
             if name in seen:
                 raise EnvelopeError(-32600, f"the key {name.decode()} stands twice; send it once")
             seen.add(name)
             end = on_member(data, name, start, found)
         else:
-            end = _skip(data, start)
-        after = _AFTER.match(data, end)
+            end = skip(data, start)
+        after = AFTER.match(data, end)
         if after is None:
             raise _more_or_error(data, end)
         at = after.end()
@@ -189,17 +189,17 @@ def _scan_object(data: bytes, at: int, found: Envelope, wanted: frozenset[bytes]
 def _on_top(data: bytes, name: bytes, start: int, found: Envelope) -> int:
     if name == b'"params"':
         if data[start : start + 1] != b"{":
-            _skip(data, start)
+            skip(data, start)
             raise EnvelopeError(-32600, "params must be an object; send an object")
         found.params_open = start + 1
         end = _scan_object(data, start + 1, found, _IN_PARAMS, _on_params)
         found.params = (start, end)
         return end
-    end = _skip(data, start)
-    if _AFTER.match(data, end) is None:  # a number at the very end may go on
+    end = skip(data, start)
+    if AFTER.match(data, end) is None:  # a number at the very end may go on
         raise _more_or_error(data, end)
     if name == b'"id"':
-        if not _ID.fullmatch(data, start, end):
+        if not ID.fullmatch(data, start, end):
             raise EnvelopeError(-32600, "the id of a request must be a string or an integer")
         found.id = (start, end)
     else:
@@ -210,20 +210,20 @@ def _on_top(data: bytes, name: bytes, start: int, found: Envelope) -> int:
 def _on_params(data: bytes, name: bytes, start: int, found: Envelope) -> int:
     if name == b'"_meta"':
         if data[start : start + 1] != b"{":
-            _skip(data, start)
+            skip(data, start)
             raise EnvelopeError(-32600, "params._meta must be an object; send an object")
         found.meta_open = start + 1
         end = _scan_object(data, start + 1, found, _IN_META, _on_meta)
         found.meta = (start, end)
         return end
-    end = _skip(data, start)
+    end = skip(data, start)
     if found.key is None or name == b'"name"':
         found.key = (start, end)
     return end
 
 
 def _on_meta(data: bytes, name: bytes, start: int, found: Envelope) -> int:
-    end = _skip(data, start)
+    end = skip(data, start)
     found.version = _text(data, start, end, VERSION_KEY)
     return end
 
@@ -234,7 +234,7 @@ def _text(data: bytes, start: int, end: int, what: str) -> str:
     return msgspec.json.decode(data[start:end], type=str)
 
 
-def _skip(data: bytes, at: int) -> int:
+def skip(data: bytes, at: int) -> int:
     """The offset behind the value at ``at``."""
     scalar = _SCALAR.match(data, at)
     if scalar is not None:
@@ -255,7 +255,7 @@ def _skip(data: bytes, at: int) -> int:
     raise _MoreError
 
 
-def _plain(key: bytes) -> bytes:
+def plain(key: bytes) -> bytes:
     """A key written with escapes, as it would be written without."""
     try:
         return b'"' + msgspec.json.decode(key, type=str).encode() + b'"'
@@ -265,7 +265,7 @@ def _plain(key: bytes) -> bytes:
 
 _COULD_GO_ON: Final = re.compile(
     rb'[ \t\n\r]*(?:"[^"\\]*+(?:\\.[^"\\]*+)*+\\?|'
-    + _STRING
+    + STRING
     + _WS
     + rb":?"
     + _WS
