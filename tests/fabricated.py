@@ -290,6 +290,7 @@ def make_results(seed: int = 7, *, rounds: int = 5, flaws: bool = True, faster: 
                 objective_p99_ms=10.0 if kind == "sweep" else None,
                 variants=variants,
                 left_out={} if "nginx" in limits else {"nginx": "a plain reverse proxy cannot do this"},
+                by_plan=(),
                 spec={"name": name, "kind": kind},
             )
         )

@@ -236,6 +236,7 @@ def test_a_variant_that_shares_a_shell_is_measured_where_its_cores_show_unless_i
     assert rows("gateway-echo", asked=True) == ("python", "numba")
     record = choose.lay_out(builtin()["gateway-echo"], "quick", ["numba"], (), rounds=None, asked=False)
     assert "--impl" in record.left_out["numba"]
+    assert record.by_plan == ("numba",)
 
 
 def test_a_debug_build_is_refused_and_a_development_build_is_labelled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,20 @@ def test_an_unknown_field_of_a_later_release_of_this_version_is_read(tmp_path: P
     assert load(write(tmp_path, later)) == msgspec.json.decode(raw, type=type(make_results()))
 
 
+def test_a_file_older_than_the_field_still_tells_a_plan_from_a_finding(tmp_path: Path, raw: bytes) -> None:
+    def age(body: dict[str, Any]) -> None:
+        for record in body["scenarios"]:
+            del record["by_plan"]
+        body["scenarios"][0]["left_out"] = {"numba": "measured only in scenarios tagged cores", "rust": "lacks http"}
+
+    record = load(write(tmp_path, edited(raw, age))).scenarios[0]
+    assert record.by_plan == ("numba",)
+    # Where the field is there, nobody reads the words.
+    words = {"numba": "measured only in scenarios tagged cores"}
+    newer = edited(raw, lambda b: b["scenarios"][0].update(left_out=words, by_plan=[]))
+    assert load(write(tmp_path, newer)).scenarios[0].by_plan == ()
+
+
 def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BrokenResults, match="cannot be written"):

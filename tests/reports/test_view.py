@@ -260,6 +260,16 @@ class TestBanners:
         assert banner.title == "rust is missing."
         assert "crossfade_native is not installed" in banner.text
 
+    def test_a_variant_that_was_left_out_by_plan_is_no_alarm_whatever_the_words(self) -> None:
+        results = build.full()
+        told = {"numba": "not here, and that was meant"}
+        records = tuple(
+            msgspec.structs.replace(s, left_out=told, by_plan=("numba",) if s is results.scenarios[0] else None)
+            for s in results.scenarios
+        )
+        assert self._titles(msgspec.structs.replace(results, scenarios=records[:1])) == []
+        assert self._titles(msgspec.structs.replace(results, scenarios=records)) == ["numba is missing."]
+
     def test_a_limit_that_was_left_out_is_no_alarm(self) -> None:
         assert self._titles(build.without(build.full(), "nginx")) == []
 

@@ -30,6 +30,7 @@ def record(
     *,
     variants: Sequence[str],
     left_out: dict[str, str],
+    by_plan: Sequence[str] = (),
     rounds: int | None = None,
 ) -> ScenarioRecord:
     """The scenario as the results keep it. ``left_out`` adds to the scenario's own reasons."""
@@ -47,6 +48,7 @@ def record(
         objective_p99_ms=scenario.sweep.objective_p99_ms if scenario.sweep else None,
         variants=tuple(variants),
         left_out={**scenario.left_out, **left_out},
+        by_plan=tuple(by_plan),
         spec=scenario.canonical(profile),
     )
 

@@ -11,9 +11,17 @@ from typing import Any, Literal
 
 import msgspec
 
+from crossfade.harness.metrics import METRICS, Metric
+
 FORMAT = "crossfade-results"
 VERSION = 1
 """Raised when a reader of the older version would misread a newer file; adding an optional field does not raise it."""
+
+__all__ = [
+    "FORMAT", "METRICS", "VERSION", "Attachment", "Block", "Cpu", "Environment", "Kind", "LoadPoint", "Mark",
+    "Metric", "Mode", "Operation", "Parity", "Results", "Rung", "ScenarioKind", "ScenarioRecord", "SelfTest",
+    "SeriesPoint", "Slot", "Status", "VariantRecord",
+]  # fmt: skip
 
 Kind = Literal["variant", "limit"]
 Status = Literal["ok", "failed", "void"]
@@ -23,47 +31,6 @@ Mode = Literal["closed", "open"]
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     pass
-
-
-class Metric(_Record, frozen=True):
-    """What a scalar means. ``better`` says which way improvement lies; reports never guess it from a name."""
-
-    name: str
-    title: str
-    unit: str
-    better: Literal["higher", "lower"]
-
-
-METRICS: dict[str, Metric] = {
-    m.name: m
-    for m in (
-        Metric(name="throughput_per_s", title="Throughput", unit="requests/s", better="higher"),
-        Metric(name="cpu_us_per_request", title="CPU per request", unit="us", better="lower"),
-        Metric(name="p50_us", title="Latency p50", unit="us", better="lower"),
-        Metric(name="p99_us", title="Latency p99", unit="us", better="lower"),
-        Metric(name="p999_us", title="Latency p99.9", unit="us", better="lower"),
-        Metric(name="knee_per_s", title="Highest rate within the objective", unit="requests/s", better="higher"),
-        Metric(name="slope_kib", title="Memory per connection, idle", unit="KiB", better="lower"),
-        Metric(name="slope_load_kib", title="Memory per connection, calls in flight", unit="KiB", better="lower"),
-        Metric(name="intercept_mib", title="Memory without connections", unit="MiB", better="lower"),
-        Metric(name="call_cpu_us", title="Processor time of one call in process", unit="us", better="lower"),
-        Metric(
-            name="metrics_percent", title="Metrics, share of a call\u2019s processor time", unit="%", better="lower"
-        ),
-        Metric(name="register_us", title="Register and unregister a server", unit="us", better="lower"),
-        Metric(name="health_us", title="Health probe of a server", unit="us", better="lower"),
-        Metric(name="pool_checkout_ns", title="Pool checkout and release", unit="ns", better="lower"),
-        Metric(name="route_ns", title="Choose an instance (balancer)", unit="ns", better="lower"),
-        Metric(name="route_1000_ns", title="Choose among 1,000 instances", unit="ns", better="lower"),
-        Metric(name="breaker_ns", title="Circuit breaker, admit and record", unit="ns", better="lower"),
-        Metric(name="broadcast_us", title="One call to each of ten servers", unit="us", better="lower"),
-        Metric(name="first_success_ms", title="Recovery to the first success", unit="ms", better="lower"),
-        Metric(name="restored_ms", title="Recovery to 90 % of the rate", unit="ms", better="lower"),
-        Metric(name="failed_requests", title="Requests that failed", unit="requests", better="lower"),
-        Metric(name="hung_requests", title="Requests that got no answer in time", unit="requests", better="lower"),
-    )
-}
-"""Every metric a block may carry, in the order reports show them."""
 
 
 class Cpu(_Record, frozen=True):
@@ -103,7 +70,8 @@ class ScenarioRecord(_Record, frozen=True):
     """The scenario as it ran. ``sha256`` is of the canonical form of ``spec``; results compare only if it agrees.
 
     ``threshold`` is the relative difference that matters (0.05 is 5 %). ``headline`` metrics enter the verdict table
-    and Holm's correction; ``shown`` ones are reported with intervals and no verdict.
+    and Holm's correction; ``shown`` ones are reported with intervals and no verdict. ``by_plan`` names those of
+    ``left_out`` that were never meant to run here, which is no finding; None in files older than the field.
     """
 
     name: str
@@ -119,6 +87,7 @@ class ScenarioRecord(_Record, frozen=True):
     objective_p99_ms: float | None = None
     variants: tuple[str, ...] = ()
     left_out: dict[str, str] = {}
+    by_plan: tuple[str, ...] | None = None
     spec: dict[str, Any] = {}
 
 

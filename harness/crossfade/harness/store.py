@@ -80,7 +80,22 @@ def load(path: str | Path) -> Results:
     except msgspec.ValidationError as error:
         raise BrokenResults(f"{path}: was edited or damaged ({error}); restore it or measure again") from None
     _check_sense(path, results)
-    return results
+    return _brought_up(results)
+
+
+def _brought_up(results: Results) -> Results:
+    """Fields that older files of this version lack, filled in from what they do have."""
+    records = tuple(
+        msgspec.structs.replace(
+            record,
+            # Before the field, the reason in words was all that told a plan from a finding.
+            by_plan=tuple(name for name, why in record.left_out.items() if why.startswith("measured only in ")),
+        )
+        if record.by_plan is None
+        else record
+        for record in results.scenarios
+    )
+    return msgspec.structs.replace(results, scenarios=records)
 
 
 def _check_head(path: Path, raw: bytes) -> None:

@@ -59,12 +59,14 @@ def lay_out(
         for v in variants
         if (lacking := set(scenario.needs) - VARIANTS[v.partition(TWIN)[0]].capabilities)
     }
+    by_plan = []
     for name in variants if not asked else ():
         where = VARIANTS[name].measured_in
         if name not in left_out and where and not where & set(scenario.tags):
             left_out[name] = f"measured only in scenarios tagged {' or '.join(sorted(where))}, unless --impl names it"
+            by_plan.append(name)
     rows = [v for v in variants if v not in left_out] + [x for x in limits if x in scenario.limits]
-    return plan.record(scenario, profile, variants=rows, left_out=left_out, rounds=rounds)
+    return plan.record(scenario, profile, variants=rows, left_out=left_out, by_plan=by_plan, rounds=rounds)
 
 
 def describe(name: str) -> VariantRecord:

@@ -1,0 +1,51 @@
+"""What a scalar of a block means: its name, unit, and which way improvement lies.
+
+The rule: reports and verdicts take the direction from here and never guess it from a name.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scalar means. ``better`` says which way improvement lies; reports never guess it from a name."""
+
+    name: str
+    title: str
+    unit: str
+    better: Literal["higher", "lower"]
+
+
+METRICS: dict[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric(name="throughput_per_s", title="Throughput", unit="requests/s", better="higher"),
+        Metric(name="cpu_us_per_request", title="CPU per request", unit="us", better="lower"),
+        Metric(name="p50_us", title="Latency p50", unit="us", better="lower"),
+        Metric(name="p99_us", title="Latency p99", unit="us", better="lower"),
+        Metric(name="p999_us", title="Latency p99.9", unit="us", better="lower"),
+        Metric(name="knee_per_s", title="Highest rate within the objective", unit="requests/s", better="higher"),
+        Metric(name="slope_kib", title="Memory per connection, idle", unit="KiB", better="lower"),
+        Metric(name="slope_load_kib", title="Memory per connection, calls in flight", unit="KiB", better="lower"),
+        Metric(name="intercept_mib", title="Memory without connections", unit="MiB", better="lower"),
+        Metric(name="call_cpu_us", title="Processor time of one call in process", unit="us", better="lower"),
+        Metric(
+            name="metrics_percent", title="Metrics, share of a call\u2019s processor time", unit="%", better="lower"
+        ),
+        Metric(name="register_us", title="Register and unregister a server", unit="us", better="lower"),
+        Metric(name="health_us", title="Health probe of a server", unit="us", better="lower"),
+        Metric(name="pool_checkout_ns", title="Pool checkout and release", unit="ns", better="lower"),
+        Metric(name="route_ns", title="Choose an instance (balancer)", unit="ns", better="lower"),
+        Metric(name="route_1000_ns", title="Choose among 1,000 instances", unit="ns", better="lower"),
+        Metric(name="breaker_ns", title="Circuit breaker, admit and record", unit="ns", better="lower"),
+        Metric(name="broadcast_us", title="One call to each of ten servers", unit="us", better="lower"),
+        Metric(name="first_success_ms", title="Recovery to the first success", unit="ms", better="lower"),
+        Metric(name="restored_ms", title="Recovery to 90 % of the rate", unit="ms", better="lower"),
+        Metric(name="failed_requests", title="Requests that failed", unit="requests", better="lower"),
+        Metric(name="hung_requests", title="Requests that got no answer in time", unit="requests", better="lower"),
+    )
+}
+"""Every metric a block may carry, in the order reports show them."""
