@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crossfade.impls.python import translate
 from crossfade.impls.python.ask import encode_params
 from crossfade.impls.python.envelope import CAPABILITIES_KEY, VERSION_KEY
-from crossfade.impls.python.sse import EventReader, EventTooLong, event
+from crossfade.impls.python.sse import EventReader, EventTooLong, event, priming
 
 VENDOR = {"x-vendor/trace": {"deep": [1, None]}, "progressToken": "p"}
 HOP: dict[str, Any] = {
@@ -113,15 +113,42 @@ def test_header_params_leave_out_what_is_not_there() -> None:
     ]
 
 
-@given(st.lists(st.binary(min_size=1, max_size=20).map(lambda b: json.dumps(b.hex()).encode()), max_size=5), st.data())
-def test_events_arrive_whole_however_they_are_cut(payloads: list[bytes], data: Any) -> None:
-    stream = b": comment\r\n\r\n" + b"id: 1\ndata:\n\n" + b"".join(event(p) for p in payloads)
+@given(
+    st.lists(st.binary(min_size=1, max_size=20).map(lambda b: json.dumps(b.hex()).encode()), max_size=5),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    st.data(),
+)
+def test_events_arrive_whole_however_they_are_cut_and_whatever_ends_a_line(
+    payloads: list[bytes], ending: bytes, data: Any
+) -> None:
+    stream = b": comment\n\n" + b"id: 1\ndata:\n\n" + b"".join(event(p) for p in payloads)
+    stream = b"\xef\xbb\xbf" + stream.replace(b"\n", ending)
     reader, seen, at = EventReader(1000), [], 0
     while at < len(stream):
         step = data.draw(st.integers(1, 30))
         seen += [e.data for e in reader.feed(stream[at : at + step])]
         at += step
     assert seen == payloads
+    assert reader.last_id == b"1"
+
+
+def test_the_last_id_is_that_of_a_whole_event_and_a_later_event_without_one_leaves_it() -> None:
+    reader = EventReader(1000)
+    assert reader.last_id is None
+    assert [e.data for e in reader.feed(b"id: a\ndata: 1\n\ndata: 2\n\nid: b\ndata: 3\n")] == [b"1", b"2"]
+    assert reader.last_id == b"a"
+    assert reader.feed(b"\nid: has\0nul\nretry: 20\n\n")[0].data == b"3"
+    assert (reader.last_id, reader.retry_ms) == (b"b", 20)
+    assert reader.feed(b"retry: soon\nretry: 99999999999\n\n") == []
+    assert reader.retry_ms == 60_000
+
+
+def test_the_priming_event_is_no_message_and_gives_an_id() -> None:
+    reader = EventReader(1000)
+    assert reader.feed(priming(b"1-0") + event(b"{}", b"1-1")[:-1]) == []
+    assert reader.last_id == b"1-0"
+    assert [e.data for e in reader.feed(b"\n")] == [b"{}"]
+    assert reader.last_id == b"1-1"
 
 
 def test_an_event_without_end_is_not_collected() -> None:
@@ -130,3 +157,5 @@ def test_an_event_without_end_is_not_collected() -> None:
         all(reader.feed(b"data: xxxxxxxx\n") == [] for _ in range(50))
     with pytest.raises(EventTooLong):
         EventReader(100).feed(b"data: " + b"x" * 200)
+    with pytest.raises(EventTooLong):
+        EventReader(100).feed(b"data:\n" * 200)

@@ -1,7 +1,8 @@
 """Owns one request whose whole answer is wanted in memory: the sink behind in-process calls and discovery.
 
 Rule: bounded by the server's ``max_message_bytes``; JSON and SSE are both understood, and with SSE the caller is served
-as soon as its response event is there, however long the stream stays open.
+as soon as its response event is there, however long the stream stays open. A stream that ends before it, is read on
+where it broke, if the server can (``resuming``).
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from crossfade.impls.errors import CrossfadeError, ProtocolViolation
+from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerCrashed
 from crossfade.impls.python.http_head import ResponseHead
 from crossfade.impls.python.jsonrpc import Answer, NotJsonRpc, decode_answer, remote_error
+from crossfade.impls.python.resuming import resumable, resume
 from crossfade.impls.python.sse import EventReader, EventTooLong
 
 if TYPE_CHECKING:
@@ -67,10 +69,13 @@ class Exchange:
         "_bad",
         "_body",
         "_conn",
+        "_deadline_ns",
         "_events",
         "_expect",
         "_head",
         "_instance",
+        "_request_head",
+        "_resuming",
         "_size",
         "counted",
         "future",
@@ -91,9 +96,19 @@ class Exchange:
         self._body: list[bytes] = []
         self._size = 0
         self._bad = False
+        self._request_head = b""
+        self._deadline_ns = 0
+        self._resuming: asyncio.Task[None] | None = None
+
+    def sent(self, head: bytes, deadline_ns: int) -> None:
+        """What was asked, and until when, for a stream that must be read on."""
+        self._request_head = head
+        self._deadline_ns = deadline_ns
 
     def cancel(self) -> None:
         """The caller is gone."""
+        if self._resuming is not None:
+            self._resuming.cancel()
         if self._conn.sink is self:
             self._conn.cancel()
 
@@ -109,7 +124,10 @@ class Exchange:
         if self._events is not None:
             self._take_events(self._events, data)
             if complete and not self.future.done():
-                self._violate("ended its event stream without a response; look at the server")
+                if resumable(self._instance, self._events):
+                    self._resume(self._events)
+                else:
+                    self._violate("ended its event stream without a response; look at the server")
             return not self._bad
         self._size += len(data)
         limit = self._instance.spec.max_message_bytes
@@ -124,9 +142,13 @@ class Exchange:
 
     def on_failed(self, error: CrossfadeError, resend: bool) -> None:
         self.resend = resend
-        if not self.future.done():
-            self.future.set_exception(error)
-            self.future.exception()  # a caller that was cancelled meanwhile will not look
+        if self.future.done():
+            return
+        if self._events is not None and resumable(self._instance, self._events, error):
+            self._resume(self._events)
+            return
+        self.future.set_exception(error)
+        self.future.exception()  # a caller that was cancelled meanwhile will not look
 
     def pause_sending(self) -> None:
         """The request is in the transport's buffer as a whole already."""
@@ -145,15 +167,42 @@ class Exchange:
             self._conn.fail_quietly()
             return
         for event in events:
-            try:
-                answer = decode_answer(event.data)
-            except NotJsonRpc:
-                self._violate(f"sent an event that is not JSON-RPC: {event.data[:80]!r}; look at the server")
-                continue
-            if answer.method is not msgspec.UNSET:
-                self._instance.server.heard(self._instance, answer)
-            elif self._is_ours(answer) and self._head is not None and not self.future.done():
-                self.future.set_result(HttpAnswer(self._head, event.data, answer))
+            self._take_message(event.data)
+
+    def _take_message(self, data: bytes) -> bool:
+        """One message of the stream; True when there is nothing more to wait for."""
+        try:
+            answer = decode_answer(data)
+        except NotJsonRpc:
+            self._violate(f"sent an event that is not JSON-RPC: {data[:80]!r}; look at the server")
+            return True
+        if answer.method is not msgspec.UNSET:
+            self._instance.server.heard(self._instance, answer)
+        elif self._is_ours(answer) and self._head is not None and not self.future.done():
+            self.future.set_result(HttpAnswer(self._head, data, answer))
+        return self.future.done()
+
+    def _resume(self, reader: EventReader) -> None:
+        self._resuming = self._instance.spawn(self._read_on(reader))
+
+    async def _read_on(self, reader: EventReader) -> None:
+        """Read the rest of the stream from where it broke. Until then the call is in flight, to those who drain."""
+        stats = self._instance.server.stats
+        stats.in_flight += 1
+        error: CrossfadeError = ServerCrashed(
+            f"server {self._instance.spec.name!r} ({self._instance.url}) was stopped before its stream was read on; "
+            "call again",
+            server=self._instance.spec.name,
+        )
+        try:
+            await resume(self._instance, self._request_head, reader, self._deadline_ns, self._take_message)
+        except CrossfadeError as failure:
+            error = failure
+        finally:
+            stats.in_flight -= 1
+            if not self.future.done():
+                self.future.set_exception(error)
+                self.future.exception()  # a caller that was cancelled meanwhile will not look
 
     def _resolve(self, body: bytes) -> None:
         assert self._head is not None  # noqa: S101  on_head came first

@@ -1,13 +1,17 @@
-"""Owns the framing of Server-Sent Events: bytes in, the ``data`` of whole events out, and back.
+"""Owns the framing of Server-Sent Events: bytes in, whole events out, and back.
 
 Rule: bounded. An event longer than the limit is the sender's fault and raises, it is never collected. Source: HTML
-Living Standard, "Server-sent events", the part that MCP uses: fields ``data``, ``event`` and ``id``, comments, and LF,
-CRLF or CR as line ends (a lone CR is not used by anybody and is not supported).
+Living Standard, "Server-sent events", the part that MCP uses: fields ``data``, ``event``, ``id`` and ``retry``,
+comments, and LF, CRLF or CR as line ends, also when a CRLF is cut in two.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_BOM: Final = b"\xef\xbb\xbf"
+_LONGEST_RETRY_MS: Final = 60_000
+"""A server that wants us to come back later than that is asked earlier: a call is waiting."""
 
 
 class EventTooLong(ValueError):
@@ -22,45 +26,82 @@ class ServerEvent(NamedTuple):
 
 
 class EventReader:
-    """Feed bytes as they come; each call returns the events that are now complete."""
+    """Feed bytes as they come; each call returns the events that are now complete.
 
-    __slots__ = ("_data", "_kind", "_limit", "_line", "_size")
+    ``last_id`` is the id to resume behind (None: the stream never gave one), ``retry_ms`` what the server asked for.
+    An event without data is not handed out; it only carries an id to resume from (2025-11-25 basic/transports).
+    """
+
+    __slots__ = ("_begun", "_cr", "_data", "_id", "_kind", "_limit", "_line", "_size", "last_id", "retry_ms")
 
     def __init__(self, limit: int) -> None:
+        self.last_id: bytes | None = None
+        self.retry_ms: int | None = None
         self._limit = limit
         self._line = b""
         self._kind = "message"
         self._data: list[bytes] = []
         self._size = 0
+        self._id: bytes | None = None
+        self._cr = False
+        self._begun = False
 
     def feed(self, data: bytes) -> list[ServerEvent]:
         """Take the next bytes. Raises :class:`EventTooLong`."""
         events: list[ServerEvent] = []
+        if self._cr or b"\r" in data:
+            data = self._line_feeds(data)
         lines = (self._line + data).split(b"\n") if self._line else data.split(b"\n")
         self._line = lines.pop()
         for line in lines:
-            self._take(line.removesuffix(b"\r"), events)
+            self._take(line, events)
         if self._size + len(self._line) > self._limit:
             raise EventTooLong(f"an event is longer than {self._limit} bytes")
         return events
 
+    def _line_feeds(self, data: bytes) -> bytes:
+        """LF for every line end. A CR at the end of what came has ended its line; an LF behind it is part of it."""
+        if self._cr and data[:1] == b"\n":
+            data = data[1:]
+            self._cr = False
+        if data:
+            self._cr = data[-1:] == b"\r"
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
     def _take(self, line: bytes, events: list[ServerEvent]) -> None:
+        if not self._begun:
+            self._begun = True
+            line = line.removeprefix(_BOM)
         if not line:
-            if self._size:  # an event without data only carries an id to resume from (2025-11-25)
-                events.append(ServerEvent(self._kind, b"\n".join(self._data)))
+            if self._id is not None:
+                self.last_id, self._id = self._id, None
+            if self._size and (data := b"\n".join(self._data)):
+                events.append(ServerEvent(self._kind, data))
             self._data, self._size, self._kind = [], 0, "message"
             return
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
             self._data.append(value)
-            self._size += len(value)
+            self._size += len(value) + 1
         elif field == b"event":
             self._kind = value.decode("utf-8", "replace")
+        elif field == b"id":
+            if b"\0" not in value:
+                self._id = value
+        elif field == b"retry" and value.isdigit():
+            self.retry_ms = min(int(value[:9]), _LONGEST_RETRY_MS)
 
 
-def event(data: bytes) -> bytes:
+def event(data: bytes, event_id: bytes | None = None) -> bytes:
     """One message event. JSON may hold line breaks between its tokens; they end a ``data`` line."""
     if b"\n" in data or b"\r" in data:
         data = data.replace(b"\r", b" ").replace(b"\n", b" ")
+    if event_id is not None:
+        return b"event: message\nid: " + event_id + b"\ndata: " + data + b"\n\n"
     return b"event: message\ndata: " + data + b"\n\n"
+
+
+def priming(event_id: bytes) -> bytes:
+    """The event without a message that gives a client an id to resume from (2025-11-25, "Sending Messages")."""
+    return b"id: " + event_id + b"\ndata: \n\n"

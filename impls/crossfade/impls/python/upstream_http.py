@@ -57,6 +57,11 @@ class HttpInstance(Instance):
 
     # -- framing
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        return self._host, self._port
+
     def modern_head(self, method: str, name: str | None, extra: Headers = ()) -> bytes:
         """The head of a modern request, but for the length; ``name`` is the upstream's own."""
         head = self.head + f"MCP-Protocol-Version: {jsonrpc.MODERN}\r\nMcp-Method: {method}\r\n".encode()
@@ -148,6 +153,7 @@ class HttpInstance(Instance):
     async def _exchange(
         self, exchange: Exchange, conn: HttpConnection, head: bytes, body: bytes, deadline_ns: int
     ) -> HttpAnswer:
+        exchange.sent(head, deadline_ns)
         conn.send(b"%b%d\r\n\r\n%b" % (head, len(body), body), exchange, monotonic_ns(), deadline_ns)
         self.server.wake()
         try:
