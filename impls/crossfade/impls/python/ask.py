@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from crossfade.impls.python.instance import Headers, Instance, Sessions
     from crossfade.impls.python.load import Load
     from crossfade.impls.python.places import Place
+    from crossfade.impls.python.voice import Voice
 
 
 def encode_params(era: Era, fields: Mapping[str, object], meta: Mapping[str, Any] | None) -> bytes:
@@ -48,7 +49,7 @@ class Ticket:
 class Ask:
     """One request, as each of its attempts sends it."""
 
-    __slots__ = ("deadline_ns", "extra", "fields", "key", "meta", "method", "name", "sessions", "tried")
+    __slots__ = ("deadline_ns", "extra", "fields", "key", "meta", "method", "name", "sessions", "tried", "voice")
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Ask:
         extra: Headers,
         key: int,
         ticket: Ticket,
+        voice: Voice | None = None,
     ) -> None:
         self.method = method
         self.fields = fields
@@ -71,3 +73,4 @@ class Ask:
         self.key = key
         self.deadline_ns = ticket.deadline_ns
         self.tried = ticket.tried
+        self.voice = voice

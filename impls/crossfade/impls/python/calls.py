@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from crossfade.impls.config import ServerSpec
     from crossfade.impls.python.instance import Headers, Instance, Sessions
     from crossfade.impls.python.server import Server
+    from crossfade.impls.python.voice import Voice
 
 
 class Calls:
@@ -101,18 +102,20 @@ class Calls:
         key: int = 0,
         ticket: Ticket | None = None,
         principal: str | None = None,
+        voice: Voice | None = None,
     ) -> bytes:
         """One request that was admitted, answered with the JSON of ``result``.
 
         ``name`` is the upstream's name or URI for Mcp-Name, ``extra`` further headers. ``sessions`` holds the caller's
         own sessions with legacy servers, by instance; None is the manager's own. ``key`` is for affinity, ``principal``
-        is whose answers are kept for whom.
+        is whose answers are kept for whom. ``voice`` is told what the server says before its answer.
         """
         ticket = ticket or Ticket()
         if not ticket.deadline_ns:
             timeout_ns = self._server.timeout_ns if timeout_s is None else int(timeout_s * 1e9)
             ticket.deadline_ns = monotonic_ns() + timeout_ns
-        ask = Ask(method, fields, meta=meta, name=name, sessions=sessions, extra=extra, key=key, ticket=ticket)
+        options: dict[str, Any] = {"meta": meta, "name": name, "sessions": sessions, "extra": extra, "key": key}
+        ask = Ask(method, fields, **options, ticket=ticket, voice=voice)
         load = self._server.load
         if load is None or ticket.load is not None:
             return await self._answer(ask, ticket, principal)
@@ -212,10 +215,10 @@ class Calls:
             name = self._server.spec.name
             raise ServerStartError(f"server {name!r} has no second instance to ask; add one", server=name)
         with Use(instance):
-            return await self._send(instance, ask, now)
+            return await self._send(instance, ask, now, heard=False)
 
-    async def _send(self, instance: Instance, ask: Ask, now_ns: int) -> bytes:
-        """Send to an instance whose breaker has admitted it."""
+    async def _send(self, instance: Instance, ask: Ask, now_ns: int, *, heard: bool = True) -> bytes:
+        """Send to an instance whose breaker has admitted it. Of two copies one is ``heard`` before it answers."""
         ask.tried.append(instance)
         peer = instance.peer
         if peer is None:
@@ -233,9 +236,9 @@ class Calls:
                     ) from None
                 raise
         params = encode_params(peer.era, ask.fields, ask.meta)
-        return await instance.request(
-            ask.method, params, ask.deadline_ns, name=ask.name, sessions=ask.sessions, extra=ask.extra
-        )
+        options: dict[str, Any] = {"name": ask.name, "sessions": ask.sessions, "extra": ask.extra}
+        voice = ask.voice if heard else None
+        return await instance.request(ask.method, params, ask.deadline_ns, **options, voice=voice)
 
     def _own(self, now_ns: int, ask: Ask) -> Instance | None:
         """The instance that the caller has a session with already, unless it has just failed."""

@@ -20,6 +20,7 @@ from crossfade.impls.python.sse import EventReader, EventTooLong
 
 if TYPE_CHECKING:
     from crossfade.impls.python.http_connection import HttpConnection
+    from crossfade.impls.python.http_ear import Ear
     from crossfade.impls.python.upstream_http import HttpInstance
 
 
@@ -70,6 +71,7 @@ class Exchange:
         "_body",
         "_conn",
         "_deadline_ns",
+        "_ear",
         "_events",
         "_expect",
         "_head",
@@ -83,7 +85,15 @@ class Exchange:
         "resend",
     )
 
-    def __init__(self, instance: HttpInstance, conn: HttpConnection, expect: int | None, *, counted: bool) -> None:
+    def __init__(
+        self,
+        instance: HttpInstance,
+        conn: HttpConnection,
+        expect: int | None,
+        *,
+        counted: bool,
+        ear: Ear | None = None,
+    ) -> None:
         self.raw = False
         self.counted = counted
         self.resend = False
@@ -99,11 +109,21 @@ class Exchange:
         self._request_head = b""
         self._deadline_ns = 0
         self._resuming: asyncio.Task[None] | None = None
+        self._ear = ear
+        if ear is not None:
+            ear.exchange = self
 
     def sent(self, head: bytes, deadline_ns: int) -> None:
         """What was asked, and until when, for a stream that must be read on."""
         self._request_head = head
         self._deadline_ns = deadline_ns
+
+    def postpone(self, by_ns: int, waited_ns: int = 0) -> None:
+        """Move the deadline; time that the server waited for its client is not its own."""
+        self._deadline_ns += by_ns
+        if self._conn.sink is self:
+            self._conn.deadline_ns += by_ns
+            self._conn.started_ns += waited_ns
 
     def cancel(self) -> None:
         """The caller is gone."""
@@ -178,6 +198,8 @@ class Exchange:
             return True
         if answer.method is not msgspec.UNSET:
             self._instance.server.heard(self._instance, answer)
+            if self._ear is not None and not self.future.done():
+                self._ear.hears(answer)
         elif self._is_ours(answer) and self._head is not None and not self.future.done():
             self.future.set_result(HttpAnswer(self._head, data, answer))
         return self.future.done()

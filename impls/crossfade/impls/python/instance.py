@@ -28,6 +28,7 @@ from crossfade.impls.states import CircuitState, ServerState
 if TYPE_CHECKING:
     from crossfade.impls.python.revision import Revision
     from crossfade.impls.python.storage import Claim
+    from crossfade.impls.python.voice import Voice
 
 _waiter_ids = itertools.count(1)
 
@@ -108,8 +109,9 @@ class Instance(abc.ABC):
         name: str | None = None,
         sessions: Sessions | None = None,
         extra: Headers = (),
+        voice: Voice | None = None,
     ) -> bytes:
-        """One request of the manager's own; returns the JSON of ``result``. Raises CrossfadeError."""
+        """One request of the long way; returns the JSON of ``result``. Raises CrossfadeError."""
 
     async def probe(self, peer: Peer, deadline_ns: int) -> None:
         """Ask for a sign of life. An error response is one."""

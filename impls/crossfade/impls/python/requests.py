@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from crossfade.impls.python.instance import Sessions
     from crossfade.impls.python.metrics import Stats
     from crossfade.impls.python.server import Server
+    from crossfade.impls.python.voice import Voice
 
 
 class Serving(Protocol):
@@ -149,9 +150,10 @@ class Requests(Manager):
         session: str | None = None,
         principal: str | None = None,
         ticket: Ticket | None = None,
+        voice: Voice | None = None,
     ) -> bytes:
         """One request to a server on behalf of ``principal``, with what fails counted by code. ``ticket`` says what it
-        has behind it already.
+        has behind it already; ``voice`` is told what the server says before its answer.
 
         A modern HTTP server may want arguments in headers, and says so in the tool's definition. One that was never
         listed refuses the call with HeaderMismatch; then the list is read and the call sent again (streamable-http,
@@ -168,6 +170,7 @@ class Requests(Manager):
                 options["key"] = calls.key(session, who, tool)
             options["ticket"] = ticket = ticket or Ticket()
             options["principal"] = principal
+            options["voice"] = voice
             if not headed:
                 return await server.calls.request(method, fields, **options)
             extra = self.catalog.param_headers(server.spec.name, name or "", fields.get("arguments"))

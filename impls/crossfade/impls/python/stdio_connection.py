@@ -19,9 +19,11 @@ from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.child import Child
 from crossfade.impls.python.jsonrpc import Answer, NotJsonRpc, decode_answer
 from crossfade.impls.python.stderr_log import StderrLog
+from crossfade.impls.python.stdio_talk import Talk
 
 if TYPE_CHECKING:
     from crossfade.impls.python.upstream_stdio import StdioInstance
+    from crossfade.impls.python.voice import Voice
 
 EXIT_WAIT_S: Final = 2.0
 TERM_WAIT_S: Final = 2.0
@@ -45,7 +47,7 @@ class Reply:
         raise NotImplementedError
 
 
-class _Pending:
+class Pending:
     """A request in flight. ``counted`` ones hold a lease and owe a verdict; handshakes do not."""
 
     __slots__ = ("counted", "deadline_ns", "reply", "started_ns")
@@ -58,13 +60,14 @@ class _Pending:
 
 
 class StdioConnection:
-    """One child and its conversation."""
+    """One child and its conversation. ``own`` says that it is one client's alone."""
 
-    def __init__(self, instance: StdioInstance, conn_id: int) -> None:
+    def __init__(self, instance: StdioInstance, conn_id: int, *, own: bool = False) -> None:
         self.instance = instance
         self.id = conn_id
         self._child: Child | None = None
-        self._in_flight: dict[int, _Pending] = {}
+        self._in_flight: dict[int, Pending] = {}
+        self.talk = Talk(self, own=own)
         self._partial: list[bytes] = []
         self._partial_size = 0
         self._limit = instance.spec.max_message_bytes
@@ -80,14 +83,17 @@ class StdioConnection:
         """The handshake is done: from now on every line is protocol."""
         self._ready = True
 
-    def request(self, method: str, params: bytes, reply: Reply, deadline_ns: int) -> int:
+    def request(self, method: str, params: bytes, reply: Reply, deadline_ns: int, voice: Voice | None = None) -> int:
         """Send a request for a lease that the caller has; answered by ``reply``. Returns our id, to ``cancel`` with."""
-        return self.ask(method, params, reply, deadline_ns, counted=True)
+        request_id = self.ask(method, params, reply, deadline_ns, counted=True)
+        if voice is not None:
+            self.talk.enter(request_id, voice, self._in_flight[request_id])
+        return request_id
 
     def ask(self, method: str, params: bytes, reply: Reply, deadline_ns: int, *, counted: bool = False) -> int:
         """Send a request; ``counted`` false is for handshakes."""
         request_id = self.instance.server.next_id()
-        self._in_flight[request_id] = _Pending(reply, monotonic_ns(), deadline_ns, counted)
+        self._in_flight[request_id] = Pending(reply, monotonic_ns(), deadline_ns, counted)
         self._write(jsonrpc.request(request_id, method, params))
         return request_id
 
@@ -100,6 +106,7 @@ class StdioConnection:
         pending = self._in_flight.pop(request_id, None)
         if pending is None:
             return
+        self.talk.leave(request_id)
         self._write(_CANCELLED % request_id)
         if pending.counted:
             self.instance.abandon(monotonic_ns(), pending.started_ns)
@@ -131,8 +138,9 @@ class StdioConnection:
                 message = message.replace(b"\r", b" ").replace(b"\n", b" ")
             stdin.write(message + b"\n")
 
-    def _settle(self, request_id: int, pending: _Pending, *, ok: bool) -> None:
+    def _settle(self, request_id: int, pending: Pending, *, ok: bool) -> None:
         del self._in_flight[request_id]
+        self.talk.leave(request_id)
         if pending.counted:
             self.instance.done(monotonic_ns(), pending.started_ns, ok)
             self.instance.release(self, True)
@@ -195,7 +203,7 @@ class StdioConnection:
 
     def _message_received(self, message: Answer) -> None:
         self.instance.server.heard(self.instance, message)
-        if message.id is msgspec.UNSET:
+        if self.talk.hears(message) or message.id is msgspec.UNSET:
             return
         if message.method == "ping":
             self._write(jsonrpc.result(message.id, b"{}"))

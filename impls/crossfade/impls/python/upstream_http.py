@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerError, ServerStartError
 from crossfade.impls.python import discovery, jsonrpc
 from crossfade.impls.python.http_connection import HttpConnection
+from crossfade.impls.python.http_ear import Ear
 from crossfade.impls.python.http_exchange import Exchange, HttpAnswer
 from crossfade.impls.python.http_head import ResponseHeads
 from crossfade.impls.python.instance import Headers, Instance, Sessions
@@ -25,6 +26,7 @@ from crossfade.impls.snapshots import InstanceInfo
 
 if TYPE_CHECKING:
     from crossfade.impls.python.revision import Revision
+    from crossfade.impls.python.voice import Voice
 
 _LINGER_S: Final = 2.0
 _GOODBYE_S: Final = 0.5
@@ -91,21 +93,25 @@ class HttpInstance(Instance):
         name: str | None = None,
         sessions: Sessions | None = None,
         extra: Headers = (),
+        voice: Voice | None = None,
     ) -> bytes:
         """One request, answered with the JSON of ``result``. A lost legacy session is opened anew, once."""
         peer = self.peer or await self.ready()
         request_id = self.server.next_id()
         body = jsonrpc.request(request_id, method, params)
         if peer.era == "modern":
-            answer = await self.post(self.modern_head(method, name, extra), body, deadline_ns, expect=request_id)
+            ear = Ear(self, voice) if voice is not None else None
+            answer = await self.post(self.modern_head(method, name, extra), body, deadline_ns, request_id, ear)
             return answer.result(self.spec.name)
         session: str | None = None
         try:
             session = await self.session_for(sessions, deadline_ns)
-            answer = await self.post(self.legacy_head(session), body, deadline_ns, expect=request_id)
+            ear = Ear(self, voice, session) if voice is not None else None
+            answer = await self.post(self.legacy_head(session), body, deadline_ns, request_id, ear)
             if answer.status == 404 and session is not None:
                 session = await self.session_for(sessions, deadline_ns, lost=session)
-                answer = await self.post(self.legacy_head(session), body, deadline_ns, expect=request_id)
+                ear = Ear(self, voice, session) if voice is not None else None
+                answer = await self.post(self.legacy_head(session), body, deadline_ns, request_id, ear)
         except asyncio.CancelledError:
             self.tell_cancelled(session, b"%d" % request_id)
             raise
@@ -119,7 +125,9 @@ class HttpInstance(Instance):
             sessions[self], _ = await self.open_session(deadline_ns)
         return sessions[self]
 
-    async def post(self, head: bytes, body: bytes, deadline_ns: int, *, expect: int | None = None) -> HttpAnswer:
+    async def post(
+        self, head: bytes, body: bytes, deadline_ns: int, expect: int | None = None, ear: Ear | None = None
+    ) -> HttpAnswer:
         """One POST of a call with its whole answer, with a verdict. Raises ServerError or PoolTimeout."""
         self.begin()
         started = monotonic_ns()
@@ -131,13 +139,13 @@ class HttpInstance(Instance):
         except BaseException:
             self.abandon(monotonic_ns(), started)
             raise
-        exchange = Exchange(self, conn, expect, counted=True)
+        exchange = Exchange(self, conn, expect, counted=True, ear=ear)
         try:
             return await self._exchange(exchange, conn, head, body, deadline_ns)
         except CrossfadeError:
             if not exchange.resend:
                 raise
-        return await self.post(head, body, deadline_ns, expect=expect)
+        return await self.post(head, body, deadline_ns, expect, ear)
 
     async def ask(self, head: bytes, body: bytes, deadline_ns: int, *, expect: int | None = None) -> HttpAnswer:
         """One POST that is no call: a handshake or a notification. Sent again if the connection was stale."""

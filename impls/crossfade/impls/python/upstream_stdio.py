@@ -20,6 +20,7 @@ from crossfade.impls.python.instance import Headers, Instance, Sessions
 from crossfade.impls.python.jsonrpc import Answer
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.stdio_connection import Reply, StdioConnection
+from crossfade.impls.python.stdio_talk import turn
 from crossfade.impls.python.supervisor import Supervisor
 from crossfade.impls.python.translate import DISCOVER
 from crossfade.impls.snapshots import InstanceInfo
@@ -27,6 +28,7 @@ from crossfade.impls.states import ServerState
 
 if TYPE_CHECKING:
     from crossfade.impls.python.revision import Revision
+    from crossfade.impls.python.voice import Voice
 
 PROBE_S: Final = 3.0
 """How long ``server/discover`` may stay unanswered before the handshake of the legacy era is tried as well."""
@@ -35,12 +37,13 @@ PROBE_S: Final = 3.0
 class StdioInstance(Instance):
     """One child at a time; when and by whom it is started again after it ended, is the supervisor's."""
 
-    __slots__ = ("child", "legacy_only", "supervisor")
+    __slots__ = ("child", "legacy_only", "logging", "supervisor")
 
     def __init__(self, revision: Revision, index: int) -> None:
         super().__init__(revision, index)
         self.child: StdioConnection | None = None
         self.legacy_only = self.spec.era == "legacy"
+        self.logging = asyncio.Lock()  # a log message on a pipe says not whose it is: one at a time asks for them
         self.supervisor = Supervisor(self, (revision.seed << 8) + index)
 
     # -- requests of the manager's own
@@ -54,8 +57,15 @@ class StdioInstance(Instance):
         name: str | None = None,
         sessions: Sessions | None = None,
         extra: Headers = (),
+        voice: Voice | None = None,
     ) -> bytes:
         """One request, answered with the JSON of ``result``."""
+        if voice is None or voice.level is None or self.peer is None or self.peer.era == "legacy":
+            return await self._request(method, params, deadline_ns, voice)
+        async with turn(self.logging, deadline_ns, self.spec.name):
+            return await self._request(method, params, deadline_ns, voice)
+
+    async def _request(self, method: str, params: bytes, deadline_ns: int, voice: Voice | None) -> bytes:
         self.begin()
         started = monotonic_ns()
         try:
@@ -67,7 +77,7 @@ class StdioInstance(Instance):
             self.abandon(monotonic_ns(), started)
             raise
         reply = _FutureReply()
-        request_id = conn.request(method, params, reply, deadline_ns)
+        request_id = conn.request(method, params, reply, deadline_ns, voice)
         self.server.wake()
         try:
             answer = await reply.future

@@ -20,6 +20,7 @@ from crossfade.impls.python.gateway import dispatch
 from crossfade.impls.python.gateway.access import Endpoint, Refusal
 from crossfade.impls.python.gateway.http_answer import HttpAnswer, encode, refuse
 from crossfade.impls.python.gateway.jobs import Job, TaskJob
+from crossfade.impls.python.gateway.speech import Speech, chunk, stream_head
 from crossfade.impls.python.http_chunks import RequestChunks
 from crossfade.impls.python.http_head import MAX_HEAD, BadHead, RequestHead
 
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 STREAM_FROM: Final = 16 * 1024
 _ENVELOPE: Final = 2 * 1024
 _AHEAD: Final = 64 * 1024
-_STREAM_HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
-    b"X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n"
-)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -228,13 +225,15 @@ class ClientConnection(asyncio.Protocol):
 
     # -- answers
 
-    def run(self, work: Any, ended: Callable[[], None] | None = None) -> None:
+    def run(self, work: Any, ended: Callable[[], None] | None = None, speech: Speech | None = None) -> None:
         """Answer by a coroutine that returns an HttpAnswer, or None if it has handed the request on.
 
         ``ended`` is called when it is over, also if it was cancelled before its first step.
         """
         job = TaskJob()
         self.job = job
+        if speech is not None:
+            speech.job, job.speech = job, speech
         job.task = self.gateway.spawn(self._run(work, job))
         if ended is not None:
             job.task.add_done_callback(lambda _: ended())
@@ -242,7 +241,10 @@ class ClientConnection(asyncio.Protocol):
     async def _run(self, work: Any, job: TaskJob) -> None:
         answer = await work
         if answer is not None and self.job is job:
-            self.respond(answer)
+            if job.speech is None:
+                self.respond(answer)
+            else:
+                job.speech.end(answer)
 
     def respond(self, answer: HttpAnswer) -> None:
         """Send a whole response."""
@@ -294,12 +296,12 @@ class ClientConnection(asyncio.Protocol):
         session.streams.add(self)
         self.gateway.streams.add(self)
         if self.transport is not None:
-            self.transport.write(_STREAM_HEAD)
+            self.transport.write(stream_head(keep_alive=True))
 
     def keep_stream_alive(self) -> None:
         """A comment line, so that nobody in between takes the stream for dead."""
         if self.transport is not None:
-            self.transport.write(b"3\r\n:\n\n\r\n")
+            self.transport.write(chunk(b":\n\n"))
 
     def end_stream(self) -> None:
         """The session is over."""

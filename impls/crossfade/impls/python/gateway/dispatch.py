@@ -23,7 +23,9 @@ from crossfade.impls.python.gateway.principal import principal_of
 from crossfade.impls.python.gateway.relay import HttpRelay
 from crossfade.impls.python.gateway.relay_stdio import StdioRelay
 from crossfade.impls.python.gateway.routes import Route
+from crossfade.impls.python.gateway.speech import Speech
 from crossfade.impls.python.gateway.toolcall import ToolCall
+from crossfade.impls.python.gateway.voices import bridged
 from crossfade.impls.python.http_head import RequestHead
 from crossfade.impls.python.jsonrpc import LEGACY, MODERN
 from crossfade.impls.python.translate import header_text
@@ -83,13 +85,9 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
             client.run(_prepare(call))
             return
     assert method is not _UNSET  # noqa: S101  a request has one
-    caller = _caller(client, head, session)
-    client.run(methods.answer(client.gateway.manager, caller, method, raw_id, methods.params_of(body)))
-
-
-def _caller(client: ClientConnection, head: RequestHead, session: Session | None) -> methods.Caller:
-    principal = principal_of(head, client.gateway.principal_header)
-    return methods.Caller(session is None, session, principal)
+    speech = Speech(client)
+    caller = methods.Caller(session is None, session, principal_of(head, client.gateway.principal_header), speech)
+    client.run(methods.answer(client.gateway.manager, caller, method, raw_id, methods.params_of(body)), speech=speech)
 
 
 async def _prepare(call: ToolCall) -> HttpAnswer | None:
@@ -175,8 +173,12 @@ def _relay_stdio(call: ToolCall, route: Route) -> bool:
         return False
     fields = methods.fields_of(call.body)
     fields["name"] = msgspec.Raw(route.raw)
-    meta = fields.pop("_meta", None)
-    params = encode_params(peer.era, fields, methods.fields(meta) if meta is not None else None)
+    raw_meta = fields.pop("_meta", None)
+    meta = methods.fields(raw_meta) if raw_meta is not None else None
+    if bridged(call.session, peer, meta):
+        instance.breaker.forget(now)
+        return False
+    params = encode_params(peer.era, fields, meta)
     modern_to_legacy = call.session is None and peer.era == "legacy"
     relay = StdioRelay(call, instance, params, modern=modern_to_legacy)
     call.client.job = relay

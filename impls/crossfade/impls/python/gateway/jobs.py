@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.gateway.speech import Speech
 
 
 class Job(Protocol):
@@ -26,12 +29,13 @@ class Job(Protocol):
 
 
 class TaskJob:
-    """A request that a task answers."""
+    """A request that a task answers; ``speech`` is what it says before the end, if it may."""
 
-    __slots__ = ("task",)
+    __slots__ = ("speech", "task")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[Any] | None = None
+        self.speech: Speech | None = None
 
     def cancel(self) -> None:
         if self.task is not None:

@@ -15,6 +15,7 @@ from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.gateway import modern
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
 from crossfade.impls.python.gateway.principal import ANONYMOUS
+from crossfade.impls.python.gateway.voices import ClientVoice, level_of, take_token
 from crossfade.impls.python.jsonrpc import LISTS
 from crossfade.impls.python.listing import PARTIAL, Listing
 from crossfade.impls.python.translate import result_to_modern
@@ -22,7 +23,9 @@ from crossfade.impls.python.translate import result_to_modern
 if TYPE_CHECKING:
     from crossfade.impls.python.ask import Ticket
     from crossfade.impls.python.gateway.sessions import Session
+    from crossfade.impls.python.gateway.speech import Speaker
     from crossfade.impls.python.manager import PythonManager
+    from crossfade.impls.python.server import Server
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
@@ -32,12 +35,14 @@ _object = msgspec.json.Decoder(dict[str, Any]).decode
 class Caller(NamedTuple):
     """Who asks: a modern client, or a legacy one with its session (None on stdio before initialize).
 
-    ``principal`` is on whose behalf, as ``gateway.principal`` names it.
+    ``principal`` is on whose behalf, as ``gateway.principal`` names it; ``speaker`` takes what is said before the
+    answer.
     """
 
     modern: bool
     session: Session | None = None
     principal: str = ANONYMOUS
+    speaker: Speaker | None = None
 
 
 class _Request(msgspec.Struct):
@@ -118,6 +123,7 @@ async def _result(
     else:
         return None
     meta = _meta(fields)
+    voice = _voice(server, caller, meta)
     upstream = caller.session.upstream if caller.session is not None and not server.spec.stateless else None
     return await manager.send(
         server,
@@ -129,7 +135,19 @@ async def _result(
         session=caller.session.id if caller.session is not None else None,
         principal=caller.principal,
         ticket=ticket,
+        voice=voice,
     )
+
+
+def _voice(server: Server, caller: Caller, meta: dict[str, Any] | None) -> ClientVoice | None:
+    """The request's voice; the client's progress token is replaced by one of ours."""
+    if caller.speaker is None:
+        return None
+    token = server.next_id()
+    raw = take_token(meta, token)
+    level = level_of(meta) if caller.modern else None
+    logs = level is not None or not caller.modern
+    return ClientVoice(caller.speaker, token if raw else 0, raw, logs=logs, level=level)
 
 
 def _meta(fields: dict[str, msgspec.Raw]) -> dict[str, Any] | None:

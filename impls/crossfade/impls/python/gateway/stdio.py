@@ -48,6 +48,21 @@ async def serve_stdio(manager: PythonManager, stdin: BinaryIO | None = None, std
         transport.close()
 
 
+class _Line:
+    """A request's way to the client: a Speaker."""
+
+    __slots__ = ("_face", "_raw_id")
+
+    def __init__(self, face: _Face, raw_id: bytes) -> None:
+        self._face = face
+        self._raw_id = raw_id
+
+    def say(self, message: bytes, *, needed: bool = False) -> None:
+        del needed  # a client that does not read stops us
+        if self._raw_id in self._face.tasks:
+            self._face.write(message)
+
+
 class _Face:
     """The conversation: what is under way, by the client's own id."""
 
@@ -55,7 +70,7 @@ class _Face:
         self._manager = manager
         self._out = out
         self._session: Session | None = None
-        self._tasks: dict[bytes, asyncio.Task[None]] = {}
+        self.tasks: dict[bytes, asyncio.Task[None]] = {}
 
     def write(self, message: bytes) -> None:
         """One line. A client that does not read stops us here, as it stops any program."""
@@ -76,7 +91,7 @@ class _Face:
             return
         if message.id is msgspec.UNSET:
             if method == "notifications/cancelled":
-                task = self._tasks.pop(legacy.cancelled_id(line), None)
+                task = self.tasks.pop(legacy.cancelled_id(line), None)
                 if task is not None:
                     task.cancel()
             return
@@ -87,8 +102,8 @@ class _Face:
             self.write(jsonrpc.result(raw_id, result))
             return
         task = asyncio.get_running_loop().create_task(self._answer(message, method, raw_id, line))
-        self._tasks[raw_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(raw_id, None))
+        self.tasks[raw_id] = task
+        task.add_done_callback(lambda _: self.tasks.pop(raw_id, None))
 
     async def _answer(self, message: Message, method: str, raw_id: bytes, line: bytes) -> None:
         params = message.params
@@ -98,7 +113,7 @@ class _Face:
             data = {"supported": list(jsonrpc.SUPPORTED), "requested": version}
             self.write(jsonrpc.error(raw_id, jsonrpc.UNSUPPORTED_VERSION, "Unsupported protocol version", data))
             return
-        caller = methods.Caller(version == MODERN, self._session)
+        caller = methods.Caller(version == MODERN, self._session, speaker=_Line(self, raw_id))
         if not caller.modern and self._session is None and method != "ping":
             text = "send initialize first, or params._meta of revision 2026-07-28"
             self.write(jsonrpc.error(raw_id, jsonrpc.INVALID_REQUEST, text))
@@ -108,9 +123,9 @@ class _Face:
 
     async def drain(self) -> None:
         """Let what is under way finish."""
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 
     def cancel(self) -> None:
         """Stop what is under way."""
-        for task in list(self._tasks.values()):
+        for task in list(self.tasks.values()):
             task.cancel()

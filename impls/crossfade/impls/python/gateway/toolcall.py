@@ -14,7 +14,9 @@ from crossfade.impls.errors import CrossfadeError, ServerStartError
 from crossfade.impls.python.ask import Ticket
 from crossfade.impls.python.gateway import methods
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
+from crossfade.impls.python.gateway.jobs import TaskJob
 from crossfade.impls.python.gateway.principal import principal_of
+from crossfade.impls.python.gateway.speech import Speech
 
 if TYPE_CHECKING:
     from crossfade.impls.python.gateway.client import ClientConnection
@@ -123,10 +125,17 @@ class ToolCall:
 
     async def answer(self) -> HttpAnswer:
         """The response, by way of memory."""
-        caller = methods.Caller(self.session is None, self.session, self.principal)
+        caller = methods.Caller(self.session is None, self.session, self.principal, self._speech())
         params = methods.params_of(self.body)
         manager = self.client.gateway.manager
         return await methods.answer(manager, caller, "tools/call", self.raw_id, params, ticket=self.ticket)
+
+    def _speech(self) -> Speech:
+        job = self.client.job
+        assert isinstance(job, TaskJob)  # noqa: S101  a task runs this
+        if job.speech is None:
+            job.speech = Speech(self.client, job)
+        return job.speech
 
     # -- after a first attempt
 

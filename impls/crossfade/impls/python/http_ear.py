@@ -1,0 +1,54 @@
+"""Owns what one request hears of an HTTP server before its answer, and the way back of what its client answers.
+
+Rule: what comes on the stream of a request belongs to it (streamable-http "Sending Messages"). Its time stands still
+while its client is asked something.
+"""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from crossfade.impls.python.jsonrpc import Answer
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.http_exchange import Exchange
+    from crossfade.impls.python.upstream_http import HttpInstance
+    from crossfade.impls.python.voice import Voice
+
+_FOREVER: Final = 1 << 62
+
+
+class Ear:
+    """An Origin. ``exchange`` awaits the answer of the request, which was sent in the legacy ``session``."""
+
+    __slots__ = ("_held_ns", "_instance", "_session", "_voice", "exchange")
+
+    def __init__(self, instance: HttpInstance, voice: Voice, session: str | None = None) -> None:
+        self._instance = instance
+        self._voice = voice
+        self._session = session
+        self._held_ns = 0
+        self.exchange: Exchange | None = None
+
+    def hears(self, message: Answer) -> None:
+        """One message on the stream. A modern server asks nothing there, and gets no answer if it does."""
+        peer = self._instance.peer
+        if message.id is msgspec.UNSET or peer is None or peer.era == "legacy":
+            self._voice.hears(message, self)
+
+    def reply(self, message: bytes) -> None:
+        self._instance.spawn(self._instance.notify(self._session, message))
+
+    def hold(self) -> None:
+        if not self._held_ns and self.exchange is not None:
+            self._held_ns = monotonic_ns()
+            self.exchange.postpone(_FOREVER)
+
+    def go_on(self) -> None:
+        if self._held_ns and self.exchange is not None:
+            waited, self._held_ns = monotonic_ns() - self._held_ns, 0
+            self.exchange.postpone(waited - _FOREVER, waited)
+            self._instance.server.wake()
