@@ -98,7 +98,7 @@ async def test_discover_speaks_for_all_servers(variant: str) -> None:
     async with serving(variant, stdio_spec("a"), stdio_spec("b", era="modern")) as served:
         async with served.client("modern") as client:
             found = await client.result("server/discover")
-        assert MODERN in found["supportedVersions"]
+        assert found["supportedVersions"] == [MODERN, "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"]
         assert {"tools", "resources", "prompts", "completions"} <= found["capabilities"].keys()
         assert found["resultType"] == "complete"
         assert found["ttlMs"] >= 0

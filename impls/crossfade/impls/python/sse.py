@@ -7,8 +7,11 @@ comments, and LF, CRLF or CR as line ends, also when a CRLF is cut in two.
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
+_UNFIT: Final = re.compile(rb"[^\x20-\x7e]|^.{1025}").search
+"""An id that cannot go back in a header, or is too long for one, is none."""
 _BOM: Final = b"\xef\xbb\xbf"
 _LONGEST_RETRY_MS: Final = 60_000
 """A server that wants us to come back later than that is asked earlier: a call is waiting."""
@@ -74,7 +77,7 @@ class EventReader:
             line = line.removeprefix(_BOM)
         if not line:
             if self._id is not None:
-                self.last_id, self._id = self._id, None
+                self.last_id, self._id = self._id or None, None
             if self._size and (data := b"\n".join(self._data)):
                 events.append(ServerEvent(self._kind, data))
             self._data, self._size, self._kind = [], 0, "message"
@@ -87,7 +90,7 @@ class EventReader:
         elif field == b"event":
             self._kind = value.decode("utf-8", "replace")
         elif field == b"id":
-            if b"\0" not in value:
+            if not _UNFIT(value):
                 self._id = value
         elif field == b"retry" and value.isdigit():
             self.retry_ms = min(int(value[:9]), _LONGEST_RETRY_MS)

@@ -60,7 +60,7 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
             client.respond(legacy.accepted(client.gateway, head, message, body))
             return
         if method == "initialize":
-            client.respond(legacy.handshake(client.gateway, raw_id, methods.params_of(body)))
+            legacy.handshake(client, raw_id, methods.params_of(body))
             return
         found = legacy.session_of(client.gateway, head, raw_id)
         if isinstance(found, HttpAnswer):

@@ -8,13 +8,13 @@ everything else needs one, and gets 400 without and 404 with one that is gone.
 from __future__ import annotations
 
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.envelope import Message
-from crossfade.impls.python.gateway import methods, modern
+from crossfade.impls.python.gateway import methods, offer
 from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
 from crossfade.impls.python.http_head import RequestHead
 from crossfade.impls.python.jsonrpc import LEGACY
@@ -23,32 +23,24 @@ if TYPE_CHECKING:
     from crossfade.impls.python.gateway.client import ClientConnection
     from crossfade.impls.python.gateway.server import GatewayServer
     from crossfade.impls.python.gateway.sessions import Session
-    from crossfade.impls.python.server import Server
-
-_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def initialize(servers: list[Server], params: bytes) -> tuple[str, bytes]:
-    """The version agreed on and the result: the requested version if it is a known one, else the newest legacy one."""
-    try:
-        requested = _object(params).get("protocolVersion")
-    except msgspec.DecodeError:
-        requested = None
-    version = requested if requested in LEGACY else LEGACY[0]
-    result: dict[str, Any] = {
-        "protocolVersion": version,
-        "capabilities": modern.capabilities(servers),
-        "serverInfo": jsonrpc.CLIENT_INFO,
-    }
-    if (text := modern.instructions(servers)) is not None:
-        result["instructions"] = text
-    return version, jsonrpc.encode(result)
-
-
-def handshake(gateway: GatewayServer, raw_id: bytes, params: bytes) -> HttpAnswer:
+def handshake(client: ClientConnection, raw_id: bytes, params: bytes) -> None:
     """Answer ``initialize`` with a new session."""
-    version, result = initialize(list(gateway.manager.registry.values()), params)
-    session = gateway.sessions.open(version)
+    if offer.strangers(client.gateway.manager.registry.values()):
+        client.run(_handshake(client.gateway, raw_id, params))
+    else:
+        client.respond(_welcome(client.gateway, raw_id, params))
+
+
+async def _handshake(gateway: GatewayServer, raw_id: bytes, params: bytes) -> HttpAnswer:
+    await offer.meet(list(gateway.manager.registry.values()))
+    return _welcome(gateway, raw_id, params)
+
+
+def _welcome(gateway: GatewayServer, raw_id: bytes, params: bytes) -> HttpAnswer:
+    session = gateway.sessions.open(offer.version(params))
+    result = offer.initialize(list(gateway.manager.registry.values()), session.version)
     return HttpAnswer(200, jsonrpc.result(raw_id, result), headers=(f"Mcp-Session-Id: {session.id}",))
 
 

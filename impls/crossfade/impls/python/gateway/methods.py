@@ -12,12 +12,11 @@ import msgspec
 
 from crossfade.impls.errors import CrossfadeError, UnknownTarget
 from crossfade.impls.python import jsonrpc
-from crossfade.impls.python.gateway import modern
+from crossfade.impls.python.gateway import modern, offer, paging
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
 from crossfade.impls.python.gateway.principal import ANONYMOUS
 from crossfade.impls.python.gateway.voices import ClientVoice, level_of, take_token
 from crossfade.impls.python.jsonrpc import LISTS
-from crossfade.impls.python.listing import PARTIAL, Listing
 from crossfade.impls.python.translate import result_to_modern
 
 if TYPE_CHECKING:
@@ -95,9 +94,12 @@ async def _result(
     manager: PythonManager, caller: Caller, method: str, params: bytes, ticket: Ticket | None
 ) -> bytes | None:
     if method in LISTS:
-        return _list(caller, method, await manager.catalog.listing(method, caller.principal))
+        found = await manager.catalog.listing(method, caller.principal)
+        return paging.page(method, params, found, manager.config.gateway.page_size, modern=caller.modern)
     if method == "server/discover" and caller.modern:
-        return modern.discover(list(manager.registry.values()))
+        servers = list(manager.registry.values())
+        await offer.meet(servers)
+        return offer.discover(servers)
     if method == "ping" and not caller.modern:
         return b"{}"
     try:
@@ -166,10 +168,3 @@ def _string(fields: dict[str, msgspec.Raw], key: str) -> str:
         return _text(fields[key])
     except (KeyError, msgspec.DecodeError):
         raise UnknownTarget(f"params.{key} is missing; send what the method requires") from None
-
-
-def _list(caller: Caller, method: str, found: Listing) -> bytes:
-    """All pages of all servers in one. What several servers say of freshness has no common truth but the strictest."""
-    hints = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"} if caller.modern else {}
-    partial = {"_meta": {PARTIAL: found.missing}} if found.missing else {}
-    return jsonrpc.encode({**hints, **partial, LISTS[method]: [item.data for item in found.items]})

@@ -1,4 +1,4 @@
-"""Owns what a modern client's request must carry, and the answer to ``server/discover``.
+"""Owns what a modern client's request must carry.
 
 Rule: what stands in the headers and in the body must be the same (streamable-http "Server Validation"): a gateway
 before us may have routed by the one, and the server behind us acts on the other.
@@ -6,7 +6,7 @@ before us may have routed by the one, and the server behind us acts on the other
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import msgspec
 
@@ -15,10 +15,7 @@ from crossfade.impls.python.envelope import CAPABILITIES_KEY, VERSION_KEY, Messa
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
 from crossfade.impls.python.http_head import RequestHead
 from crossfade.impls.python.jsonrpc import MODERN
-from crossfade.impls.python.translate import SERVER_INFO_KEY, header_text
-
-if TYPE_CHECKING:
-    from crossfade.impls.python.server import Server
+from crossfade.impls.python.translate import header_text
 
 NAMED: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 _text = msgspec.json.Decoder(str).decode
@@ -99,37 +96,3 @@ def not_found(raw_id: bytes | None, method: str) -> HttpAnswer:
     """The answer to a method that nobody implements: 404 with a JSON-RPC body tells it from a missing endpoint."""
     body = jsonrpc.error(raw_id, jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method}")
     return HttpAnswer(404, body)
-
-
-def capabilities(servers: list[Server]) -> dict[str, Any]:
-    """What the gateway can pass on of what the servers offer: no list changes and subscriptions so far, so no such
-    flags.
-    """
-    found: dict[str, Any] = {}
-    for server in servers:
-        if server.peer is not None:
-            for key in ("tools", "prompts", "resources", "completions"):
-                if key in server.peer.capabilities:
-                    found[key] = {}
-    return found
-
-
-def instructions(servers: list[Server]) -> str | None:
-    """The servers' instructions under their names."""
-    parts = [f"{s.spec.name}: {s.peer.instructions}" for s in servers if s.peer is not None and s.peer.instructions]
-    return "\n\n".join(parts) or None
-
-
-def discover(servers: list[Server]) -> bytes:
-    """The result of ``server/discover``."""
-    result: dict[str, Any] = {
-        "resultType": "complete",
-        "supportedVersions": [MODERN],
-        "capabilities": capabilities(servers),
-        "_meta": {SERVER_INFO_KEY: jsonrpc.CLIENT_INFO},
-        "ttlMs": 0,
-        "cacheScope": "private",
-    }
-    if (text := instructions(servers)) is not None:
-        result["instructions"] = text
-    return jsonrpc.encode(result)

@@ -14,7 +14,7 @@ import msgspec
 
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.envelope import EnvelopeError, Message, parse
-from crossfade.impls.python.gateway import legacy, methods
+from crossfade.impls.python.gateway import legacy, methods, offer
 from crossfade.impls.python.gateway.sessions import Session
 from crossfade.impls.python.jsonrpc import MODERN
 
@@ -97,13 +97,18 @@ class _Face:
             return
         raw_id = bytes(message.id)
         if method == "initialize":
-            version, result = legacy.initialize(list(self._manager.registry.values()), methods.params_of(line))
-            self._session = Session(version)
-            self.write(jsonrpc.result(raw_id, result))
-            return
-        task = asyncio.get_running_loop().create_task(self._answer(message, method, raw_id, line))
+            self._session = Session(offer.version(methods.params_of(line)))
+            work = self._welcome(raw_id, self._session.version)
+        else:
+            work = self._answer(message, method, raw_id, line)
+        task = asyncio.get_running_loop().create_task(work)
         self.tasks[raw_id] = task
         task.add_done_callback(lambda _: self.tasks.pop(raw_id, None))
+
+    async def _welcome(self, raw_id: bytes, version: str) -> None:
+        servers = list(self._manager.registry.values())
+        await offer.meet(servers)
+        self.write(jsonrpc.result(raw_id, offer.initialize(servers, version)))
 
     async def _answer(self, message: Message, method: str, raw_id: bytes, line: bytes) -> None:
         params = message.params
