@@ -7,6 +7,7 @@
 mod answering;
 mod message;
 mod reading;
+mod speaking;
 
 pub(crate) use message::Attended;
 

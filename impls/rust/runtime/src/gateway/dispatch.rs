@@ -165,7 +165,7 @@ pub(crate) fn plan(gateway: &Gateway, heads: &Heads<'_>, body: &[u8], env: &Enve
     }
     let Some(method) = env.method else {
         return if env.result.is_some() || env.error.is_some() {
-            response(gateway, heads)
+            response(gateway, heads, body, env)
         } else {
             error(
                 400,
@@ -215,7 +215,10 @@ fn unsupported(id: Option<&[u8]>, version: &str) -> Plan {
     answer(Answer::new(400, out))
 }
 
-fn response(gateway: &Gateway, heads: &Heads<'_>) -> Plan {
+fn response(gateway: &Gateway, heads: &Heads<'_>, body: &[u8], env: &Envelope) -> Plan {
+    if !env.complete {
+        return Plan::Whole;
+    }
     if heads.version == Some(MODERN.as_bytes()) {
         return error(
             400,
@@ -225,7 +228,10 @@ fn response(gateway: &Gateway, heads: &Heads<'_>) -> Plan {
         );
     }
     match legacy::session(gateway, heads, None) {
-        Ok(_) => answer(Answer::accepted()),
+        Ok(session) => {
+            session.asked.answered(body, env);
+            answer(Answer::accepted())
+        }
         Err(refused) => Plan::Answer(refused),
     }
 }

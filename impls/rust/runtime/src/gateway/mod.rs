@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 pub(crate) mod answer;
+pub(crate) mod asking;
 pub(crate) mod client;
 pub(crate) mod dispatch;
 mod entry;
@@ -13,7 +14,9 @@ mod passage;
 pub(crate) mod pipe;
 pub(crate) mod relay;
 pub(crate) mod sessions;
+pub(crate) mod sse;
 pub(crate) mod stream;
+pub(crate) mod voice;
 pub(crate) mod work;
 
 use std::collections::HashMap;

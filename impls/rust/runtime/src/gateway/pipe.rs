@@ -4,16 +4,19 @@
 //! the end of stdin ends the face.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::dispatch::{self, Heads, Plan};
-use super::{Gateway, work};
+use super::work::{self, Ask};
+use super::{Gateway, sse};
 use crate::clock::lock;
 use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
@@ -114,13 +117,7 @@ async fn write(mut outgoing: mpsc::Receiver<Vec<u8>>) {
 }
 
 fn push_line(batch: &mut Vec<u8>, message: &[u8]) {
-    let start = batch.len();
-    batch.extend_from_slice(message);
-    for byte in &mut batch[start..] {
-        if matches!(*byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
-    }
+    sse::push_line(batch, message);
     batch.push(b'\n');
 }
 
@@ -181,7 +178,13 @@ async fn take(
             }
         }
         Plan::Initialize(_) => {
-            let answer = work::run(gateway, plan, &line, &env, None, Principal::Anonymous).await;
+            let voice = work::voice(&plan, &line, &env);
+            let ask = Ask {
+                cancels: None,
+                principal: Principal::Anonymous,
+                voice: &voice,
+            };
+            let answer = work::run(gateway, plan, &line, &env, ask).await;
             session.clone_from(&answer.session);
             let _ = answers.send(answer.body).await;
         }
@@ -193,15 +196,27 @@ async fn take(
             let (known, own) = (Arc::clone(in_flight), id.clone());
             let mut running = lock(in_flight);
             let task = tasks.spawn(async move {
-                let answer = work::run(
-                    &gateway,
-                    plan,
-                    &line,
-                    &env,
-                    Some(&flag),
-                    Principal::Anonymous,
-                )
-                .await;
+                let voice = work::voice(&plan, &line, &env);
+                let ask = Ask {
+                    cancels: Some(&flag),
+                    principal: Principal::Anonymous,
+                    voice: &voice,
+                };
+                let mut working = Box::pin(work::run(&gateway, plan, &line, &env, ask));
+                let answer = loop {
+                    let said = poll_fn(|cx| match working.as_mut().poll(cx) {
+                        Poll::Ready(answer) => Poll::Ready(Err(answer)),
+                        Poll::Pending => voice.poll_said(cx).map(Ok),
+                    });
+                    match said.await {
+                        // A client that does not read makes its own requests wait.
+                        Ok(said) => drop(answers.send(said).await),
+                        Err(answer) => break answer,
+                    }
+                };
+                for said in voice.rest() {
+                    let _ = answers.send(said).await;
+                }
                 lock(&known).remove(&own);
                 let _ = answers.send(answer.body).await;
             });

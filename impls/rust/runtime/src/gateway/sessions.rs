@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::asking::Book;
 use crate::clock::{lock, now_ns};
 use crate::error::Result;
 use crate::metrics::Metrics;
@@ -32,6 +33,8 @@ pub(crate) struct Session {
     busy: AtomicU64,
     upstream: Mutex<Vec<Upstream>>,
     opening: tokio::sync::Mutex<()>,
+    /// What its servers asked and it has not answered yet.
+    pub(crate) asked: Book,
     in_flight: Mutex<HashMap<Box<[u8]>, Arc<InFlight>>>,
     pub(crate) streaming: AtomicBool,
     pub(crate) ended: AtomicBool,
@@ -141,6 +144,7 @@ impl Sessions {
             busy: AtomicU64::new(0),
             upstream: Mutex::default(),
             opening: tokio::sync::Mutex::new(()),
+            asked: Book::default(),
             in_flight: Mutex::default(),
             streaming: AtomicBool::new(false),
             ended: AtomicBool::new(false),

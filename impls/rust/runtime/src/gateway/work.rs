@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::Gateway;
 use super::answer::{Answer, INVALID_PARAMS, push_failure, push_result};
 use super::dispatch::{Forward, Plan, Who};
+use super::voice::{Manner, Voice};
 use crate::envelope::{self, Envelope, Span};
 use crate::error::Result;
 use crate::info::Era;
@@ -16,12 +17,39 @@ use crate::manager::ListKind;
 use crate::principal::Principal;
 use crate::route::{self, Routed};
 use crate::translate::{self, Edit, LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION};
-use crate::upstream::{Caller, Outgoing, Pass, Server};
+use crate::upstream::{Caller, Outgoing, Pass, Server, token_of};
 
 /// The key of `_meta` under which a list names the servers that are missing in it.
 const PARTIAL: &str = "io.crossfade/partial";
 /// How long a handshake waits for servers that are not connected yet.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who waits for the work, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) cancels: Option<&'a AtomicBool>,
+    pub(crate) principal: Principal<'a>,
+    pub(crate) voice: &'a Arc<Voice>,
+}
+
+/// The voice of a request: where goes what is said before its answer.
+pub(crate) fn voice(plan: &Plan, body: &[u8], env: &Envelope) -> Arc<Voice> {
+    let Plan::Forward(Forward { who, .. }) = plan else {
+        return Voice::new(None, false, Manner::Nobody);
+    };
+    let params = env.params.map(|span| span.of(body));
+    let token = params.and_then(|params| Some(token_of(params)?.of(params)));
+    match who {
+        Who::Modern(_) => Voice::new(token, wants_logs(body, env), Manner::Nobody),
+        Who::Legacy(session) => Voice::new(token, true, Manner::Session(Arc::clone(session))),
+    }
+}
+
+/// Whether a request of the stateless revision asks for log messages.
+fn wants_logs(body: &[u8], env: &Envelope) -> bool {
+    let meta = env.members.meta.map(|span| span.of(body));
+    meta.is_some_and(|meta| translate::hop_meta(meta).is_ok_and(|hop| hop.log.is_some()))
+}
 
 /// Does what a plan says. `body` is the whole message.
 pub(crate) async fn run(
@@ -29,16 +57,15 @@ pub(crate) async fn run(
     plan: Plan,
     body: &[u8],
     env: &Envelope,
-    cancels: Option<&AtomicBool>,
-    principal: Principal<'_>,
+    ask: Ask<'_>,
 ) -> Answer {
     match plan {
         Plan::Answer(answer) => *answer,
         Plan::Whole => Answer::refusal(400, "the body ends inside the message; send all of it"),
-        Plan::List(kind, id, who) => list(gateway, kind, &id, &who, body, principal).await,
+        Plan::List(kind, id, who) => list(gateway, kind, &id, &who, body, ask.principal).await,
         Plan::Discover(id) => discover(gateway, &id).await,
         Plan::Initialize(id) => initialize(gateway, &id, body, env).await,
-        Plan::Forward(forward) => call(gateway, forward, body, env, cancels, principal).await,
+        Plan::Forward(forward) => call(gateway, &forward, body, env, ask).await,
     }
 }
 
@@ -53,13 +80,12 @@ fn capabilities<'a>(who: &'a Who, body: &'a [u8]) -> &'a [u8] {
 
 async fn call(
     gateway: &Gateway,
-    forward: Forward,
+    forward: &Forward,
     body: &[u8],
     env: &Envelope,
-    cancels: Option<&AtomicBool>,
-    principal: Principal<'_>,
+    ask: Ask<'_>,
 ) -> Answer {
-    match attempt(gateway, &forward, body, env, cancels, principal).await {
+    match attempt(gateway, forward, body, env, ask).await {
         Ok(answer) => answer,
         Err(error) => {
             gateway.manager.shared.metrics.error(error.code());
@@ -75,8 +101,7 @@ async fn attempt(
     forward: &Forward,
     body: &[u8],
     env: &Envelope,
-    cancels: Option<&AtomicBool>,
-    principal: Principal<'_>,
+    ask: Ask<'_>,
 ) -> Result<Answer> {
     let method = forward.verb.method();
     let searched;
@@ -93,7 +118,7 @@ async fn attempt(
     } else {
         routed
             .server
-            .let_in(method, routed.name.as_deref(), principal)?
+            .let_in(method, routed.name.as_deref(), ask.principal)?
     };
     let at = env.params.unwrap_or(Span { start: 0, end: 0 });
     let mut params = Vec::with_capacity(at.end - at.start);
@@ -112,9 +137,10 @@ async fn attempt(
         name: routed.name.as_deref(),
         caller: Caller {
             capabilities: capabilities(&forward.who, body),
-            cancels,
-            principal,
+            cancels: ask.cancels,
+            principal: ask.principal,
             session: forward.who.session(),
+            voice: Some(ask.voice),
         },
         lines: b"",
         deadline: routed.server.deadline(None),

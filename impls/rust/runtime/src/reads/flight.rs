@@ -71,6 +71,7 @@ impl Owned {
                 .as_deref()
                 .map_or(Principal::Manager, Principal::Named),
             session: self.session.as_ref(),
+            voice: None, // whoever joins did not ask for what is said to another
         };
         let outgoing = Outgoing {
             method: self.method,

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::hearing::Ear;
 use super::http::{Head, HttpLink};
 use super::lease::Lease;
 use crate::envelope;
@@ -29,7 +30,7 @@ impl HttpLink {
         self: &Arc<Self>,
         head: &Head<'_>,
         body: &[u8],
-        wanted: Option<u64>,
+        ear: Option<Ear<'_>>,
         deadline: Instant,
     ) -> Result<Answer> {
         let mut request = Vec::with_capacity(self.fixed.len() + 256 + body.len());
@@ -37,7 +38,7 @@ impl HttpLink {
         request.extend_from_slice(body);
         self.send(
             &request,
-            wanted,
+            ear,
             deadline,
             head.method.unwrap_or("the request"),
         )
@@ -47,7 +48,7 @@ impl HttpLink {
     pub(crate) async fn send(
         self: &Arc<Self>,
         request: &[u8],
-        wanted: Option<u64>,
+        ear: Option<Ear<'_>>,
         deadline: Instant,
         method: &str,
     ) -> Result<Answer> {
@@ -60,7 +61,7 @@ impl HttpLink {
                     (Err(Error::ServerStart { .. }), Some(why)) => return Err(self.crashed(&why)),
                     (Err(error), _) => return Err(error),
                 };
-                match self.attempt(&mut lease, request, wanted).await {
+                match self.attempt(&mut lease, request, ear).await {
                     Ok((answer, end)) => {
                         match end {
                             End::Clean => lease.park(),
@@ -79,11 +80,11 @@ impl HttpLink {
             .unwrap_or_else(|_| Err(self.timeout(method)))
     }
 
-    async fn attempt(
-        &self,
+    pub(super) async fn attempt(
+        self: &Arc<Self>,
         lease: &mut Lease,
         request: &[u8],
-        wanted: Option<u64>,
+        ear: Option<Ear<'_>>,
     ) -> std::result::Result<(Answer, End), Attempt> {
         let conn = lease.conn();
         io::write(&mut conn.stream, request)
@@ -115,7 +116,7 @@ impl HttpLink {
         };
         let mut reader = AnswerReader {
             head,
-            wanted,
+            ear,
             events: Events::new(self.max_message),
             body: Vec::new(),
         };
@@ -123,6 +124,9 @@ impl HttpLink {
             .take(self, &mut conn.buffer)
             .map_err(Attempt::Failed)?;
         while !reader.head.body.is_done() && !answered {
+            if let Some(voice) = ear.and_then(|ear| ear.voice) {
+                voice.room().await; // a slow client slows its server
+            }
             match io::fill(&mut conn.stream, &mut conn.buffer).await {
                 Ok(0) if reader.head.body == crate::wire::Body::UntilClose => break,
                 Ok(0) => {
@@ -168,30 +172,30 @@ impl HttpLink {
 }
 
 /// Whether the connection can be used again.
-enum End {
+pub(super) enum End {
     Clean,
     Open,
 }
 
-enum Attempt {
+pub(super) enum Attempt {
     /// Not one byte of an answer came.
     Untouched(std::io::Error),
     Failed(Error),
 }
 
-struct AnswerReader {
+struct AnswerReader<'a> {
     head: ResponseHead,
-    wanted: Option<u64>,
+    ear: Option<Ear<'a>>,
     events: Events,
     body: Vec<u8>,
 }
 
-impl AnswerReader {
+impl AnswerReader<'_> {
     /// Consumes what is buffered; true once an event stream brought the response.
-    fn take(&mut self, link: &HttpLink, buffer: &mut Vec<u8>) -> Result<bool> {
+    fn take(&mut self, link: &Arc<HttpLink>, buffer: &mut Vec<u8>) -> Result<bool> {
         let Self {
             head,
-            wanted,
+            ear,
             events,
             body,
         } = self;
@@ -212,17 +216,17 @@ impl AnswerReader {
                     let Ok(found) = envelope::scan(data) else {
                         return;
                     };
-                    let ours = wanted.is_none_or(|id| {
+                    let ours = ear.is_none_or(|ear| {
                         found.id.is_some_and(|span| {
-                            span.of(data) == itoa::Buffer::new().format(id).as_bytes()
+                            span.of(data) == itoa::Buffer::new().format(ear.id).as_bytes()
                         })
                     });
                     if found.complete && found.method.is_none() && ours && !answered {
                         body.clear();
                         body.extend_from_slice(data);
                         answered = true;
-                    } else if found.method.is_some() {
-                        link.notice(data, &found);
+                    } else if let (Some(_), Some(ear)) = (found.method, &ear) {
+                        ear.hear(link, data, &found);
                     }
                 });
                 too_long |= fed.is_err();

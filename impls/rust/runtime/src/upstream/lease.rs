@@ -178,6 +178,13 @@ impl Connections {
         self.perform(actions);
     }
 
+    /// A connection outside the pool, for what must not wait for a place.
+    pub(crate) async fn dial(&self) -> std::io::Result<TcpStream> {
+        let stream = TcpStream::connect((self.address.0.as_str(), self.address.1)).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
     /// An idle connection at once, or `None`: then [`Connections::acquire`].
     pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Lease> {
         loop {

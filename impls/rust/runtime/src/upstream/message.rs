@@ -2,12 +2,14 @@
 //!
 //! The rule: params and results stay the bytes that they were; only the envelope around them and `_meta` are written.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
-use super::discovery;
-use crate::envelope::{self, Envelope};
+use super::{Caller, discovery};
+use crate::envelope::{self, Envelope, Span};
 use crate::error::{Error, RemoteFault, Result};
-use crate::translate;
+use crate::translate::{self, Edit};
 
 /// Result or error object of a complete response message.
 pub(super) fn read_message(body: &[u8], found: &Envelope) -> Option<Result<Bytes, RemoteFault>> {
@@ -39,14 +41,41 @@ pub(super) fn request_body(id: u64, method: &str, params: &[u8]) -> Vec<u8> {
 }
 
 /// `params` with `_meta` as the next hop wants it.
-pub(super) fn hop_params(params: &[u8], modern: bool, capabilities: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn hop_params(params: &[u8], modern: bool, caller: &Caller<'_>) -> Result<Vec<u8>> {
     let params: &[u8] = if params.is_empty() { b"{}" } else { params };
     let bad = |fault| Error::Config {
         message: format!("params are not a JSON object ({fault:?}); pass one"),
     };
     let found = envelope::scan_params(params).map_err(bad)?;
-    let edit = translate::meta_edit(params, &found, modern, capabilities).map_err(bad)?;
+    let edit = translate::meta_edit(params, &found, modern, caller.capabilities).map_err(bad)?;
     let mut out = Vec::with_capacity(params.len() + 256);
     translate::splice(params, edit.as_slice(), &mut out);
     Ok(out)
+}
+
+/// `params` with `token` for the progress token of its caller's: callers that share a session may have the same one.
+pub(super) fn with_token<'a>(params: &'a [u8], token: u64, caller: &Caller<'_>) -> Cow<'a, [u8]> {
+    if !caller.voice.is_some_and(|voice| voice.wants_progress()) {
+        return params.into();
+    }
+    let Some(at) = token_of(params) else {
+        return params.into();
+    };
+    let mut out = Vec::with_capacity(params.len() + 8);
+    let with = token.to_string().into_bytes().into();
+    translate::splice(params, &[Edit { at, with }], &mut out);
+    out.into()
+}
+
+/// Where the progress token of `params` stands.
+pub(crate) fn token_of(params: &[u8]) -> Option<Span> {
+    let meta = envelope::scan_params(params).ok()?.meta?;
+    let mut token = None;
+    envelope::members(meta.of(params), |key, value| {
+        if key == b"\"progressToken\"" {
+            token = Some(value.shift(meta.start));
+        }
+    })
+    .ok()?;
+    token.filter(|span| envelope::is_id(span.of(params)))
 }

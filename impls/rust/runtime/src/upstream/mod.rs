@@ -6,6 +6,7 @@ pub(crate) mod catalog;
 pub(crate) mod child;
 pub(crate) mod discovery;
 mod exchange;
+mod hearing;
 pub(crate) mod http;
 pub(crate) mod lease;
 mod message;
@@ -27,13 +28,16 @@ use crate::config::ServerSpec;
 use crate::error::{Error, Result};
 use crate::events::Hub;
 use crate::gateway::sessions::Session;
+use crate::gateway::voice::Voice;
 use crate::info::Era;
 use crate::logs::Log;
 use crate::metrics::Metrics;
 use crate::principal::Principal;
 use crate::storage::Storage;
 use discovery::Agreed;
+pub(crate) use hearing::Asker;
 use http::HttpLink;
+pub(crate) use message::token_of;
 pub(crate) use server::{Instance, Revision, Server, Ticket, Wish};
 use stdio::StdioLink;
 pub(crate) use traffic::{Pass, Place, Shed, may_go_elsewhere, may_go_on};
@@ -69,6 +73,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) principal: Principal<'a>,
     /// The caller's own sessions with legacy servers; the manager's own if `None`.
     pub(crate) session: Option<&'a Arc<Session>>,
+    /// Where goes what the server says before its answer; nowhere if `None`.
+    pub(crate) voice: Option<&'a Arc<Voice>>,
 }
 
 impl Caller<'_> {
@@ -88,6 +94,7 @@ impl Default for Caller<'_> {
             cancels: None,
             principal: Principal::Manager,
             session: None,
+            voice: None,
         }
     }
 }

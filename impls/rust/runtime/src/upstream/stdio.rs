@@ -236,11 +236,8 @@ impl StdioLink {
     /// One call; see [`super::Link::call`].
     pub(crate) async fn call(self: &Arc<Self>, outgoing: Outgoing<'_>) -> Result<Bytes> {
         let (child, agreed) = self.live(outgoing.deadline).await?;
-        let params = hop_params(
-            outgoing.params,
-            agreed.era == Era::Modern,
-            outgoing.caller.capabilities,
-        )?;
+        let modern = agreed.era == Era::Modern;
+        let params = hop_params(outgoing.params, modern, &outgoing.caller)?;
         child.call(outgoing, &params).await
     }
 

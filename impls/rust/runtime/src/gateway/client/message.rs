@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use super::{Client, FIRST_LOOK, Inbound, Turn};
 use crate::envelope::{self, Span};
-use crate::gateway::answer::Answer;
 use crate::gateway::dispatch::{self, Heads, Plan, Way};
+use crate::gateway::relay;
 use crate::gateway::sessions::InFlight;
-use crate::gateway::{relay, work};
+use crate::gateway::work::{self, Ask};
 use crate::principal::Principal;
 use crate::wire::PIECE;
 
@@ -118,21 +118,20 @@ impl Client {
         let gateway = Arc::clone(&self.gateway);
         let header = &*gateway.manager.gateway.principal_header;
         let flight = entered.as_ref().map(|entered| Arc::clone(&entered.flight));
+        let voice = work::voice(&plan, body, env);
         let working = Box::pin(work::run(
             &gateway,
             plan,
             body,
             env,
-            flight.as_ref().map(|flight| &flight.cancelled),
-            Principal::of_head(&request[..inbound.head_len], header),
+            Ask {
+                cancels: flight.as_ref().map(|flight| &flight.cancelled),
+                principal: Principal::of_head(&request[..inbound.head_len], header),
+                voice: &voice,
+            },
         ));
-        let answer = match self.attend(working, flight.as_deref()).await {
-            Attended::Done(answer) => answer,
-            // Nothing of JSON-RPC may be sent for a cancelled request.
-            Attended::Cancelled => Answer::accepted(),
-            Attended::Gone => return Turn::Close,
-        };
-        self.respond(&answer, inbound.keep_alive).await
+        self.speak(working, &voice, flight.as_deref(), inbound.keep_alive)
+            .await
     }
 
     /// Waits for `work` while watching whether the client stays and wants it.

@@ -62,15 +62,10 @@ pub(super) fn legacy(
         Err(refused) => return Plan::Answer(refused),
     };
     let Some(id) = id else {
-        if method == "notifications/cancelled"
-            && let Some(flight) = env
-                .members
-                .request_id
-                .and_then(|span| session.find(span.of(body)))
-        {
-            flight.cancelled.store(true, Relaxed);
-            flight.wake.notify_one();
+        if !env.complete {
+            return Plan::Whole;
         }
+        notified(&session, body, env, method);
         return answer(Answer::accepted());
     };
     if let Some(kind) = ListKind::of_method(method) {
@@ -80,5 +75,20 @@ pub(super) fn legacy(
         (_, Some(verb)) => forward(gateway, body, env, verb, id, Who::Legacy(session)),
         ("ping" | "logging/setLevel", _) => answer(Answer::result(id, b"{}")),
         _ => unknown_method(200, id, method),
+    }
+}
+
+/// What a client tells.
+fn notified(session: &Session, body: &[u8], env: &Envelope, method: &str) {
+    match method {
+        "notifications/cancelled" => {
+            let id = env.members.request_id;
+            if let Some(flight) = id.and_then(|span| session.find(span.of(body))) {
+                flight.cancelled.store(true, Relaxed);
+                flight.wake.notify_one();
+            }
+        }
+        "notifications/progress" => session.asked.progressed(body, env),
+        _ => {}
     }
 }

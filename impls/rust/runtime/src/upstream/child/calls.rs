@@ -4,6 +4,7 @@
 //! gives up frees the slot at once.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -14,14 +15,29 @@ use super::Child;
 use crate::clock::lock;
 use crate::envelope::{self, Envelope};
 use crate::error::{Error, RemoteFault, Result};
-use crate::upstream::message::request_body;
+use crate::gateway::voice::{Voice, progress_token};
+use crate::upstream::hearing::Asker;
+use crate::upstream::message::{request_body, with_token};
 use crate::upstream::slots::Slot;
-use crate::upstream::{Outgoing, discovery};
+use crate::upstream::{Caller, Outgoing, discovery};
 
 pub(super) type Reply = Result<Result<Bytes, RemoteFault>>;
 
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Pending {
+    sender: oneshot::Sender<Reply>,
+    /// Who hears what the child says meanwhile.
+    voice: Option<Arc<Voice>>,
+}
+
 impl Child {
-    fn ask(&self, method: &str, params: &[u8]) -> Result<(u64, oneshot::Receiver<Reply>)> {
+    fn ask(
+        &self,
+        method: &str,
+        params: &[u8],
+        caller: &Caller<'_>,
+    ) -> Result<(u64, oneshot::Receiver<Reply>)> {
         let id = self.next_id.fetch_add(1, Relaxed);
         let (sender, receiver) = oneshot::channel();
         {
@@ -31,15 +47,17 @@ impl Child {
                 drop(pending);
                 return Err(self.crashed("is not running"));
             }
-            pending.insert(id, sender);
+            let voice = caller.voice.cloned();
+            pending.insert(id, Pending { sender, voice });
         }
-        self.send_line(&request_body(id, method, params));
+        let params = with_token(params, id, caller);
+        self.send_line(&request_body(id, method, &params));
         Ok((id, receiver))
     }
 
     /// A request of the handshake: no slot, no cancellation.
     pub(crate) async fn request(&self, method: &str, params: &[u8]) -> Reply {
-        let (_, receiver) = self.ask(method, params)?;
+        let (_, receiver) = self.ask(method, params, &Caller::default())?;
         receiver
             .await
             .unwrap_or_else(|_| Err(self.crashed("ended")))
@@ -48,7 +66,7 @@ impl Child {
     /// One call. Giving up (timeout, dropped future) frees the slot and, if the caller wants, tells the child.
     pub(crate) async fn call(&self, outgoing: Outgoing<'_>, params: &[u8]) -> Result<Bytes> {
         let _slot = self.slot(outgoing.deadline).await?;
-        let (id, receiver) = self.ask(outgoing.method, params)?;
+        let (id, receiver) = self.ask(outgoing.method, params, &outgoing.caller)?;
         let mut flight = Flight {
             child: self,
             id,
@@ -97,8 +115,8 @@ impl Child {
             let mut pending = lock(&self.pending);
             pending.drain().collect()
         };
-        for (_, sender) in waiting {
-            let _ = sender.send(Err(error.clone()));
+        for (_, waiting) in waiting {
+            let _ = waiting.sender.send(Err(error.clone()));
         }
     }
 
@@ -127,37 +145,60 @@ impl Child {
             .and_then(|span| std::str::from_utf8(span.of(line)).ok()?.parse::<u64>().ok());
         if let Some(id) = id {
             self.answered.store(true, Relaxed);
-            let sender = lock(&self.pending).remove(&id);
-            if let Some(sender) = sender {
+            let waiting = lock(&self.pending).remove(&id);
+            if let Some(waiting) = waiting {
                 // A receiver that is gone gave up meanwhile.
-                let _ = sender.send(Ok(reply));
+                let _ = waiting.sender.send(Ok(reply));
             }
         }
         true
     }
 
-    /// What the server asks or tells. Nobody behind this hop can answer a question yet, so it is refused at once.
+    /// What the server asks or tells.
     fn take_request(&self, line: &[u8], found: &Envelope) {
-        let method = found
-            .method
-            .and_then(|span| envelope::text(span.of(line)))
-            .unwrap_or_default();
-        let Some(id) = found.id else {
-            if let Some(server) = self.owner.upgrade() {
-                server.heard(&method, line, found);
-            }
+        if found.id.is_some() {
+            let voice = self.speaker();
+            Asker::Child(Weak::clone(&self.own)).asked(line, found, voice.as_ref());
             return;
-        };
-        let mut reply = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
-        reply.extend_from_slice(id.of(line));
-        if method == "ping" {
-            reply.extend_from_slice(b",\"result\":{}}");
-        } else {
-            reply.extend_from_slice(
-                b",\"error\":{\"code\":-32601,\"message\":\"crossfade does not forward requests of servers to clients\"}}",
-            );
         }
-        self.send_line(&reply);
+        let method = found.method.map(|span| span.of(line));
+        match method {
+            Some(b"\"notifications/progress\"") => {
+                if let Some((id, voice)) = self.told_progress(line, found) {
+                    voice.hear(line, found, id);
+                }
+            }
+            Some(b"\"notifications/message\"" | b"\"notifications/cancelled\"") => {
+                if let Some(voice) = self.speaker() {
+                    voice.hear(line, found, 0);
+                }
+            }
+            _ => {
+                if let (Some(server), Some(method)) =
+                    (self.owner.upgrade(), method.and_then(envelope::text))
+                {
+                    server.heard(&method, line, found);
+                }
+            }
+        }
+    }
+
+    /// Whose request a progress message is about: its id stands for the client's token.
+    fn told_progress(&self, line: &[u8], found: &Envelope) -> Option<(u64, Arc<Voice>)> {
+        let token = progress_token(line, found)?;
+        let id = std::str::from_utf8(token.of(line)).ok()?.parse().ok()?;
+        let voice = lock(&self.pending).get(&id)?.voice.clone()?;
+        Some((id, voice))
+    }
+
+    /// Who hears what names no request: the one client that this child is for.
+    fn speaker(&self) -> Option<Arc<Voice>> {
+        if !self.is_own() {
+            return None;
+        }
+        let pending = lock(&self.pending);
+        let newest = pending.iter().max_by_key(|(id, _)| **id);
+        newest.and_then(|(_, waiting)| waiting.voice.clone())
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use super::Shed;
 use super::slots::Slots;
@@ -23,7 +23,7 @@ use super::{Server, Shared};
 use crate::clock::lock;
 use crate::config::ServerSpec;
 use crate::error::{Error, Result};
-use calls::Reply;
+use calls::Pending;
 use process::Group;
 pub use process::kill_children;
 use pump::Outbox;
@@ -36,7 +36,7 @@ pub(crate) struct Child {
     pid: u32,
     outbox: Mutex<Outbox>,
     written: Notify,
-    pending: Mutex<HashMap<u64, oneshot::Sender<Reply>>>,
+    pending: Mutex<HashMap<u64, Pending>>,
     next_id: AtomicU64,
     slots: Slots,
     shed: Arc<Shed>,
@@ -50,6 +50,9 @@ pub(crate) struct Child {
     owner: Weak<Server>,
     /// Who wants to know that it ended by itself.
     link: Weak<StdioLink>,
+    /// One client has it for itself.
+    own_client: AtomicBool,
+    own: Weak<Self>,
 }
 
 impl Child {
@@ -72,7 +75,7 @@ impl Child {
         ) else {
             return Err(Error::internal("a child without pipes; report this"));
         };
-        let child = Arc::new(Self {
+        let child = Arc::new_cyclic(|own| Self {
             server: spec.name.clone(),
             pid,
             outbox: Mutex::default(),
@@ -90,6 +93,8 @@ impl Child {
             max_message: spec.max_message_bytes,
             owner,
             link,
+            own_client: AtomicBool::new(false),
+            own: Weak::clone(own),
         });
         shared.handle.spawn(Arc::clone(&child).write_loop(stdin));
         let drained = shared.handle.spawn(Arc::clone(&child).drain_stderr(stderr));
@@ -105,6 +110,11 @@ impl Child {
 
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Relaxed)
+    }
+
+    /// Whether all of it is for one client: then it knows whom the server means.
+    fn is_own(&self) -> bool {
+        self.own_client.load(Relaxed)
     }
 
     fn crashed(&self, how: &str) -> Error {

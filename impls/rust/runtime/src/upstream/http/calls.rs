@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -15,7 +15,8 @@ use crate::error::{Error, RemoteFault, Result};
 use crate::info::Era;
 use crate::upstream::Outgoing;
 use crate::upstream::exchange::Answer;
-use crate::upstream::message::{hop_params, read_message, request_body};
+use crate::upstream::hearing::Ear;
+use crate::upstream::message::{hop_params, read_message, request_body, with_token};
 use crate::upstream::session::UpstreamSession;
 
 /// Set in ids that stand beside those of a client; no client counts that far.
@@ -31,7 +32,13 @@ impl HttpLink {
         deadline: Instant,
     ) -> Result<(Answer, u64)> {
         let id = self.next_id();
-        Ok((self.ask(id, head, method, params, deadline).await?, id))
+        let ear = Ear {
+            id,
+            voice: None,
+            session: None,
+            own: false,
+        };
+        Ok((self.ask(ear, head, method, params, deadline).await?, id))
     }
 
     fn next_id(&self) -> u64 {
@@ -40,24 +47,24 @@ impl HttpLink {
 
     async fn ask(
         self: &Arc<Self>,
-        id: u64,
+        ear: Ear<'_>,
         head: &Head<'_>,
         method: &str,
         params: &[u8],
         deadline: Instant,
     ) -> Result<Answer> {
-        let body = request_body(id, method, params);
+        let body = request_body(ear.id, method, params);
         let mut request = Vec::with_capacity(self.fixed.len() + 256 + body.len());
         self.write_head(&mut request, head, body.len());
         request.extend_from_slice(&body);
-        self.send(&request, Some(id), deadline, method).await
+        self.send(&request, Some(ear), deadline, method).await
     }
 
     /// One call; see [`crate::upstream::Link::call`].
     pub(crate) async fn call(self: &Arc<Self>, outgoing: Outgoing<'_>) -> Result<Bytes> {
         let agreed = self.ready(outgoing.deadline).await?;
         let modern = agreed.era == Era::Modern;
-        let params = hop_params(outgoing.params, modern, outgoing.caller.capabilities)?;
+        let params = hop_params(outgoing.params, modern, &outgoing.caller)?;
         // The caller's own session, unless the server is said to keep none.
         let own = outgoing
             .caller
@@ -89,8 +96,15 @@ impl HttpLink {
                 cancels: outgoing.caller.cancels,
                 over: modern,
             };
+            let ear = Ear {
+                id,
+                voice: outgoing.caller.voice,
+                session: session.as_ref(),
+                own: own.is_some(),
+            };
+            let params = with_token(&params, id, &outgoing.caller);
             let answer = self
-                .ask(id, &head, outgoing.method, &params, outgoing.deadline)
+                .ask(ear, &head, outgoing.method, &params, outgoing.deadline)
                 .await;
             given_up.over |= !matches!(answer, Err(Error::ServerTimeout { .. }));
             drop(given_up);
@@ -135,20 +149,8 @@ impl HttpLink {
         self.violation(&what)
     }
 
-    /// Sends a notification without waiting for it.
-    pub(crate) fn tell(self: &Arc<Self>, session: Arc<UpstreamSession>, note: Vec<u8>) {
-        let link = Arc::clone(self);
-        self.shared.handle.spawn(async move {
-            let head = Head {
-                version: Some(&session.version),
-                session: session.id.as_deref(),
-                ..Head::default()
-            };
-            // Whoever cancels has no use for an answer.
-            let _ = link
-                .exchange(&head, &note, None, Instant::now() + Duration::from_secs(5))
-                .await;
-        });
+    pub(crate) fn handle(&self) -> &tokio::runtime::Handle {
+        &self.shared.handle
     }
 
     pub(crate) fn notice(&self, message: &[u8], found: &Envelope) {
