@@ -50,6 +50,7 @@ class HttpServer:
         *,
         era: str = "legacy",
         sse: bool = False,
+        newline: str = "lf",
         port: int = 0,
         name: str = "fixture",
         fail: int = 0,
@@ -57,7 +58,7 @@ class HttpServer:
         **env: str,
     ) -> None:
         command = [*PYTHON, "tests.contract.servers.http", "--era", era, "--name", name, "--port", str(port)]
-        command += ["--fail", str(fail), "--delay-ms", str(delay_ms)]
+        command += ["--fail", str(fail), "--delay-ms", str(delay_ms), "--newline", newline]
         self.era = era
         self.process = subprocess.Popen(
             [*command, *(["--sse"] if sse else [])],

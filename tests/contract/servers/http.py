@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import select
@@ -18,84 +19,97 @@ import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.contract.servers.behaviour import Behaviour, Call, Literal, Message, RpcError, answer, failure
+from tests.contract.servers.audience import Listener
+from tests.contract.servers.base import Call, Dropped, Literal, Message, Outcome, Peer, RpcError, answer, failure
+from tests.contract.servers.behaviour import Behaviour
+from tests.contract.servers.plain import Plain
+from tests.contract.servers.streams import NEWLINES, Asking, EventStream, Session
 
 NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+STATUS = {-32601: 404, -32020: 400, -32021: 400, -32022: 400, -32602: 400}
 
 
 class State:
-    """What outlives a connection: sessions with their calls in flight, and how answers are dressed."""
+    """What outlives a connection: sessions, and how answers are dressed."""
 
-    def __init__(self, behaviour: Behaviour, *, sse: bool) -> None:
-        self.behaviour, self.sse = behaviour, sse
-        self.sessions: dict[str, dict[Any, socket.socket]] = {}
-        self.connections = 0
+    def __init__(self, behaviour: Behaviour, *, sse: bool, newline: bytes = b"\n") -> None:
+        self.behaviour, self.sse, self.newline = behaviour, sse, newline
+        self.sessions: dict[str, Session] = {}
+        self.connections = self.streams = 0
         behaviour.forget_sessions = self.sessions.clear
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Plain, BaseHTTPRequestHandler):
     """One connection."""
 
-    protocol_version = "HTTP/1.1"
     state: State
-    disable_nagle_algorithm = True
 
     def setup(self) -> None:
         super().setup()
         self.state.connections += 1
         self.state.behaviour.log.add("connected", connection=self.state.connections)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class names it
-        """Silence: stderr belongs to the tests."""
-
     def do_GET(self) -> None:
+        session = self.state.sessions.get(self.headers.get("Mcp-Session-Id", ""))
+        last_event = self.headers.get("Last-Event-ID")
         if self.path == "/log":
-            self._json(200, {"log": self.state.behaviour.log.wait(None, 0), "sessions": len(self.state.sessions)})
-        elif self.headers.get("Mcp-Session-Id", "") not in self.state.sessions:
-            self._refuse(405)
+            self.json(200, {"log": self.state.behaviour.log.wait(None, 0), "sessions": len(self.state.sessions)})
+            return
+        self.state.behaviour.log.add("GET", session=self.headers.get("Mcp-Session-Id"), last_event=last_event)
+        if session is None:
+            self.refuse(405)
+        elif last_event in session.promised:
+            stream = self._stream()
+            stream.finish(session.promised.pop(last_event))
+            stream.dispose()
         else:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(b": open\n\n")
-            select.select([self.connection], [], [], 600)
-            self.close_connection = True
+            stream = self._stream()
+            stream.open()
+            self._keep(stream, Listener(stream.send, stream.finish, session.peer))
+
+    def _keep(self, stream: EventStream, listener: Listener) -> None:
+        """A stream of changes, until either side ends it."""
+        self.state.behaviour.audience.join(listener)
+        ready, _, _ = select.select([self.connection, stream.ended], [], [], 600)
+        self.state.behaviour.audience.leave(listener)
+        self.state.behaviour.log.add("unlistened", id=listener.id, by_client=self.connection in ready)
+        stream.dispose()
+        self.close_connection = True
 
     def do_DELETE(self) -> None:
         known = self.state.sessions.pop(self.headers.get("Mcp-Session-Id", ""), None) is not None
-        self.state.behaviour.log.add("DELETE", known=known)
-        self._refuse(200 if known else 404)
+        self.state.behaviour.log.add("DELETE", known=known, session=self.headers.get("Mcp-Session-Id"))
+        self.refuse(200 if known else 404)
 
     def do_POST(self) -> None:
-        message: Message = json.loads(self._body())
+        message: Message = json.loads(self.body())
         method = message.get("method", "(answer)")
         session = self.headers.get("Mcp-Session-Id")
         headers = {name.lower(): value for name, value in self.headers.items()}
         entry = {"id": message.get("id"), "params": message.get("params"), "session": session}
         self.state.behaviour.log.add(method, **entry, headers=headers)
         try:
-            modern = self.state.behaviour.is_modern(message)
+            modern = "method" in message and self.state.behaviour.is_modern(message)
             if modern:
                 self._check_headers(message)
             elif not self._session_is_fine(method, session):
                 return
             if "id" not in message or "method" not in message:
                 self._notified(message, session)
-                self._refuse(202)
+                self.refuse(202)
                 return
             self._serve(message, headers, modern=modern, session=session)
         except RpcError as error:
-            status = {-32601: 404, -32020: 400, -32022: 400, -32602: 400}.get(error.code, 200)
-            self._json(status if self.state.behaviour.era != "legacy" else 400, failure(message.get("id"), error))
+            status = STATUS.get(error.code, 200)
+            self.json(status if self.state.behaviour.era != "legacy" else 400, failure(message.get("id"), error))
 
     def _session_is_fine(self, method: str, session: str | None) -> bool:
         if method == "initialize":
             return True
         if session is None:
-            self._json(400, failure(None, RpcError(-32000, "Bad Request: no valid session ID provided")))
+            self.json(400, failure(None, RpcError(-32000, "Bad Request: no valid session ID provided")))
         elif session not in self.state.sessions:
-            self._json(404, failure(None, RpcError(-32001, "Session not found")))
+            self.json(404, failure(None, RpcError(-32001, "Session not found")))
         else:
             return True
         return False
@@ -117,102 +131,77 @@ class Handler(BaseHTTPRequestHandler):
                 raise RpcError(-32020, f"Header mismatch: {name} header value {got!r} does not match {value!r}")
 
     def _notified(self, message: Message, session: str | None) -> None:
-        if message.get("method") == "notifications/cancelled":
-            wake = self.state.sessions.get(session or "", {}).get(message["params"]["requestId"])
+        known = self.state.sessions.get(session or "")
+        if known is None:
+            return
+        if "method" not in message:
+            expected = known.answered(message)
+            self.state.behaviour.log.add("(response)", message=message, session=session, expected=expected)
+        elif message["method"] == "notifications/cancelled":
+            wake = known.calls.get(message["params"]["requestId"])
             if wake is not None:
-                wake.send(b"x")
+                with contextlib.suppress(OSError):
+                    wake.send(b"x")
 
     def _serve(self, message: Message, headers: dict[str, str], *, modern: bool, session: str | None) -> None:
-        ours, theirs = socket.socketpair()
-        if session is not None:
-            self.state.sessions[session][message["id"]] = theirs
-        sent: list[Message] = []
+        params, stream = message.get("params") or {}, self._stream()
+        if modern and message["method"] == "subscriptions/listen":
+            peer = Peer.of_request(params["_meta"])
+            self._keep(stream, Listener(stream.send, stream.finish, peer, params["notifications"], message["id"]))
+            return
+        known = self.state.sessions.get(session or "")
+        if known is None:
+            known = Session(Peer.of_request(params["_meta"]) if modern else Peer(uuid.uuid4().hex))
+        wake = socket.socketpair()
+        known.calls[message["id"]] = wake[1]
+        asking = Asking(known, stream, self.state.behaviour.audience, self.connection, wake)
+        waiting = [self.connection, wake[0]]
         call = Call(
-            message["id"], message.get("params") or {}, lambda s: self._wait(ours, s), sent.append, _cannot_ask, headers
+            message["id"], params, lambda s: self._wait(waiting, s), stream.send, asking, headers, known.peer, modern
         )
         try:
-            result = self.state.behaviour.handle(message["method"], call, modern=modern)
+            result = self.state.behaviour.handle(message["method"], call)
         except RpcError as error:
-            status = 404 if modern and error.code == -32601 else 200
-            self._answer(status, sent, failure(message["id"], error), None)
+            status = STATUS.get(error.code, 200) if modern and error.code != -32602 else 200
+            self._answer(stream, status, failure(message["id"], error), None)
             return
         finally:
-            self.state.sessions.get(session or "", {}).pop(message["id"], None)
-            ours.close()
-            theirs.close()
+            known.calls.pop(message["id"], None)
+            for end in wake:
+                end.close()
+        self._conclude(message, result, known, stream)
+
+    def _conclude(self, message: Message, result: Outcome, known: Session, stream: EventStream) -> None:
         if isinstance(result, Literal):
-            self._literal(result)
+            self.literal(result)
+        elif isinstance(result, Dropped):
+            known.promised[stream.promise(result.retry_ms)] = answer(message["id"], result.result)
         elif result is None:
             self.close_connection = True
         else:
-            fresh = uuid.uuid4().hex if message["method"] == "initialize" else None
+            fresh = known.peer.id if message["method"] == "initialize" else None
             if fresh is not None:
-                self.state.sessions[fresh] = {}
-            self._answer(200, sent, answer(message["id"], result), fresh)
+                self.state.sessions[fresh] = known
+            self._answer(stream, 200, answer(message["id"], result), fresh)
 
-    def _wait(self, wake: socket.socket, timeout_s: float) -> bool:
+    def _stream(self) -> EventStream:
+        self.state.streams += 1
+        return EventStream(self, f"s{self.state.streams}", self.state.newline)
+
+    def _wait(self, waiting: list[socket.socket], timeout_s: float) -> bool:
         """True if the client cancelled or went away before the time was up."""
-        ready, _, _ = select.select([self.connection, wake], [], [], timeout_s)
+        ready, _, _ = select.select(waiting, [], [], timeout_s)
         if self.connection in ready:
             self.state.behaviour.log.add("disconnected")
         return bool(ready)
 
-    def _answer(self, status: int, before: list[Message], message: Message, session: str | None) -> None:
-        if not (before or self.state.sse):
-            self._json(status, message, session)
-            return
-        self.send_response(status)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
-        if session is not None:
-            self.send_header("Mcp-Session-Id", session)
-        self.end_headers()
-        priming = b"id: prime\ndata: \n\n"  # 2025-11-25, "Resumability": an event without data comes first
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(priming), priming))
-        for number, item in enumerate([*before, message]):
-            event = b": note\nid: %d\nevent: message\ndata: %s\n\n" % (number, json.dumps(item).encode())
-            cut = len(event) // 2  # an event split over two chunks, as a proxy in between may do
-            for part in (event[:cut], event[cut:]):
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
-                self.wfile.flush()
-        self.wfile.write(b"0\r\n\r\n")
-
-    def _literal(self, literal: Literal) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(literal.body) + (1000 if literal.then_close else 0)))
-        self.end_headers()
-        try:
-            self.wfile.write(literal.body)
-        except OSError:  # the manager gave up on it, as it should
-            self.close_connection = True
-        if literal.then_close:
-            self.close_connection = True
-
-    def _json(self, status: int, message: Message, session: str | None = None) -> None:
-        body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if session is not None:
-            self.send_header("Mcp-Session-Id", session)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _refuse(self, status: int) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        body = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return body
+    def _answer(self, stream: EventStream, status: int, message: Message, session: str | None) -> None:
+        if stream.opened or self.state.sse:
+            stream.open(status, session)
+            stream.finish(message)
+            stream.dispose()
+        else:
+            self.json(status, message, session)
 
 
 class Server(ThreadingHTTPServer):
@@ -226,21 +215,18 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _cannot_ask(method: str, _: Message) -> Message:
-    return {"unanswered": method}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--era", choices=("legacy", "modern", "both"), default="legacy")
     parser.add_argument("--name", default="fixture")
     parser.add_argument("--sse", action="store_true", help="answer every request with an event stream")
+    parser.add_argument("--newline", choices=NEWLINES, default="lf", help="what ends the lines of event streams")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--fail", type=int, default=0, help="the first so many requests get no answer")
     parser.add_argument("--delay-ms", type=int, default=0, help="the others get theirs so late")
     options = parser.parse_args()
     behaviour = Behaviour(era=options.era, name=options.name, fail=options.fail, delay_ms=options.delay_ms)
-    Handler.state = State(behaviour, sse=options.sse)
+    Handler.state = State(behaviour, sse=options.sse, newline=NEWLINES[options.newline])
     server = Server(("127.0.0.1", options.port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdout.write(json.dumps({"port": server.server_address[1]}) + "\n")
