@@ -156,6 +156,11 @@ pub(crate) fn text(token: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
         .map(std::borrow::Cow::Owned)
 }
 
+/// A key token without needless escapes.
+pub(crate) fn plain_key(token: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    parts::plain_key(token)
+}
+
 /// A request's id is a string or an integer.
 pub(crate) fn is_id(token: &[u8]) -> bool {
     match token.first() {

@@ -22,6 +22,8 @@ mod names;
 mod principal;
 mod reads;
 mod registry;
+
+pub mod replay;
 mod route;
 mod storage;
 mod translate;

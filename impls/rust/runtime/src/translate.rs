@@ -4,6 +4,15 @@
 //! `envelope` found. Sources: revision 2026-07-28, basic/index "_meta", streamable-http "Request Metadata" and
 //! "Value Encoding", server/utilities/caching.
 
+pub(crate) mod canonical;
+pub(crate) mod codes;
+pub(crate) mod cursor;
+pub(crate) mod event_id;
+pub(crate) mod members;
+pub(crate) mod progress;
+pub(crate) mod rounds;
+pub(crate) mod state_token;
+
 use std::borrow::Cow;
 
 use crate::envelope::{self, Fault, Params, Span};

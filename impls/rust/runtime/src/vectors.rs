@@ -169,3 +169,17 @@ fn filters_show_what_the_vectors_say() {
         asked("clash", &|own| filter.clash(own).map(str::to_owned));
     }
 }
+
+#[test]
+fn translations_are_as_the_vectors_say() {
+    let mut wrong = Vec::new();
+    for vector in lines("translation.jsonl") {
+        let (id, op) = (&vector["id"], vector["op"].as_str().expect("an operation"));
+        let args = vector["args"].as_array().expect("arguments");
+        let got = crate::replay::step(op, args);
+        if got.as_ref() != Ok(&vector["expect"]) {
+            wrong.push(format!("{id}: got {got:?}, expected {}", vector["expect"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -6,7 +6,7 @@ use super::cursor::{Cursor, Stop};
 use super::{Envelope, Fault, Params, Span, text};
 
 /// A key as it would be written without escapes: upstream reads `"na\u006de"` as `name`, so it counts as that here.
-fn plain_key(token: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+pub(super) fn plain_key(token: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     match memchr::memchr(b'\\', token).and_then(|_| text(token)) {
         Some(plain) => format!("\"{plain}\"").into_bytes().into(),
         None => token.into(),
