@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.vectors.translation import OPERATIONS, step
 
 VECTORS = Path(__file__).parents[2] / "impls" / "vectors" / "translation.jsonl"
