@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from crossfade.impls.snapshots import Event
@@ -53,10 +53,12 @@ class Events:
         for reader in self._readers:
             reader.wake.set()
 
-    def stream(self) -> AsyncIterator[Event]:
-        """Events from this call on (not from the first ``anext``)."""
+    def stream(self, count: Callable[[int], None] = lambda _: None) -> AsyncIterator[Event]:
+        """Events from this call on (not from the first ``anext``). ``count`` is told that a reader came, or went."""
         reader = _Reader()
         self._readers.add(reader)
+        count(1)
+        weakref.finalize(reader, count, -1).atexit = False
         return self._read(reader)
 
     async def _read(self, reader: _Reader) -> AsyncIterator[Event]:

@@ -178,6 +178,7 @@ class Instance(abc.ABC):
         self.recovered()
         self.perform(self.pool.start(monotonic_ns()))
         self.server.wake()
+        self.server.watched.poke(back=True)
         return self.peer
 
     # -- state
@@ -346,6 +347,8 @@ class Instance(abc.ABC):
         if not actions:
             conn.rest(now)
         self.perform(actions)
+        if self.spec.transport == "stdio":
+            self.server.watched.poke(back=True)
 
     def _refusal(self, reason: str) -> CrossfadeError:
         name = self.spec.name

@@ -25,6 +25,7 @@ from crossfade.impls.python.gateway.stdio import serve_stdio
 from crossfade.impls.python.instance import Instance
 from crossfade.impls.python.load import load_of
 from crossfade.impls.python.metrics import Nowhere, Stats
+from crossfade.impls.python.notices import Notices
 from crossfade.impls.python.probing import ask
 from crossfade.impls.python.registry import Index
 from crossfade.impls.python.requests import Requests
@@ -55,6 +56,7 @@ class PythonManager(Requests, Deploying):
         self._leaving: set[Server] = set()  # no longer registered, and still answering calls
         self.catalog = Catalog(self.registry, prefix=config.gateway.prefix, errors=self.stats.errors_by_code)
         self.gateways: set[GatewayServer] = set()
+        self.notices = Notices(self.registry)
         self.load = load_of(config.shed, self.cores)
         self._events = Events()
         self._storage = Storage(config.storage, self._events.publish)
@@ -67,7 +69,7 @@ class PythonManager(Requests, Deploying):
 
     async def __aenter__(self) -> Self:
         self._open = True
-        self.event_log.follow(self.events)
+        self.event_log.follow(self._events.stream)
         self._schedule(_IDLE_TICK_S)
         try:
             for spec in self.config.servers:
@@ -154,6 +156,7 @@ class PythonManager(Requests, Deploying):
         server.retired = self._retired
         server.touched = self._index.touch
         server.renewed = self._changed
+        server.notices = self.notices
         server.storage = self._storage
         server.spanned = self.serving is not None
         server.watch(None, None)
@@ -182,6 +185,7 @@ class PythonManager(Requests, Deploying):
         self.catalog.forget(name)
         for gateway in self.gateways:
             gateway.forget_routes()
+        self.notices.all_changed()
 
     async def register(self, spec: ServerSpec) -> ServerInfo:
         self._check_open()
@@ -239,7 +243,7 @@ class PythonManager(Requests, Deploying):
         return server.info()
 
     def events(self) -> AsyncIterator[Event]:
-        return self._events.stream()
+        return self._events.stream(self.notices.reader)
 
     # -- watching
 

@@ -20,10 +20,13 @@ from crossfade.impls.python.instance import Instance
 from crossfade.impls.python.jsonrpc import Answer, updated_uri
 from crossfade.impls.python.load import Load
 from crossfade.impls.python.metrics import ServerStats
+from crossfade.impls.python.notices import UPDATED, Notices
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.probing import watch
 from crossfade.impls.python.reads import Reads
 from crossfade.impls.python.routing import Routing
+from crossfade.impls.python.watch import Watch
+from crossfade.impls.python.watch_source import ACKNOWLEDGED
 from crossfade.impls.snapshots import Event, ServerInfo
 from crossfade.impls.states import ServerState
 
@@ -48,6 +51,7 @@ class Server(Routing):
         "latency",
         "load",
         "maintenance",
+        "notices",
         "publish",
         "reads",
         "renewed",
@@ -59,6 +63,7 @@ class Server(Routing):
         "timeout_ns",
         "touched",
         "wake",
+        "watched",
     )
 
     def __init__(
@@ -90,6 +95,8 @@ class Server(Routing):
         self.retired: Callable[[Instance], None] = lambda _: None
         self.renewed: Callable[[str], None] = lambda _: None
         self.touched: Callable[[], None] = lambda: None
+        self.notices = Notices({})
+        self.watched = Watch(self)
         self.calls = Calls(self)
         self.reads = Reads(self)
 
@@ -124,6 +131,7 @@ class Server(Routing):
         """Close and reap all instances. Never raises CrossfadeError."""
         self.draining = True
         self.end_probes()
+        await self.watched.close()
         if self.calls.places is not None:
             self.calls.places.close()
         try:
@@ -177,18 +185,33 @@ class Server(Routing):
         self.instance_changed()
 
     def heard(self, instance: Instance, message: Answer) -> None:
-        """A notification or request of the server's own. Only changes mean something to us so far."""
+        """A notification or request of the server's own. What is for one request alone, its voice hears."""
         method = message.method
         if not isinstance(method, str):
             return
         if method.endswith("/list_changed"):
-            what = method.split("/")[1]
-            self.reads.changed(what)
-            if what == "tools":
-                self.calls.repeating.forget()
-            self.publish(Event(kind="list_changed", server=self.spec.name, new=what))
-        elif method == "notifications/resources/updated":
-            self.reads.updated(updated_uri(message))
+            self.changed(method.split("/")[1])
+        elif method == UPDATED:
+            self.updated(message)
+        elif method == ACKNOWLEDGED:
+            self.watched.acknowledged(message)
+
+    def changed(self, what: str) -> None:
+        """A list is another one."""
+        self.reads.changed(what)
+        if what == "tools":
+            self.calls.repeating.forget()
+        self.publish(Event(kind="list_changed", server=self.spec.name, new=what))
+        self.notices.list_changed(what)
+
+    def updated(self, message: Answer) -> None:
+        """The content of a resource is another one."""
+        self.reads.updated(updated_uri(message))
+        self.notices.updated(self, message)
+
+    def rearranged(self) -> None:
+        super().rearranged()
+        self.watched.poke(back=True)
 
     # -- revisions
 

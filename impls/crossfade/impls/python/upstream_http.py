@@ -224,6 +224,7 @@ class HttpInstance(Instance):
         try:
             self.session, self.peer = await self.open_session(deadline_ns)
             self.server.touched()
+            self.server.watched.poke(back=True)
         finally:
             self._renewing = None
         return self.session

@@ -191,6 +191,7 @@ class StdioInstance(Instance):
             # While it shakes hands, whoever started it tells the supervisor.
             self.failed(self.supervisor.down(error) if conn.id in self.conns else error)
         self.lost(conn.id)
+        self.server.watched.poke()
 
     def forgive(self) -> None:
         self.supervisor.forgive()
