@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.contract.clients import META, MODERN, serving
+from tests.contract.clients import META, MODERN, Client, serving
 from tests.contract.kit import HttpServer, http_spec, stdio_spec
 
 from crossfade.impls import ServerSpec
@@ -96,9 +96,10 @@ async def test_a_stream_of_the_server_reaches_the_client_whole(
         assert answer.events[-1]["result"]["content"][0]["text"] == "progressed"
 
 
-async def last_call(served: Any, text: str) -> dict[str, Any]:
-    """What the server received for the echo of ``text``."""
-    seen = json.loads((await served.manager.call_tool("fix__seen", {"method": "tools/call"})).text)
+async def last_call(client: Client, meta: dict[str, Any], text: str) -> dict[str, Any]:
+    """What the server received for the echo of ``text``; who can be asked has a server process of its own."""
+    params = {"name": "fix__seen", "arguments": {"method": "tools/call"}, "_meta": meta}
+    seen = json.loads((await client.result("tools/call", params))["content"][0]["text"])
     found: dict[str, Any] = [e for e in seen if (e["params"].get("arguments") or {}).get("text") == text][-1]
     return found
 
@@ -112,7 +113,7 @@ async def test_the_server_sees_its_own_era_and_its_own_names(variant: str, era: 
             meta |= {META + "protocolVersion": MODERN, META + "clientCapabilities": {"sampling": {}}}
         marked = f"{era} to {upstream.args or upstream.urls}"
         await client.result("tools/call", {"name": "fix__echo", "arguments": {"text": marked}, "_meta": meta})
-        seen = await last_call(served, marked)
+        seen = await last_call(client, meta, marked)
         assert seen["params"]["name"] == "echo"
         assert seen["params"]["_meta"]["x-vendor/trace"] == "abc"
         keys = {key for key in seen["params"]["_meta"] if key.startswith(META)}

@@ -13,7 +13,8 @@ from crossfade.impls.python.translate import HOP_KEYS, modern_meta
 from crossfade.impls.snapshots import Era
 
 if TYPE_CHECKING:
-    from crossfade.impls.python.instance import Headers, Instance, Sessions
+    from crossfade.impls.python.dedicated import Dedicated
+    from crossfade.impls.python.instance import Headers, Instance
     from crossfade.impls.python.load import Load
     from crossfade.impls.python.places import Place
     from crossfade.impls.python.voice import Voice
@@ -58,7 +59,7 @@ class Ask:
         *,
         meta: Mapping[str, Any] | None,
         name: str | None,
-        sessions: Sessions | None,
+        sessions: Dedicated | None,
         extra: Headers,
         key: int,
         ticket: Ticket,

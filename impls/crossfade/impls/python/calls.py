@@ -20,11 +20,13 @@ from crossfade.impls.python.matching import Globs, key_of
 from crossfade.impls.python.places import Places
 from crossfade.impls.python.race import race
 from crossfade.impls.python.repeating import READS, Repeating
+from crossfade.impls.python.seating import is_dedicated, request
 from crossfade.impls.python.updating import Use, let_in
 
 if TYPE_CHECKING:
     from crossfade.impls.config import ServerSpec
-    from crossfade.impls.python.instance import Headers, Instance, Sessions
+    from crossfade.impls.python.dedicated import Dedicated
+    from crossfade.impls.python.instance import Headers, Instance
     from crossfade.impls.python.server import Server
     from crossfade.impls.python.voice import Voice
 
@@ -97,7 +99,7 @@ class Calls:
         timeout_s: float | None = None,
         meta: Mapping[str, Any] | None = None,
         name: str | None = None,
-        sessions: Sessions | None = None,
+        sessions: Dedicated | None = None,
         extra: Headers = (),
         key: int = 0,
         ticket: Ticket | None = None,
@@ -125,10 +127,18 @@ class Calls:
 
     async def _answer(self, ask: Ask, ticket: Ticket, principal: str | None) -> bytes:
         """What is kept, what somebody else is asking for already, or an answer of its own."""
-        read = self._server.reads.key(ask.method, ask.fields, ask.meta, principal, ask.sessions)
+        reads = self._server.reads
+        read = None if self._is_alone(ask) else reads.key(ask.method, ask.fields, ask.meta, principal, ask.sessions)
         if read is not None:
-            return await self._server.reads.answer(read, ask.deadline_ns, lambda: self._placed(ask, ticket))
+            return await reads.answer(read, ask.deadline_ns, lambda: self._placed(ask, ticket))
         return await self._placed(ask, ticket)
+
+    def _is_alone(self, ask: Ask) -> bool:
+        """Whether a legacy server may ask its client in the middle: then nobody can share the answer."""
+        if ask.voice is None or ask.voice.wish is None:
+            return False
+        peer = self._server.peer
+        return peer is None or peer.era == "legacy"
 
     async def _placed(self, ask: Ask, ticket: Ticket) -> bytes:
         """All attempts, in a place of the bulkhead."""
@@ -236,8 +246,10 @@ class Calls:
                     ) from None
                 raise
         params = encode_params(peer.era, ask.fields, ask.meta)
-        options: dict[str, Any] = {"name": ask.name, "sessions": ask.sessions, "extra": ask.extra}
+        options: dict[str, Any] = {"name": ask.name, "extra": ask.extra}
         voice = ask.voice if heard else None
+        if peer.era == "legacy" and is_dedicated(ask, voice):
+            return await request(instance, ask, params, voice, now_ns)
         return await instance.request(ask.method, params, ask.deadline_ns, **options, voice=voice)
 
     def _own(self, now_ns: int, ask: Ask) -> Instance | None:

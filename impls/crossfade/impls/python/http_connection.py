@@ -36,6 +36,9 @@ class Sink(Protocol):
     raw: bool
     counted: bool
 
+    def on_stream(self) -> Sink:
+        """The answer is an event stream: who receives it from the head on."""
+
     def on_head(self, head: ResponseHead, data: bytes, body_at: int, complete: bool) -> bool:
         """The head, and what came of the body behind offset ``body_at`` of ``data`` (decoded if not ``raw``).
 
@@ -221,6 +224,8 @@ class HttpConnection(asyncio.Protocol):
             return
         self.ok = head.status < 500
         self.keep_alive = head.keep_alive
+        if head.is_sse:
+            sink = self.sink = sink.on_stream()
         length = head.length
         if length >= 0:
             left = length - len(data) + at

@@ -7,18 +7,24 @@ while its client is asked something.
 from __future__ import annotations
 
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from crossfade.impls.python.jsonrpc import Answer
 
 if TYPE_CHECKING:
-    from crossfade.impls.python.http_exchange import Exchange
     from crossfade.impls.python.upstream_http import HttpInstance
     from crossfade.impls.python.voice import Voice
 
 _FOREVER: Final = 1 << 62
+
+
+class Held(Protocol):
+    """Who awaits the answer."""
+
+    def postpone(self, by_ns: int, waited_ns: int = 0) -> None:
+        """Move the deadline; ``waited_ns`` were not the server's."""
 
 
 class Ear:
@@ -31,7 +37,7 @@ class Ear:
         self._voice = voice
         self._session = session
         self._held_ns = 0
-        self.exchange: Exchange | None = None
+        self.exchange: Held | None = None
 
     def hears(self, message: Answer) -> None:
         """One message on the stream. A modern server asks nothing there, and gets no answer if it does."""

@@ -134,6 +134,9 @@ class Exchange:
 
     # -- Sink
 
+    def on_stream(self) -> Exchange:
+        return self
+
     def on_head(self, head: ResponseHead, data: bytes, body_at: int, complete: bool) -> bool:
         self._head = head
         if head.is_sse and self._expect is not None:

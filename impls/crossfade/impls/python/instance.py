@@ -19,6 +19,7 @@ from crossfade.impls.config import ServerSpec
 from crossfade.impls.cores import Action, BreakerConfig, Close, Connect, Grant, PoolConfig
 from crossfade.impls.errors import CrossfadeError, ManagerClosed, PoolTimeout, RemoteError, ServerStartError
 from crossfade.impls.python.peer import Peer
+from crossfade.impls.python.seats import Seats
 from crossfade.impls.python.translate import DISCOVER
 from crossfade.impls.python.vitality import Vitality
 from crossfade.impls.python.waiter import Connection, FutureWaiter, Waiter
@@ -26,6 +27,7 @@ from crossfade.impls.snapshots import Event, InstanceInfo
 from crossfade.impls.states import CircuitState, ServerState
 
 if TYPE_CHECKING:
+    from crossfade.impls.python.dedicated import Dedicated
     from crossfade.impls.python.revision import Revision
     from crossfade.impls.python.storage import Claim
     from crossfade.impls.python.voice import Voice
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 _waiter_ids = itertools.count(1)
 
 
-Sessions = dict["Instance", str | None]
-"""A caller's own sessions with legacy servers: the id that each instance gave (None: it keeps no sessions)."""
 Headers = Sequence[tuple[str, str]]
 """Names and values of HTTP headers; what has no headers ignores them."""
 
@@ -58,6 +58,7 @@ class Instance(abc.ABC):
         "pool",
         "retired",
         "revision",
+        "seats",
         "server",
         "spec",
         "state",
@@ -88,6 +89,7 @@ class Instance(abc.ABC):
         self._starting: asyncio.Task[Peer] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._announced = CircuitState.CLOSED
+        self.seats = Seats(self)
 
     # -- what a transport provides
 
@@ -107,7 +109,7 @@ class Instance(abc.ABC):
         deadline_ns: int,
         *,
         name: str | None = None,
-        sessions: Sessions | None = None,
+        sessions: Dedicated | None = None,
         extra: Headers = (),
         voice: Voice | None = None,
     ) -> bytes:

@@ -20,7 +20,7 @@ from crossfade.impls.python.jsonrpc import LISTS
 
 if TYPE_CHECKING:
     from crossfade.impls.config import CacheSpec
-    from crossfade.impls.python.instance import Sessions
+    from crossfade.impls.python.dedicated import Dedicated
     from crossfade.impls.python.server import Server
 
 READS: Final = frozenset({*LISTS, "resources/read", "prompts/get"})
@@ -78,7 +78,7 @@ class Reads:
         fields: Mapping[str, object],
         meta: Mapping[str, Any] | None,
         principal: str | None,
-        sessions: Sessions | None,
+        sessions: Dedicated | None,
     ) -> Key | None:
         """What the request is known by, or None if its answer is the caller's alone."""
         if method not in READS or not (self._spec.enabled or self._spec.coalesce):

@@ -20,7 +20,7 @@ from crossfade.impls.results import CallResult, Item, Result
 
 if TYPE_CHECKING:
     from crossfade.impls.python.catalog import Catalog
-    from crossfade.impls.python.instance import Sessions
+    from crossfade.impls.python.dedicated import Dedicated
     from crossfade.impls.python.metrics import Stats
     from crossfade.impls.python.server import Server
     from crossfade.impls.python.voice import Voice
@@ -146,7 +146,7 @@ class Requests(Manager):
         timeout_s: float | None = None,
         meta: Mapping[str, Any] | None = None,
         name: str | None = None,
-        sessions: Sessions | None = None,
+        sessions: Dedicated | None = None,
         session: str | None = None,
         principal: str | None = None,
         ticket: Ticket | None = None,

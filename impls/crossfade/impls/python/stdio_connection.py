@@ -60,14 +60,14 @@ class Pending:
 
 
 class StdioConnection:
-    """One child and its conversation. ``own`` says that it is one client's alone."""
+    """One child and its conversation."""
 
-    def __init__(self, instance: StdioInstance, conn_id: int, *, own: bool = False) -> None:
+    def __init__(self, instance: StdioInstance, conn_id: int) -> None:
         self.instance = instance
         self.id = conn_id
         self._child: Child | None = None
         self._in_flight: dict[int, Pending] = {}
-        self.talk = Talk(self, own=own)
+        self.talk = Talk(self, own=instance.own)
         self._partial: list[bytes] = []
         self._partial_size = 0
         self._limit = instance.spec.max_message_bytes
@@ -202,7 +202,8 @@ class StdioConnection:
             pending.reply.answered(answer)
 
     def _message_received(self, message: Answer) -> None:
-        self.instance.server.heard(self.instance, message)
+        if not self.talk.own:
+            self.instance.server.heard(self.instance, message)
         if self.talk.hears(message) or message.id is msgspec.UNSET:
             return
         if message.method == "ping":

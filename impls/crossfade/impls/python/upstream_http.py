@@ -19,12 +19,13 @@ from crossfade.impls.python.http_connection import HttpConnection
 from crossfade.impls.python.http_ear import Ear
 from crossfade.impls.python.http_exchange import Exchange, HttpAnswer
 from crossfade.impls.python.http_head import ResponseHeads
-from crossfade.impls.python.instance import Headers, Instance, Sessions
+from crossfade.impls.python.instance import Headers, Instance
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.translate import DISCOVER, header_value
 from crossfade.impls.snapshots import InstanceInfo
 
 if TYPE_CHECKING:
+    from crossfade.impls.python.dedicated import Dedicated
     from crossfade.impls.python.revision import Revision
     from crossfade.impls.python.voice import Voice
 
@@ -91,7 +92,7 @@ class HttpInstance(Instance):
         deadline_ns: int,
         *,
         name: str | None = None,
-        sessions: Sessions | None = None,
+        sessions: Dedicated | None = None,
         extra: Headers = (),
         voice: Voice | None = None,
     ) -> bytes:
@@ -117,13 +118,11 @@ class HttpInstance(Instance):
             raise
         return answer.result(self.spec.name)
 
-    async def session_for(self, sessions: Sessions | None, deadline_ns: int, lost: str | None = None) -> str | None:
+    async def session_for(self, sessions: Dedicated | None, deadline_ns: int, lost: str | None = None) -> str | None:
         """The caller's session with this instance, opened if it has none or has lost it."""
         if sessions is None:
             return self.session if lost is None else await self.renew(lost, deadline_ns)
-        if self not in sessions or (lost is not None and sessions[self] == lost):
-            sessions[self], _ = await self.open_session(deadline_ns)
-        return sessions[self]
+        return await sessions.session(self, deadline_ns, lost)
 
     async def post(
         self, head: bytes, body: bytes, deadline_ns: int, expect: int | None = None, ear: Ear | None = None
@@ -185,10 +184,10 @@ class HttpInstance(Instance):
 
     # -- sessions
 
-    async def open_session(self, deadline_ns: int) -> tuple[str | None, Peer]:
+    async def open_session(self, deadline_ns: int, hello: bytes = discovery.INITIALIZE) -> tuple[str | None, Peer]:
         """Do the legacy handshake; returns the session id (None if the server keeps no sessions) and the peer."""
         request_id = self.server.next_id()
-        body = jsonrpc.request(request_id, "initialize", discovery.INITIALIZE)
+        body = jsonrpc.request(request_id, "initialize", hello)
         answer = await self.ask(self.head + b"Content-Length: ", body, deadline_ns, expect=request_id)
         if answer.status in (404, 405) and answer.answer is None:
             raise ServerStartError(
@@ -266,6 +265,7 @@ class HttpInstance(Instance):
         return peer
 
     async def stop(self) -> None:
+        self.seats.close()
         if self.session is not None:
             await self.close_session(self.session)
             self.session = None

@@ -16,7 +16,7 @@ import msgspec
 from crossfade.impls.errors import CrossfadeError, ServerError, ServerStartError
 from crossfade.impls.python import discovery, jsonrpc
 from crossfade.impls.python.child import Child
-from crossfade.impls.python.instance import Headers, Instance, Sessions
+from crossfade.impls.python.instance import Headers, Instance
 from crossfade.impls.python.jsonrpc import Answer
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.stdio_connection import Reply, StdioConnection
@@ -27,6 +27,8 @@ from crossfade.impls.snapshots import InstanceInfo
 from crossfade.impls.states import ServerState
 
 if TYPE_CHECKING:
+    from crossfade.impls.python.dedicated import Dedicated
+    from crossfade.impls.python.own_child import OwnChild
     from crossfade.impls.python.revision import Revision
     from crossfade.impls.python.voice import Voice
 
@@ -37,12 +39,15 @@ PROBE_S: Final = 3.0
 class StdioInstance(Instance):
     """One child at a time; when and by whom it is started again after it ended, is the supervisor's."""
 
-    __slots__ = ("child", "legacy_only", "logging", "supervisor")
+    __slots__ = ("child", "hello", "legacy_only", "logging", "own", "own_children", "supervisor")
 
     def __init__(self, revision: Revision, index: int) -> None:
         super().__init__(revision, index)
         self.child: StdioConnection | None = None
         self.legacy_only = self.spec.era == "legacy"
+        self.hello = discovery.INITIALIZE
+        self.own = False
+        self.own_children: set[OwnChild] = set()
         self.logging = asyncio.Lock()  # a log message on a pipe says not whose it is: one at a time asks for them
         self.supervisor = Supervisor(self, (revision.seed << 8) + index)
 
@@ -55,7 +60,7 @@ class StdioInstance(Instance):
         deadline_ns: int,
         *,
         name: str | None = None,
-        sessions: Sessions | None = None,
+        sessions: Dedicated | None = None,
         extra: Headers = (),
         voice: Voice | None = None,
     ) -> bytes:
@@ -160,7 +165,7 @@ class StdioInstance(Instance):
                     return peer
                 probe = None
         handshake = _FutureReply()
-        conn.ask("initialize", discovery.INITIALIZE, handshake, deadline_ns)
+        conn.ask("initialize", self.hello, handshake, deadline_ns)
         if probe is not None:  # a slow starter may still turn out to be modern
             await asyncio.wait({probe.future, handshake.future}, return_when=asyncio.FIRST_COMPLETED)
             if probe.future.done() and not probe.future.exception():
@@ -196,19 +201,44 @@ class StdioInstance(Instance):
     def forgive(self) -> None:
         self.supervisor.forgive()
 
+    def tick(self, now_ns: int) -> None:
+        super().tick(now_ns)
+        for child in list(self.own_children):
+            child.tick(now_ns)
+
+    def end_child(self, child: OwnChild) -> None:
+        """A client's own child is not needed any more."""
+        self.spawn(self._end_child(child))
+
+    async def _end_child(self, child: OwnChild) -> None:
+        try:
+            await child.stop()
+        finally:
+            child.kill()
+            self.own_children.discard(child)
+            self.seats.leave()
+
     async def stop(self) -> None:
         self.supervisor.close()
+        self.seats.close()
         self.conns.clear()  # the pool must not close the child: it is asked to leave first
         try:
             self.perform(self.pool.drain(monotonic_ns()))
             await self.end_tasks()
+            stopping = [child.stop() for child in self.own_children]
             if self.child is not None:
-                await self.child.shutdown()
+                stopping.append(self.child.shutdown())
+            await asyncio.gather(*stopping)
         finally:
+            for child in self.own_children:
+                child.kill()
+            self.own_children.clear()
             if self.child is not None:
                 self.child.kill()
 
     def kill(self) -> None:
+        for child in self.own_children:
+            child.kill()
         self.supervisor.close()
         super().kill()
         if self.child is not None:

@@ -8,13 +8,16 @@ reaches a client that did not come with its own request, and nothing after that 
 from __future__ import annotations
 
 import abc
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.jsonrpc import Answer
 from crossfade.impls.python.progress import restored, token_of
+
+if TYPE_CHECKING:
+    from crossfade.impls.python.seats import Wish
 
 PROGRESS: Final = "notifications/progress"
 LOG: Final = "notifications/message"
@@ -42,13 +45,15 @@ class Voice(abc.ABC):
     ``logs`` says whether log messages are wanted, ``level`` which, if the client has said so.
     """
 
-    __slots__ = ("level", "logs", "raw_token", "token")
+    __slots__ = ("level", "logs", "raw_token", "token", "wish")
 
     def __init__(self, token: int = 0, raw_token: bytes = b"", *, logs: bool = False, level: str | None = None) -> None:
         self.token = token
         self.raw_token = raw_token
         self.logs = logs
         self.level = level
+        self.wish: Wish | None = None
+        """The session that the request needs with a legacy server, if not the manager's."""
 
     @abc.abstractmethod
     def say(self, message: bytes) -> None:

@@ -16,13 +16,13 @@ from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.envelope import Message
 from crossfade.impls.python.gateway import methods, offer
 from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
+from crossfade.impls.python.gateway.sessions import Session, guest_of
 from crossfade.impls.python.http_head import RequestHead
 from crossfade.impls.python.jsonrpc import LEGACY
 
 if TYPE_CHECKING:
     from crossfade.impls.python.gateway.client import ClientConnection
     from crossfade.impls.python.gateway.server import GatewayServer
-    from crossfade.impls.python.gateway.sessions import Session
 
 
 def handshake(client: ClientConnection, raw_id: bytes, params: bytes) -> None:
@@ -39,7 +39,7 @@ async def _handshake(gateway: GatewayServer, raw_id: bytes, params: bytes) -> Ht
 
 
 def _welcome(gateway: GatewayServer, raw_id: bytes, params: bytes) -> HttpAnswer:
-    session = gateway.sessions.open(offer.version(params))
+    session = gateway.sessions.open(offer.version(params), guest_of(params))
     result = offer.initialize(list(gateway.manager.registry.values()), session.version)
     return HttpAnswer(200, jsonrpc.result(raw_id, result), headers=(f"Mcp-Session-Id: {session.id}",))
 
@@ -85,16 +85,28 @@ def delete(client: ClientConnection, head: RequestHead) -> None:
 
 
 def accepted(gateway: GatewayServer, head: RequestHead, message: Message, body: bytes) -> HttpAnswer:
-    """The answer to a notification or a response. One notification has an effect: the client gives up a request."""
+    """The answer to a notification or a response."""
     session = session_of(gateway, head, None)
     if isinstance(session, HttpAnswer):
         return session
-    if message.method == "notifications/cancelled":
+    if message.method is msgspec.UNSET:
+        session.questions.answered(body)
+    elif message.method == "notifications/cancelled":
         raw_id = cancelled_id(body)
         for client in list(gateway.clients):
             if client.job is not None and client.call == (session, raw_id):
                 client.revoke()
+    else:
+        noted(session, message.method, body)
     return ACCEPTED
+
+
+def noted(session: Session, method: str, body: bytes) -> None:
+    """A notification that is some server's business: progress with what it asked, and that the roots have changed."""
+    if method == "notifications/progress":
+        session.questions.progressed(methods.params_of(body))
+    elif method == "notifications/roots/list_changed":
+        session.upstream.tell(jsonrpc.notification(method, methods.params_of(body)))
 
 
 def cancelled_id(body: bytes) -> bytes:

@@ -15,7 +15,7 @@ from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.gateway import modern, offer, paging
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
 from crossfade.impls.python.gateway.principal import ANONYMOUS
-from crossfade.impls.python.gateway.voices import ClientVoice, level_of, take_token
+from crossfade.impls.python.gateway.voices import meta_for, read_level, voice_of
 from crossfade.impls.python.jsonrpc import LISTS
 from crossfade.impls.python.translate import result_to_modern
 
@@ -102,10 +102,36 @@ async def _result(
         return offer.discover(servers)
     if method == "ping" and not caller.modern:
         return b"{}"
+    if method == "logging/setLevel" and caller.session is not None:
+        await caller.session.upstream.set_level(read_level(params))
+        return b"{}"
     try:
         fields = dict(_fields(params))
     except msgspec.DecodeError as error:
         raise UnknownTarget(f"params: {error}; send an object") from None
+    target = await _target(manager, method, fields)
+    if target is None:
+        return None
+    server, own = target
+    session = caller.session
+    meta = meta_for(session, _meta(fields))
+    voice = voice_of(server, session, caller.speaker, caller.principal, meta)
+    options: dict[str, Any] = {"meta": meta, "name": own, "principal": caller.principal, "ticket": ticket}
+    if session is not None:
+        options["session"] = session.id
+        if not server.spec.stateless:
+            options["sessions"] = session.upstream
+    try:
+        return await manager.send(server, method, fields, **options, voice=voice)
+    finally:
+        if voice is not None:
+            voice.close()
+
+
+async def _target(
+    manager: PythonManager, method: str, fields: dict[str, msgspec.Raw]
+) -> tuple[Server, str | None] | None:
+    """Who answers, and what for in its own words, which replace the client's in ``fields``; None: nobody ever does."""
     own: str | None
     if method in ("tools/call", "prompts/get"):
         name = _string(fields, "name")
@@ -124,32 +150,7 @@ async def _result(
         own = None
     else:
         return None
-    meta = _meta(fields)
-    voice = _voice(server, caller, meta)
-    upstream = caller.session.upstream if caller.session is not None and not server.spec.stateless else None
-    return await manager.send(
-        server,
-        method,
-        fields,
-        meta=meta,
-        name=own,
-        sessions=upstream,
-        session=caller.session.id if caller.session is not None else None,
-        principal=caller.principal,
-        ticket=ticket,
-        voice=voice,
-    )
-
-
-def _voice(server: Server, caller: Caller, meta: dict[str, Any] | None) -> ClientVoice | None:
-    """The request's voice; the client's progress token is replaced by one of ours."""
-    if caller.speaker is None:
-        return None
-    token = server.next_id()
-    raw = take_token(meta, token)
-    level = level_of(meta) if caller.modern else None
-    logs = level is not None or not caller.modern
-    return ClientVoice(caller.speaker, token if raw else 0, raw, logs=logs, level=level)
+    return server, own
 
 
 def _meta(fields: dict[str, msgspec.Raw]) -> dict[str, Any] | None:

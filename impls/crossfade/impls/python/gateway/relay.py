@@ -12,7 +12,8 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerError
-from crossfade.impls.python.http_connection import HttpConnection
+from crossfade.impls.python.gateway.pump import Pump
+from crossfade.impls.python.http_connection import HttpConnection, Sink
 from crossfade.impls.python.http_head import ResponseHead
 from crossfade.impls.python.updating import Use
 
@@ -124,6 +125,12 @@ class HttpRelay:
         self._fail(error)
 
     # -- Sink
+
+    def on_stream(self) -> Sink:
+        """To a legacy client it is passed on event by event; to a modern one, with nothing in it to map, as it is."""
+        if self._session is None or self._conn is None:
+            return self
+        return Pump(self._call, self._instance, self._conn, self._session)
 
     def on_head(  # noqa: PLR0911  one return per way an answer can be wrong
         self, head: ResponseHead, data: bytes, body_at: int, complete: bool
@@ -256,13 +263,14 @@ class HttpRelay:
         assert session is not None  # noqa: S101  it was lost
         try:
             with Use(self._instance):
-                session.upstream[self._instance], _ = await self._instance.open_session(self._deadline_ns)
+                lost = session.upstream.get(self._instance)
+                opened = await session.upstream.session(self._instance, self._deadline_ns, lost)
         except CrossfadeError as error:
             self._task = None
             self._fail(error)
             return
         self._task = None
-        head = self._instance.legacy_head(session.upstream[self._instance])
+        head = self._instance.legacy_head(opened)
         self._data = head + self._data.partition(b"Content-Length: ")[2]
         self.start(monotonic_ns())
 

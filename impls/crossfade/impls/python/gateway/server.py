@@ -14,7 +14,6 @@ from crossfade.impls.python.gateway.client import ClientConnection
 from crossfade.impls.python.gateway.routes import Routes
 from crossfade.impls.python.gateway.sessions import Session, Sessions
 from crossfade.impls.python.http_head import RequestHeads
-from crossfade.impls.python.upstream_http import HttpInstance
 
 if TYPE_CHECKING:
     from crossfade.impls.python.instance import Instance
@@ -35,7 +34,7 @@ class GatewayServer(Gateway):
         self.clients: set[ClientConnection] = set()
         self.receiving: dict[ClientConnection, int] = {}
         self.streams: set[ClientConnection] = set()
-        self.sessions = Sessions(self.spec.session_idle_ms)
+        self.sessions = Sessions(self.spec.session_idle_ms, self.spec.input_timeout_ms)
         self.heads = RequestHeads()
         self.routes = Routes(manager.catalog)
         self.access = Access(self.spec, "127.0.0.1")
@@ -83,18 +82,14 @@ class GatewayServer(Gateway):
 
     def end_session(self, session: Session) -> None:
         """End what belongs to a session that is forgotten already."""
-        for instance, upstream in session.upstream.items():
-            if upstream is not None and isinstance(instance, HttpInstance):
-                instance.spawn(instance.close_session(upstream))
+        session.end()
         for client in list(session.streams or ()):
             client.end_stream()
 
     def end_upstream(self, instance: Instance) -> None:
         """An instance goes: clients whose session is with it get one with another on their next call."""
         for session in self.sessions:
-            upstream = session.upstream.pop(instance, None)
-            if upstream is not None and isinstance(instance, HttpInstance):
-                instance.spawn(instance.close_session(upstream))
+            session.upstream.leave(instance)
 
     async def close(self, *, drain_s: float = 5.0) -> None:
         if self._server is None:

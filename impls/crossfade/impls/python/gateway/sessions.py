@@ -9,33 +9,73 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from crossfade.impls.python.dedicated import Dedicated, can_be_asked, hello
+from crossfade.impls.python.envelope import CAPABILITIES_KEY
+from crossfade.impls.python.gateway.questions import Questions
+from crossfade.impls.python.jsonrpc import encode
+from crossfade.impls.python.translate import INFO_KEY
 
 if TYPE_CHECKING:
     from crossfade.impls.python.gateway.client import ClientConnection
-    from crossfade.impls.python.instance import Instance
+
+
+class Guest(NamedTuple):
+    """What a client says of itself in ``initialize``."""
+
+    capabilities: dict[str, Any]
+    info: dict[str, Any] | None
+
+
+_hello = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def guest_of(params: bytes) -> Guest:
+    """Who sends ``initialize`` with these params; what has a wrong shape counts as not said."""
+    try:
+        fields = _hello(params)
+    except msgspec.DecodeError:
+        fields = {}
+    capabilities, info = fields.get("capabilities"), fields.get("clientInfo")
+    return Guest(capabilities if isinstance(capabilities, dict) else {}, info if isinstance(info, dict) else None)
 
 
 class Session:
-    """One client's session. ``upstream`` holds the session ids that legacy HTTP servers gave for it."""
+    """One client's session. ``upstream`` holds its own sessions with legacy servers, ``questions`` what it is asked.
 
-    __slots__ = ("id", "streams", "upstream", "used_ns", "version")
+    ``meta`` is what a modern server is told of the client with each request.
+    """
 
-    def __init__(self, version: str) -> None:
+    __slots__ = ("id", "meta", "questions", "streams", "upstream", "used_ns", "version")
+
+    def __init__(self, version: str, guest: Guest, timeout_ms: int) -> None:
         self.id = secrets.token_urlsafe(24)
         self.version = version
-        self.upstream: dict[Instance, str | None] = {}
+        self.upstream = Dedicated(hello(guest.capabilities, guest.info), asked=can_be_asked(guest.capabilities))
+        self.questions = Questions(encode(guest.capabilities), timeout_ms)
+        self.meta: dict[str, Any] = {CAPABILITIES_KEY: guest.capabilities}
+        if guest.info is not None:
+            self.meta[INFO_KEY] = guest.info
         self.streams: set[ClientConnection] | None = None
         self.used_ns = monotonic_ns()
+
+    def end(self) -> None:
+        """The client is gone: what belongs to it upstream ends, and what it was asked is not answered."""
+        self.questions.end()
+        self.upstream.end()
 
 
 class Sessions:
     """All sessions of one gateway."""
 
-    __slots__ = ("_by_id", "_idle_ns")
+    __slots__ = ("_by_id", "_idle_ns", "_timeout_ms")
 
-    def __init__(self, idle_ms: int) -> None:
+    def __init__(self, idle_ms: int, timeout_ms: int) -> None:
         self._by_id: dict[str, Session] = {}
+        self._timeout_ms = timeout_ms
         self._idle_ns = idle_ms * 1_000_000
 
     def __len__(self) -> int:
@@ -44,9 +84,9 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(self._by_id.values())
 
-    def open(self, version: str) -> Session:
+    def open(self, version: str, guest: Guest) -> Session:
         """A new session."""
-        session = Session(version)
+        session = Session(version, guest, self._timeout_ms)
         self._by_id[session.id] = session
         return session
 

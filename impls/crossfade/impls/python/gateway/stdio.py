@@ -15,7 +15,7 @@ import msgspec
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.envelope import EnvelopeError, Message, parse
 from crossfade.impls.python.gateway import legacy, methods, offer
-from crossfade.impls.python.gateway.sessions import Session
+from crossfade.impls.python.gateway.sessions import Session, guest_of
 from crossfade.impls.python.jsonrpc import MODERN
 
 if TYPE_CHECKING:
@@ -88,16 +88,24 @@ class _Face:
             return
         method = message.method
         if method is msgspec.UNSET:
+            if self._session is not None:
+                self._session.questions.answered(line)
             return
         if message.id is msgspec.UNSET:
             if method == "notifications/cancelled":
                 task = self.tasks.pop(legacy.cancelled_id(line), None)
                 if task is not None:
                     task.cancel()
+            elif self._session is not None:
+                legacy.noted(self._session, method, line)
             return
         raw_id = bytes(message.id)
         if method == "initialize":
-            self._session = Session(offer.version(methods.params_of(line)))
+            if self._session is not None:
+                self._session.end()
+            params = methods.params_of(line)
+            timeout_ms = self._manager.config.gateway.input_timeout_ms
+            self._session = Session(offer.version(params), guest_of(params), timeout_ms)
             work = self._welcome(raw_id, self._session.version)
         else:
             work = self._answer(message, method, raw_id, line)
@@ -131,6 +139,8 @@ class _Face:
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 
     def cancel(self) -> None:
-        """Stop what is under way."""
+        """Stop what is under way; the client is gone."""
         for task in list(self.tasks.values()):
             task.cancel()
+        if self._session is not None:
+            self._session.end()
