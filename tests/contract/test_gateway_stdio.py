@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
-import pytest
 from tests.contract.clients import META, MODERN, modern_meta
 from tests.contract.kit import stdio_spec
+from tests.contract.talker_stdio import piped
 
 from crossfade.impls import Config
-
-SERVE = """
-import asyncio, sys, msgspec
-from crossfade.impls import Config, open_manager
-async def main():
-    async with open_manager(msgspec.json.decode(sys.argv[2], type=Config), sys.argv[1]) as manager:
-        await manager.serve_stdio()
-asyncio.run(main())
-"""
 
 
 class Peer:
@@ -55,26 +44,8 @@ class Peer:
 
 @asynccontextmanager
 async def talking_to(variant: str) -> AsyncIterator[Peer]:
-    config = Config(servers=(stdio_spec("fix"),))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SERVE, variant, msgspec.json.encode(config).decode()),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=1 << 24,
-    )
-    try:
+    async with piped(variant, Config(servers=(stdio_spec("fix"),))) as process:
         yield Peer(process)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(10):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            pytest.fail("serve_stdio went on after its client had closed stdin")
-    assert process.returncode == 0
 
 
 async def test_a_legacy_client_is_served(variant: str) -> None:

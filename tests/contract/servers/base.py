@@ -70,12 +70,13 @@ class Log:
                 self._bytes -= self._entries.popleft()[1]
             self._changed.notify_all()
 
-    def wait(self, method: str | None, timeout_s: float, at_least: int = 1) -> list[Message]:
+    def wait(self, method: str | None, timeout_s: float, mark: str | None = None) -> list[Message]:
         def matching() -> list[Message]:
-            return [entry for entry, _ in self._entries if method in (None, entry["method"])]
+            wanted = [entry for entry, _ in self._entries if method in (None, entry["method"])]
+            return [entry for entry in wanted if mark in (None, entry.get("mark"))]
 
         with self._changed:
-            self._changed.wait_for(lambda: len(matching()) >= at_least, timeout_s)
+            self._changed.wait_for(lambda: bool(matching()), timeout_s)
             return matching()
 
 

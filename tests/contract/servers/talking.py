@@ -136,10 +136,10 @@ def _held(server: Behaviour, arguments: Message, call: Call) -> bool:
     name = arguments.get("hold")
     if name is None:
         return True
-    server.log.add("holding", id=call.id, name=name)
+    server.log.add("holding", id=call.id, mark=name)
     while name not in server.released:
         if call.wait(0.02):
-            server.log.add("stopped", id=call.id)
+            server.log.add("stopped", id=call.id, mark=name)
             return False
     return True
 

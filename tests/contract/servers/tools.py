@@ -31,9 +31,10 @@ def _echo(_: Behaviour, arguments: Message, __: Call) -> Message:
 
 
 def _sleep(server: Behaviour, arguments: Message, call: Call) -> Message | None:
-    server.log.add("sleeping", id=call.id)
+    mark = arguments.get("mark")
+    server.log.add("sleeping", id=call.id, mark=mark)
     if call.wait(arguments.get("ms", 0) / 1000):
-        server.log.add("stopped", id=call.id)
+        server.log.add("stopped", id=call.id, mark=mark)
         return None
     return text("slept")
 
@@ -65,9 +66,9 @@ def _spawn(_: Behaviour, __: Message, ___: Call) -> Message:
 
 
 def _seen(server: Behaviour, arguments: Message, _: Call) -> Message:
-    """What was received, as JSON; waits up to ``wait_ms`` for ``at_least`` of ``method``."""
-    wait_s, at_least = arguments.get("wait_ms", 0) / 1000, arguments.get("at_least", 1)
-    return text(json.dumps(server.log.wait(arguments.get("method"), wait_s, at_least)))
+    """What was received, as JSON; waits up to ``wait_ms`` for one of ``method``, with that ``mark`` if one is given."""
+    wait_s = arguments.get("wait_ms", 0) / 1000
+    return text(json.dumps(server.log.wait(arguments.get("method"), wait_s, arguments.get("mark"))))
 
 
 def _forget(server: Behaviour, _: Message, __: Call) -> Message:
@@ -111,7 +112,7 @@ def _pid(_: Behaviour, __: Message, call: Call) -> Message:
 TOOLS: dict[str, Callable[[Behaviour, Message, Call], Outcome]] = {
     "echo": _echo,
     "sleep": _sleep,
-    "never": lambda server, _, call: _sleep(server, {"ms": 600_000}, call),
+    "never": lambda server, arguments, call: _sleep(server, {**arguments, "ms": 600_000}, call),
     "fail": lambda *_: text("the tool failed", isError=True),
     "refuse": _refuse,
     "crash": _crash,
