@@ -25,6 +25,8 @@ RUST_SOURCES := $(shell find $(RUST) -name target -prune -o -type f \( -name '*.
 	-o -name Cargo.lock \) -print 2>/dev/null)
 CARGO := $(shell command -v cargo 2>/dev/null || PATH='$(PATH)' command -v cargo 2>/dev/null)
 PYTEST_FLAGS ?=
+# Most tests wait for processes: three workers keep two cores busy.
+PYTEST_WORKERS ?= 3
 
 # Without cargo the Rust variant cannot exist: tests are told so, and only then. In CI that is a failure, not a footnote.
 ifeq ($(CARGO),)
@@ -110,7 +112,7 @@ endif
 
 .PHONY: test
 test: setup test-rust ## Set everything up and pass all tests
-	$(BIN)/python -m pytest --benchmark-disable $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest --benchmark-disable -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_FLAGS)
 
 .PHONY: test-rust
 test-rust: ## cargo test over the workspace

@@ -7,6 +7,7 @@ machine has no Rust toolchain (the Makefile sets it, and never in CI).
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +17,17 @@ from crossfade.impls import VARIANTS, missing
 # A machine that is busy with other work makes an example slow, not wrong; what hangs meets the test's own timeout.
 settings.register_profile("crossfade", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("crossfade")
+
+HERE = Path(__file__).parent
+MEASURING = tuple(HERE / name for name in ("harness", "bench"))
+"""Suites that measure, or look at all processes of the machine: several workers never run two of them at once."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in MEASURING):
+            item.add_marker(pytest.mark.xdist_group("measuring"))
+
 
 NO_NATIVE = os.environ.get("CROSSFADE_NO_NATIVE") == "1"
 collect_ignore = ["native"] if NO_NATIVE else []
