@@ -14,7 +14,7 @@ import msgspec
 from crossfade.harness import environment
 from crossfade.harness.affinity import place
 from crossfade.harness.problems import Unavailable
-from crossfade.impls import VARIANTS, missing
+from crossfade.impls import find_variant, missing, variant_names
 
 Level = Literal["ok", "note", "problem"]
 FILES_WANTED = 4096
@@ -35,11 +35,11 @@ def examine() -> list[Finding]:
 
 def _software() -> list[Finding]:
     found = []
-    for name, variant in VARIANTS.items():
-        why = missing(name)
-        found.append(
-            Finding("ok", f"variant {name}: {variant.description}") if why is None else Finding("problem", why)
-        )
+    for name in variant_names():
+        if (why := missing(name)) is None:
+            found.append(Finding("ok", f"variant {name}: {find_variant(name).description}"))
+        else:
+            found.append(Finding("problem", why))
     try:
         native = environment.native_build()
     except Unavailable as error:

@@ -7,6 +7,7 @@ interrupt leaves it as an exception.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +15,9 @@ from typing import Protocol
 import msgspec
 
 from crossfade.harness.affinity import Placement
+from crossfade.harness.gateways import Gateway
 from crossfade.harness.measure import Bench, Measured, measure
+from crossfade.harness.measure.bench import START_S
 from crossfade.harness.parity import check_scenario
 from crossfade.harness.problems import HarnessError
 from crossfade.harness.processes import raise_file_limit
@@ -45,11 +48,18 @@ class Executor(Protocol):
 
 
 class LocalExecutor:
-    """Fresh local processes per block, pinned by ``placement``; ``generator`` is ``rust`` or ``python``."""
+    """Fresh local processes per block, pinned by ``placement``; ``generator`` is ``rust`` or ``python``.
 
-    def __init__(self, *, placement: Placement, generator: str) -> None:
+    ``gateways`` are those that the user brought.
+    """
+
+    def __init__(
+        self, *, placement: Placement, generator: str, gateways: Sequence[Gateway] = (), start_s: float = START_S
+    ) -> None:
         self.placement = placement
         self.generator = generator
+        self.gateways = {gateway.name: gateway for gateway in gateways}
+        self.start_s = start_s
         self._parity: dict[bytes, Parity] = {}
         raise_file_limit()
 
@@ -64,6 +74,8 @@ class LocalExecutor:
             hash_seed=task.hash_seed,
             generator=self.generator,
             memray=memray,
+            gateway=self.gateways.get(task.slot.variant),
+            start_s=self.start_s,
         )
 
     def block(self, task: Task) -> Block:
@@ -80,7 +92,14 @@ class LocalExecutor:
         """Compare answers; scenarios that differ in load alone share one comparison."""
         key = msgspec.json.encode((scenario.kind in ("calls", "ops"), scenario.upstream, scenario.load, variants))
         if key not in self._parity:
-            self._parity[key] = check_scenario(scenario, variants, placement=self.placement, generator=self.generator)
+            self._parity[key] = check_scenario(
+                scenario,
+                variants,
+                placement=self.placement,
+                generator=self.generator,
+                gateways=self.gateways,
+                start_s=self.start_s,
+            )
         return msgspec.structs.replace(self._parity[key], scenario=scenario.name)
 
 

@@ -8,13 +8,16 @@ the id is checked by the probe, and names, versions and instructions of the gate
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
 
 from crossfade.harness.affinity import Placement
-from crossfade.harness.measure.bench import SERVER, Bench, echoed
+from crossfade.harness.gateways import Gateway
+from crossfade.harness.measure.bench import SERVER, START_S, Bench, echoed
+from crossfade.harness.measure.target import Target
 from crossfade.harness.probe import Probe
 from crossfade.harness.problems import HarnessError
 from crossfade.harness.samples import Parity
@@ -50,7 +53,15 @@ class Answer(msgspec.Struct, frozen=True):
     value: Any
 
 
-def bench_for(scenario: Scenario, variant: str, placement: Placement, generator: str) -> Bench:
+def bench_for(
+    scenario: Scenario,
+    variant: str,
+    *,
+    placement: Placement,
+    generator: str,
+    gateway: Gateway | None = None,
+    start_s: float = START_S,
+) -> Bench:
     """A bench that is used for asking, not for timing."""
     return Bench(
         scenario=scenario,
@@ -60,49 +71,82 @@ def bench_for(scenario: Scenario, variant: str, placement: Placement, generator:
         seed=1,
         hash_seed=1,
         generator=generator,
+        gateway=gateway,
+        start_s=start_s,
     )
 
 
 @contextlib.contextmanager
-def gateway(bench: Bench) -> Iterator[int]:
-    """The port of a gateway of the bench's variant in front of its fleet."""
+def asked(bench: Bench) -> Iterator[Target]:
+    """The gateway face of the bench's variant in front of its fleet."""
     with contextlib.ExitStack() as stack:
-        port = None
+        fleet, port = None, None
         if bench.scenario.upstream.transport == "http":
-            _, port = stack.enter_context(bench.fleet())
-        _, ready = stack.enter_context(bench.worker(port, serve=True))
-        yield int(ready["port"])
+            fleet, port = stack.enter_context(bench.fleet())
+        yield stack.enter_context(bench.target(fleet, port))
 
 
-def check_scenario(scenario: Scenario, variants: Sequence[str], *, placement: Placement, generator: str) -> Parity:
-    """Ask every variant to echo the scenario's payload, and compare."""
+def check_scenario(
+    scenario: Scenario,
+    variants: Sequence[str],
+    *,
+    placement: Placement,
+    generator: str,
+    gateways: Mapping[str, Gateway] = MappingProxyType({}),
+    start_s: float = START_S,
+) -> Parity:
+    """Ask every variant to echo the scenario's payload, and compare.
+
+    Whoever gives no answer or a wrong one is blamed alone. Answers of variants have to be equal in every field;
+    gateways that the user brought may add fields of their own, so that only their echo has to be right.
+    """
     size = scenario.load.payload_bytes if scenario.load is not None else 16
     era: Era = scenario.load.era if scenario.load is not None else "modern"
     text = ("parity-" + "x" * size)[: max(size, 7)]
     answers: dict[str, Any] = {}
-    detail = ""
+    wrong: dict[str, str] = {}
     for variant in variants:
+        bench = bench_for(
+            scenario,
+            variant,
+            placement=placement,
+            generator=generator,
+            gateway=gateways.get(variant),
+            start_s=start_s,
+        )
         try:
-            with gateway(bench_for(scenario, variant, placement, generator)) as port, Probe(port, era=era) as probe:
-                answer = probe.call(TOOL, {"text": text, "n": 1})
+            with asked(bench) as target, _probe(target, era) as probe:
+                answer = probe.call(target.tool, {"text": text, "n": 1})
         except HarnessError as error:
-            detail = detail or f"{variant}: {error}"
+            wrong[variant] = str(error)
             continue
-        answers[variant] = comparable(answer)
         if echoed(answer) != text:
-            detail = detail or f"{variant} answered {str(answer)[:200]} to an echo of {size} bytes"
-    if not detail:
-        detail = first_difference(answers)
-    return Parity(scenario=scenario.name, variants=tuple(variants), ok=not detail, detail=detail)
+            wrong[variant] = f"answered {str(answer)[:200]} to an echo of {size} bytes"
+        elif variant not in gateways:
+            answers[variant] = comparable(answer)
+    detail = "; ".join(f"{variant}: {why}" for variant, why in wrong.items())
+    # With a difference between two that both echo rightly, nobody knows whose fault it is: all are refused.
+    difference = first_difference(answers)
+    return Parity(
+        scenario=scenario.name,
+        variants=tuple(variants),
+        ok=not (wrong or difference),
+        detail="; ".join(filter(None, (detail, difference))),
+        blamed=() if difference else tuple(wrong),
+    )
+
+
+def _probe(target: Target, era: Era) -> Probe:
+    return Probe(target.port, host=target.host, path=target.path, era=era)
 
 
 def ask_all(scenario: Scenario, variant: str, *, placement: Placement, generator: str) -> list[Answer]:
     """Every question in both eras. Raises BlockFailed if the variant does not run or does not answer."""
     found: list[Answer] = []
     eras: tuple[Era, ...] = ("modern", "legacy")
-    with gateway(bench_for(scenario, variant, placement, generator)) as port:
+    with asked(bench_for(scenario, variant, placement=placement, generator=generator)) as target:
         for era in eras:
-            with Probe(port, era=era) as probe:
+            with _probe(target, era) as probe:
                 for question, method, params in QUESTIONS:
                     found.append(Answer(question, era, comparable(probe.request(method, params))))
     return found

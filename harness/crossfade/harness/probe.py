@@ -22,9 +22,18 @@ _META = request_meta(_INFO)
 class Probe:
     """One keep-alive connection to an MCP endpoint. Legacy initializes on first use."""
 
-    def __init__(self, port: int, *, era: Literal["modern", "legacy"] = "modern", timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        host: str = "127.0.0.1",
+        path: str = "/mcp",
+        era: Literal["modern", "legacy"] = "modern",
+        timeout_s: float = 10.0,
+    ) -> None:
         self.era = era
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+        self.path = path
+        self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
         self._session: str | None = None
         self._initialized = era == "modern"
         self._next = 0
@@ -65,7 +74,7 @@ class Probe:
         if self._session is not None:
             headers["Mcp-Session-Id"] = self._session
         try:
-            self._connection.request("POST", "/mcp", msgspec.json.encode(body), headers)
+            self._connection.request("POST", self.path, msgspec.json.encode(body), headers)
             answer = self._connection.getresponse()
             raw = answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -88,7 +97,7 @@ class Probe:
         """End the session, if there is one, and the connection."""
         if self._session is not None:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                self._connection.request("DELETE", "/mcp", headers={"Mcp-Session-Id": self._session})
+                self._connection.request("DELETE", self.path, headers={"Mcp-Session-Id": self._session})
                 self._connection.getresponse().read()
         self._connection.close()
 

@@ -1,8 +1,8 @@
 """The runner: plan, parity, blocks in planned order, saved after each.
 
 It knows neither processes nor statistics. The rules it keeps: the plan is drawn before the first block and never
-changed; a failed block is recorded and the run goes on; an interrupt keeps what was measured; a scenario whose variants
-disagree is not timed.
+changed; a failed block is recorded and the run goes on; an interrupt keeps what was measured; what answers otherwise
+than the others is not timed.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def execute(
         # The plan is on disk before the first process starts: an interrupt in the middle of parity can be gone on from.
         save(results)
         results = check_parity(results, by_name, executor, progress)
-        wrong = {p.scenario: p.detail for p in results.parity if not p.ok}
+        wrong = {(p.scenario, v): p.detail for p in results.parity if not p.ok for v in p.blamed or (None,)}
         for index, slot in enumerate(results.order):
             if (slot.scenario, slot.round, slot.variant) in done:
                 continue
@@ -106,7 +106,8 @@ def execute(
                 seed=draw(results.seed, "load", slot.scenario, slot.round),
                 hash_seed=draw(results.seed, "hash", str(index), slot.round) % (1 << 32),
             )
-            block = refuse(task, wrong[slot.scenario]) if slot.scenario in wrong else executor.block(task)
+            why = wrong.get((slot.scenario, slot.variant), wrong.get((slot.scenario, None)))
+            block = executor.block(task) if why is None else refuse(task, why)
             results = msgspec.structs.replace(results, blocks=(*results.blocks, block))
             save(results)
             progress.finished(block, block_seconds(scenario, task.profile))
@@ -130,7 +131,8 @@ def check_parity(results: Results, scenarios: dict[str, Scenario], executor: Exe
         progress.starting(f"{record.name}  parity")
         parity = executor.parity(scenarios[record.name], variants)
         if not parity.ok:
-            progress.say(f"{record.name}: answers were not the same, so it is not timed: {parity.detail}")
+            who = ", ".join(parity.blamed) or "it"
+            progress.say(f"{record.name}: answers were not the same, so {who} is not timed: {parity.detail}")
         found.append(parity)
     return msgspec.structs.replace(results, parity=tuple(found))
 

@@ -212,12 +212,16 @@ class Block(_Record, frozen=True):
 
 
 class Parity(_Record, frozen=True):
-    """Whether every variant gave the same answer on a scenario before its timing counted."""
+    """Whether every variant gave the same answer on a scenario before its timing counted.
+
+    ``blamed`` alone were not timed; with nobody to blame for a difference, none was.
+    """
 
     scenario: str
     variants: tuple[str, ...]
     ok: bool
     detail: str = ""
+    blamed: tuple[str, ...] = ()
 
 
 class SelfTest(_Record, frozen=True):

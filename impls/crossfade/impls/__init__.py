@@ -31,7 +31,7 @@ from crossfade.impls.results import CallResult, Item, Result
 from crossfade.impls.snapshots import DeploymentInfo, Event, InstanceInfo, Metrics, ServerInfo, StorageInfo
 from crossfade.impls.states import CircuitState, DeploymentState, ServerState, StorageClass, Strategy
 from crossfade.impls.sync import SyncManager, open_sync
-from crossfade.impls.variants import VARIANTS, Variant, missing, open_manager
+from crossfade.impls.variants import VARIANTS, Variant, find_variant, missing, open_manager, variant_names
 
 __all__ = [
     "VARIANTS",
@@ -74,10 +74,12 @@ __all__ = [
     "SyncManager",
     "TelemetrySpec",
     "Variant",
+    "find_variant",
     "load_config",
     "missing",
     "open_manager",
     "open_sync",
     "parse_config",
     "server_from_entry",
+    "variant_names",
 ]

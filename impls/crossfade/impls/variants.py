@@ -1,11 +1,14 @@
 """Variants: named pairings of shell and core, with their capabilities as data.
 
 A variant that was asked for and is missing is an error that says how to install it; none is ever replaced by another.
+Other packages bring theirs by an entry point of the group ``crossfade.variants`` that names a :class:`Variant`.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 from dataclasses import dataclass
@@ -93,9 +96,54 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
+GROUP = "crossfade.variants"
+
+
+@functools.cache
+def _brought() -> dict[str, Variant | str]:
+    """What installed packages bring: a variant, or why it is none. A broken one is the error of who asks for it."""
+    found: dict[str, Variant | str] = {}
+    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name):
+        where = (
+            f"variant {entry.name!r} (entry point {entry.value!r} of {entry.dist.name if entry.dist else 'a package'})"
+        )
+        if entry.name in VARIANTS or entry.name in found:
+            # Never shadow: a figure must not change its meaning with what else is installed.
+            found.setdefault(entry.name, f"{where}: the name is taken; give it another in its package")
+            continue
+        try:
+            brought = entry.load()
+        except Exception as error:  # noqa: BLE001 - foreign code, at import, may raise anything
+            found[entry.name] = f"{where}: cannot be imported ({type(error).__name__}: {error}); mend or uninstall it"
+            continue
+        if not isinstance(brought, Variant) or brought.name != entry.name or ":" not in brought.factory:
+            found[entry.name] = f"{where}: must be a crossfade.impls.Variant of that name with factory 'module:Class'"
+        else:
+            found[entry.name] = brought
+    return {name: what for name, what in found.items() if name not in VARIANTS}
+
+
+def variant_names() -> tuple[str, ...]:
+    """The built-in variants, then those that installed packages bring, whether or not they can run here."""
+    return (*VARIANTS, *_brought())
+
+
+def find_variant(name: str) -> Variant:
+    """A variant by name, built in or brought by a package. Raises :class:`VariantUnavailable`."""
+    # Packages are looked through only for a name that is not ours: it takes milliseconds at every start.
+    found = VARIANTS.get(name) or _brought().get(name)
+    if isinstance(found, str):
+        raise VariantUnavailable(found)
+    if found is None:
+        raise VariantUnavailable(f"variant {name!r} is unknown; choose one of {', '.join(variant_names())}")
+    return found
+
+
 def missing(name: str) -> str | None:
-    """Why a registered variant cannot run here, or None if it can."""
-    variant = _lookup(name)
+    """Why a registered variant cannot run here, or None if it can. Raises VariantUnavailable for an unknown name."""
+    if name not in VARIANTS and isinstance(broken := _brought().get(name), str):
+        return broken
+    variant = find_variant(name)
     for module in variant.needs:
         if importlib.util.find_spec(module) is None:
             return f"variant {name!r} needs the module {module!r}, which is not installed; {variant.install}"
@@ -126,9 +174,20 @@ def open_manager(config: Config, variant: str | None = None) -> Manager:
     variant = variant or os.environ.get(ENVIRONMENT) or "python"
     if (why := missing(variant)) is not None:
         raise VariantUnavailable(why)
-    module, _, attribute = _lookup(variant).factory.partition(":")
-    cls: type[Manager] = getattr(importlib.import_module(module), attribute)
+    cls = _factory(find_variant(variant))
     return (_traced(cls) if config.telemetry.otel else cls)(config)
+
+
+def _factory(variant: Variant) -> type[Manager]:
+    module, _, attribute = variant.factory.partition(":")
+    try:
+        cls: type[Manager] = getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        if variant.name in VARIANTS:
+            raise
+        why = f"{variant.factory} cannot be imported ({type(error).__name__}: {error}); mend or uninstall its package"
+        raise VariantUnavailable(f"variant {variant.name!r}: {why}") from error
+    return cls
 
 
 def _traced(cls: type[Manager]) -> type[Manager]:
@@ -141,10 +200,3 @@ def _traced(cls: type[Manager]) -> type[Manager]:
     from crossfade.impls.tracing import traced  # noqa: PLC0415  optional
 
     return traced(cls)
-
-
-def _lookup(name: str) -> Variant:
-    try:
-        return VARIANTS[name]
-    except KeyError:
-        raise VariantUnavailable(f"variant {name!r} is unknown; choose one of {', '.join(VARIANTS)}") from None

@@ -48,7 +48,12 @@ def _banners(results: Results, analysis: Analysis, cast: Cast) -> Iterator[Banne
             "for figures.",
         )
     for parity in results.parity:
-        if not parity.ok:
+        if not parity.ok and parity.blamed:
+            yield Banner(
+                f"{joined([plain(v) for v in parity.blamed])} did not answer rightly on {plain(parity.scenario)}.",
+                f"What answers wrongly is not timed. {plain(parity.detail)}",
+            )
+        elif not parity.ok:
             yield Banner(
                 f"{joined([plain(v) for v in parity.variants])} do not give the same answers on "
                 f"{plain(parity.scenario)}.",

@@ -1,6 +1,6 @@
 """Scenarios: what is measured, as data. Depends on nothing else in crossfade."""
 
-from crossfade.scenarios.loader import builtin, load_file, parse, select
+from crossfade.scenarios.loader import builtin, changed, load_file, parse, select
 from crossfade.scenarios.model import (
     LIMITS,
     PROFILES,
@@ -30,6 +30,7 @@ __all__ = [
     "Sweep",
     "Upstream",
     "builtin",
+    "changed",
     "load_file",
     "parse",
     "select",

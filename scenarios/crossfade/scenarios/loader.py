@@ -6,9 +6,10 @@ The rule: a selection that matches nothing is an error that lists what there is,
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -34,6 +35,40 @@ def parse(text: str, *, source: str) -> Scenario:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{source}: not valid TOML ({error}); fix the file") from None
+    return _converted(data, source=source)
+
+
+def changed(scenario: Scenario, changes: Sequence[str]) -> Scenario:
+    """The scenario with keys set (``load.era=legacy``); a table it does not have is passed over.
+
+    Raises :class:`ScenarioError` for what is no key, or no value for it.
+    """
+    if not changes:
+        return scenario
+    body: dict[str, Any] = msgspec.to_builtins(scenario)
+    for change in changes:
+        path, equals, text = change.partition("=")
+        *tables, key = path.split(".")
+        if not equals or not all((*tables, key)):
+            raise ScenarioError(f"--set {change!r} must be KEY=VALUE; write for example load.era=legacy")
+        at: Any = body
+        for table in tables:
+            at = at.get(table) if isinstance(at, dict) else None
+        if isinstance(at, dict):
+            at[key] = _value(text)
+        elif tables[0] not in body:
+            raise ScenarioError(f"--set {change!r}: there is no table {tables[0]!r}; see docs/scenarios.md")
+    return _converted(body, source=f"scenario {scenario.name!r} with {' '.join(changes)}")
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a word without quotes
+
+
+def _converted(data: Any, *, source: str) -> Scenario:
     try:
         return msgspec.convert(data, Scenario)
     except msgspec.ValidationError as error:
@@ -85,5 +120,9 @@ def select(selectors: Iterable[str]) -> list[Scenario]:
             raise ScenarioError(
                 f"no scenario or tag is called {selector!r}; scenarios: {', '.join(known)}; tags: {', '.join(tags)}"
             )
-        chosen.update({s.name: s for s in matches})
+        for scenario in matches:
+            if chosen.setdefault(scenario.name, scenario) != scenario or known.get(scenario.name, scenario) != scenario:
+                raise ScenarioError(
+                    f"{selector}: name: {scenario.name!r} is another scenario's; give it one of its own"
+                )
     return list(chosen.values()) if wanted else list(known.values())

@@ -31,10 +31,13 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Upstream(_Table, frozen=True):
-    """The fleet: echo servers. Latency is added per answer; ``error_per_mille`` of answers are tool errors."""
+    """The fleet: echo servers. Latency is added per answer; ``error_per_mille`` of answers are tool errors.
+
+    ``era`` ``both`` lets whoever is measured choose, so that those who choose differently do different work.
+    """
 
     transport: Literal["http", "stdio"] = "http"
-    era: Literal["modern", "legacy"] = "modern"
+    era: Literal["modern", "legacy", "both"] = "modern"
     latency: Literal["constant", "exponential"] = "constant"
     latency_ms: Annotated[float, msgspec.Meta(ge=0.0, le=60_000.0)] = 0.0
     error_per_mille: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from crossfade.harness import environment, plan
 from crossfade.harness.cli import output
-from crossfade.harness.measure.bench import TWIN
+from crossfade.harness.gateways import Gateway, parse
+from crossfade.harness.measure.bench import SERVER, TWIN
 from crossfade.harness.problems import UsageError
-from crossfade.harness.samples import Kind, ScenarioRecord, VariantRecord
-from crossfade.impls import VARIANTS, missing
+from crossfade.harness.samples import METRICS, Kind, ScenarioRecord, VariantRecord
+from crossfade.impls import find_variant, missing, parse_config, variant_names
 from crossfade.impls.errors import VariantUnavailable
 from crossfade.scenarios import LIMITS, Profile, Scenario
 
@@ -22,7 +24,7 @@ def choose_variants(asked: Sequence[str] | None) -> list[str]:
     if asked:
         return list(dict.fromkeys(asked))
     found = []
-    for name in VARIANTS:
+    for name in variant_names():
         if (why := missing(name)) is None:
             found.append(name)
         else:
@@ -52,27 +54,64 @@ def lay_out(
     *,
     rounds: int | None,
     asked: bool = True,
+    gateways: Sequence[Gateway] = (),
 ) -> ScenarioRecord:
     """Which rows a scenario gets, and why others are left out. ``asked``: the user named the variants."""
     left_out = {
         v: f"lacks {', '.join(sorted(lacking))}"
         for v in variants
-        if (lacking := set(scenario.needs) - VARIANTS[v.partition(TWIN)[0]].capabilities)
+        if (lacking := set(scenario.needs) - find_variant(v.partition(TWIN)[0]).capabilities)
     }
-    by_plan = []
+    cannot = {g.name: why for g in gateways if (why := g.lacks(scenario)) is not None}
+    by_plan = list(cannot)
     for name in variants if not asked else ():
-        where = VARIANTS[name].measured_in
+        where = find_variant(name).measured_in
         if name not in left_out and where and not where & set(scenario.tags):
             left_out[name] = f"measured only in scenarios tagged {' or '.join(sorted(where))}, unless --impl names it"
             by_plan.append(name)
-    rows = [v for v in variants if v not in left_out] + [x for x in limits if x in scenario.limits]
+    left_out |= cannot
+    rows = [v for v in (*variants, *(g.name for g in gateways)) if v not in left_out]
+    rows += [x for x in limits if x in scenario.limits]
     return plan.record(scenario, profile, variants=rows, left_out=left_out, by_plan=by_plan, rounds=rounds)
 
 
-def describe(name: str) -> VariantRecord:
-    """The record of a variant or of its twin."""
+def choose_gateways(options: argparse.Namespace) -> list[Gateway]:
+    """What the user brought by ``--command`` and ``--url``. Raises UsageError or Unavailable."""
+    return parse(options.command, options.url, fleet_port=options.fleet_port, known=variant_names())
+
+
+def check_scenario(scenario: Scenario) -> None:
+    """What only the harness and the interface know of a scenario. Raises UsageError, ConfigError."""
+    if unknown := sorted({*scenario.headline, *scenario.shown} - METRICS.keys()):
+        known = ", ".join(METRICS)
+        raise UsageError(f"scenario {scenario.name!r}: metric {unknown[0]!r} is unknown; choose from {known}")
+    entry = {"url": "http://127.0.0.1:1/mcp"} if scenario.upstream.transport == "http" else {"command": "server"}
+    parse_config({"mcpServers": {SERVER: {**scenario.manager, **entry}}}, source=f"scenario {scenario.name!r}")
+
+
+def measurable(records: Sequence[ScenarioRecord], *, selected: bool) -> list[ScenarioRecord]:
+    """Those that somebody can run. One that nobody can is an error if the user ``selected`` it, else a notice."""
+    found = []
+    for record in records:
+        if set(record.variants) - set(LIMITS):
+            found.append(record)
+            continue
+        why = "; ".join(f"{name}: {reason}" for name, reason in record.left_out.items() if name not in LIMITS)
+        text = f"scenario {record.name!r} cannot be measured on what was chosen ({why})"
+        if selected:
+            raise UsageError(f"{text}; leave it out")
+        output.note(f"LEFT OUT: {text}")
+    if not found:
+        raise UsageError("nothing that was chosen can be measured; see `crossfade list scenarios`")
+    return found
+
+
+def describe(name: str | Gateway) -> VariantRecord:
+    """The record of a variant, of its twin, or of a gateway that the user brought."""
     kind: Kind = "variant"
-    return VariantRecord(name=name, kind=kind, description=VARIANTS[name.partition(TWIN)[0]].description)
+    if isinstance(name, Gateway):
+        return VariantRecord(name=name.name, kind=kind, description=name.describe())
+    return VariantRecord(name=name, kind=kind, description=find_variant(name.partition(TWIN)[0]).description)
 
 
 def generator(asked: str = "auto") -> str:

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
+from crossfade.harness.gateways import FLEET_PORT
 from crossfade.harness.problems import EX_USAGE
 from crossfade.scenarios import PROFILES
 
@@ -19,6 +20,7 @@ _EPILOG = """\
 examples:
   crossfade run --profile quick              every scenario, all variants, about ten minutes
   crossfade run gateway-echo --impl python --impl rust --rounds 10
+  crossfade run gateway-echo --command other='other-gateway --port {port} {upstream}'
   crossfade report results/latest            the page again
   crossfade gate main/results.json results/latest --threshold 5%
   crossfade serve --config mcp.json --impl rust --port 8080
@@ -50,6 +52,17 @@ def count(text: str) -> int:
     if not text.isdecimal() or not 2 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 2 to 1000, for an interval needs two")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """A duration above zero, at most ten minutes."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; give seconds, above 0 and at most 600")
+    return value
 
 
 def port(text: str) -> int:
@@ -105,6 +118,38 @@ def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
         "selectors", nargs="*", metavar="SCENARIO|TAG|FILE", help="default: all (`crossfade list scenarios`)"
     )
     _impls(command, "variant to measure; the first is the baseline (default: all that are installed)")
+    command.add_argument(
+        "--command",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="measure a gateway of your own too, started anew for every block; the command has {port} and one of "
+        "{upstream}, {server}, {config} (docs/own-implementation.md)",
+    )
+    command.add_argument(
+        "--url",
+        action="append",
+        default=[],
+        metavar="NAME=URL",
+        help="measure a gateway that runs already; its upstream is the fleet at --fleet-port",
+    )
+    command.add_argument(
+        "--fleet-port", type=port, default=FLEET_PORT, help="where the fleet listens for --url (default: %(default)s)"
+    )
+    command.add_argument(
+        "--start-timeout",
+        type=seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long a variant or gateway may take to start (default: %(default)g)",
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of every scenario that has its table, for example load.era=legacy",
+    )
     command.add_argument(
         "--profile", choices=PROFILES, default="standard", help="how often and how long (default: %(default)s)"
     )

@@ -12,7 +12,8 @@ from crossfade.harness.cli.run import write_report
 from crossfade.harness.problems import EX_OK, UsageError
 from crossfade.harness.samples import Results
 from crossfade.harness.store import load
-from crossfade.impls import VARIANTS, missing
+from crossfade.impls import find_variant, missing, variant_names
+from crossfade.impls.errors import VariantUnavailable
 from crossfade.scenarios import builtin
 
 
@@ -115,15 +116,7 @@ def list_(options: argparse.Namespace) -> int:
             for row in rows:
                 output.say("  ".join([*(c.ljust(w) for c, w in zip(row[:3], width, strict=True)), row[3]]))
         return EX_OK
-    impls = [
-        {
-            "name": v.name,
-            "description": v.description,
-            "missing": missing(v.name),
-            "capabilities": sorted(v.capabilities),
-        }
-        for v in VARIANTS.values()
-    ]
+    impls = [_told(name) for name in variant_names()]
     if options.json:
         output.dump(impls)
     else:
@@ -132,3 +125,13 @@ def list_(options: argparse.Namespace) -> int:
             if impl["missing"]:
                 output.say(f"{'':<10} not available: {impl['missing']}")
     return EX_OK
+
+
+def _told(name: str) -> dict[str, object]:
+    why = missing(name)
+    try:
+        variant = find_variant(name)
+    except VariantUnavailable:  # a package's entry point that is broken
+        return {"name": name, "description": "", "missing": why, "capabilities": []}
+    capabilities = sorted(variant.capabilities)
+    return {"name": name, "description": variant.description, "missing": why, "capabilities": capabilities}

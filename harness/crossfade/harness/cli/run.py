@@ -18,7 +18,17 @@ from crossfade.harness import environment, plan
 from crossfade.harness import selftest as selftest_
 from crossfade.harness.affinity import available, place
 from crossfade.harness.cli import output, tables
-from crossfade.harness.cli.choose import choose_limits, choose_variants, command, describe, generator, lay_out
+from crossfade.harness.cli.choose import (
+    check_scenario,
+    choose_gateways,
+    choose_limits,
+    choose_variants,
+    command,
+    describe,
+    generator,
+    lay_out,
+    measurable,
+)
 from crossfade.harness.cli.ruler import ROUNDS, SCENARIO, twins
 from crossfade.harness.executor import LocalExecutor, Task
 from crossfade.harness.problems import EX_INTERRUPTED, EX_OK, EX_SOFTWARE, BlockFailed, HarnessError, UsageError
@@ -29,14 +39,20 @@ from crossfade.harness.stats import analyse
 from crossfade.harness.store import Store, load, new_id
 from crossfade.impls import missing
 from crossfade.impls.errors import VariantUnavailable
-from crossfade.scenarios import Profile, Scenario, select
+from crossfade.scenarios import Profile, Scenario, changed, select
 
 
 def run(options: argparse.Namespace) -> int:
     """``crossfade run``."""
-    scenarios = select(options.selectors)
-    executor = LocalExecutor(placement=place(available()), generator=generator(options.generator))
-    results, store = resumed(options, scenarios) if options.resume else planned(options, scenarios, executor)
+    scenarios = [changed(s, options.set) for s in select(options.selectors)]
+    gateways = choose_gateways(options)
+    executor = LocalExecutor(
+        placement=place(available()),
+        generator=generator(options.generator),
+        gateways=gateways,
+        start_s=options.start_timeout,
+    )
+    results, store = resumed(options, scenarios, executor) if options.resume else planned(options, scenarios, executor)
     records = results.scenarios
     estimate = plan.estimate_s(scenarios, records, options.profile)
     output.note(f"{len(results.order)} blocks, about {duration(estimate)}; results in {store.folder}")
@@ -44,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         results = execute(results, scenarios, executor, store.save, progress)
     except Interrupted as stop:
-        return interrupted(stop.results, store)
+        return interrupted(stop.results, store, options)
     if options.memray:
         results = explain(results, scenarios, executor, store)
     if results.selftest is None and not options.no_selftest:
@@ -74,27 +90,33 @@ def planned(options: argparse.Namespace, scenarios: list[Scenario], executor: Lo
         output.note(f"warning: {warning}")
     number = options.seed if options.seed is not None else int(time.time()) % (1 << 32)
     store = Store(options.out, new_id(number))
+    for scenario in scenarios:
+        check_scenario(scenario)
+    gateways = list(executor.gateways.values())
     records = [
-        lay_out(s, options.profile, variants, limits, rounds=options.rounds, asked=bool(options.impl))
+        lay_out(
+            s, options.profile, variants, limits, rounds=options.rounds, asked=bool(options.impl), gateways=gateways
+        )
         for s in scenarios
     ]
+    records = measurable(records, selected=bool(options.selectors))
     results = start(
         run_id=store.folder.name,
         command=command(options.argv, number),
         profile=options.profile,
         seed=number,
         baseline=variants[0],
-        candidates=variants[1:],
+        candidates=[*variants[1:], *executor.gateways],
         environment=described,
         scenarios=records,
-        variants=[*map(describe, variants), *map(plan.describe_limit, limits)],
+        variants=[*map(describe, variants), *map(describe, gateways), *map(plan.describe_limit, limits)],
         selftest=selftest_.last(options.out),
         notes=[f"load and fleet: {executor.generator} generator"],
     )
     return results, store
 
 
-def resumed(options: argparse.Namespace, scenarios: list[Scenario]) -> tuple[Results, Store]:
+def resumed(options: argparse.Namespace, scenarios: list[Scenario], executor: LocalExecutor) -> tuple[Results, Store]:
     """An interrupted run, to be gone on with; failed blocks have their turn again, void ones were measured and stay.
 
     Raises UsageError if it is not the same work or not the same machine.
@@ -117,16 +139,25 @@ def resumed(options: argparse.Namespace, scenarios: list[Scenario]) -> tuple[Res
             raise UsageError(f"{folder}: scenario {record.name!r} is not selected or has changed; start a new run")
     if changed := environment.differences(results.environment, environment.collect()):
         raise UsageError(f"{folder}: this machine differs ({'; '.join(changed)}); start a new run")
+    told = {v.name: v.description for v in results.variants}
+    for gateway in executor.gateways.values():
+        if told.get(gateway.name) != gateway.describe():
+            raise UsageError(f"{folder}: {gateway.name!r} is not as it was in that run; give the same option")
     for variant in (results.baseline, *results.candidates):
+        if variant in executor.gateways:
+            continue
         if (why := missing(variant)) is not None:
             raise VariantUnavailable(why)
     scenarios[:] = [by_name[r.name] for r in results.scenarios]
     return results, Store(folder.parent, folder.name)
 
 
-def interrupted(results: Results, store: Store) -> int:
+def interrupted(results: Results, store: Store, options: argparse.Namespace) -> int:
     """Say what is kept and how to go on."""
-    names = " ".join(shlex.quote(s.name) for s in results.scenarios)
+    brought = [f"--command={c}" for c in options.command] + [f"--url={u}" for u in options.url]
+    brought += [f"--set={s}" for s in options.set] + ([f"--fleet-port={options.fleet_port}"] if options.url else [])
+    # Selectors, not names: a scenario of the user's own is known by its path alone.
+    names = shlex.join([*(options.selectors or [s.name for s in results.scenarios]), *brought])
     output.note(
         f"interrupted: {len(results.blocks)} of {len(results.order)} blocks are kept in {store.path}\n"
         f"  go on:  crossfade run {names} --resume {shlex.quote(str(store.folder))}\n"

@@ -16,6 +16,9 @@ import msgspec
 
 from crossfade.harness import proxies
 from crossfade.harness.affinity import Placement
+from crossfade.harness.gateways import Gateway
+from crossfade.harness.measure import foreign
+from crossfade.harness.measure.target import Target
 from crossfade.harness.probe import Probe
 from crossfade.harness.problems import BlockFailed
 from crossfade.harness.processes import Child
@@ -26,6 +29,7 @@ SERVER = "up"
 TWIN = "~"
 """``python~twin`` is the variant ``python`` under a second name, for A/A runs."""
 START_S = 30.0
+"""How long a variant or a gateway may take until it serves, unless told otherwise."""
 
 
 class Measured(msgspec.Struct, kw_only=True):
@@ -41,16 +45,11 @@ class Measured(msgspec.Struct, kw_only=True):
     void: str | None = None
 
 
-class Target(msgspec.Struct, frozen=True):
-    """Where the load goes. ``pids`` are the processes whose processor time and memory count."""
-
-    port: int
-    tool: str
-    pids: tuple[int, ...]
-
-
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
-    """One block's settings: ``generator`` is ``rust`` or ``python``, ``seed`` feeds arrivals and arguments."""
+    """One block's settings: ``generator`` is ``rust`` or ``python``, ``seed`` feeds arrivals and arguments.
+
+    ``gateway`` is there if ``variant`` is one that the user brought.
+    """
 
     scenario: Scenario
     profile: Profile
@@ -60,6 +59,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     hash_seed: int
     generator: str
     memray: Path | None = None
+    gateway: Gateway | None = None
+    start_s: float = START_S
 
     @property
     def rounds(self) -> Rounds:
@@ -75,8 +76,9 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     def fleet(self) -> Iterator[tuple[Child, int]]:
         """The upstream HTTP servers, with their port."""
         with self._python("fleet", "crossfade.harness.fleet", cpus=self.placement.rest) as child:
-            child.send(fleet_config(self.scenario, self.generator))
-            ready = child.expect("ready", timeout_s=START_S)
+            port = self.gateway.fleet_port if self.gateway is not None else None
+            child.send(fleet_config(self.scenario, self.generator) | ({"port": port} if port else {}))
+            ready = child.expect("ready", timeout_s=self.start_s)
             yield child, int(ready["port"])
 
     def load(self, plan: dict[str, Any]) -> Child:
@@ -102,14 +104,20 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
             if self.memray is not None:
                 job["memray"] = str(self.memray)
             child.send(job)
-            yield child, child.expect("ready", timeout_s=START_S)
+            yield child, child.expect("ready", timeout_s=self.start_s)
 
     @contextlib.contextmanager
-    def target(self, fleet: Child, fleet_port: int) -> Iterator[Target]:
-        """What the load talks to, accepting connections."""
-        if self.variant == "ceiling":
+    def target(self, fleet: Child | None, fleet_port: int | None) -> Iterator[Target]:
+        """What the load talks to, accepting connections. No fleet: the upstream is a child of the target."""
+        if self.gateway is not None:
+            era = self.scenario.load.era if self.scenario.load is not None else "modern"
+            entry = self._fleet_entry(fleet_port)
+            cpus, start_s = self.placement.variant, self.start_s
+            with foreign.opened(self.gateway, entry=entry, cpus=cpus, era=era, start_s=start_s) as found:
+                yield found
+        elif self.variant == "ceiling" and fleet is not None and fleet_port is not None:
             yield Target(fleet_port, "echo", (fleet.pid,))
-        elif self.variant == "nginx":
+        elif self.variant == "nginx" and fleet_port is not None:
             with proxies.nginx(fleet_port, cpus=self.placement.variant) as running:
                 yield Target(running.port, "echo", running.pids)
         else:
@@ -118,12 +126,19 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 
     def manager_config(self, fleet_port: int | None) -> dict[str, Any]:
         """The configuration of the manager under test: one server and the scenario's own keys."""
-        server: dict[str, Any] = dict(self.scenario.manager)
-        if self.scenario.upstream.transport == "stdio":
-            server |= self._stdio_command()
-        else:
-            server |= {"url": f"http://127.0.0.1:{fleet_port}/mcp", "era": self.scenario.upstream.era}
+        server: dict[str, Any] = {**self.scenario.manager, **self._fleet_entry(fleet_port)}
+        if self.scenario.upstream.transport == "http":
+            del server["type"], server["transport"]
+            if self.scenario.upstream.era != "both":
+                server["era"] = self.scenario.upstream.era
         return {"mcpServers": {SERVER: server}, "seed": self.seed}
+
+    def _fleet_entry(self, fleet_port: int | None) -> dict[str, Any]:
+        """The fleet in an ``mcpServers`` file, in words that other products read too."""
+        if self.scenario.upstream.transport == "stdio":
+            return self._stdio_command()
+        # Some call it type, some transport.
+        return {"type": "http", "transport": "http", "url": f"http://127.0.0.1:{fleet_port}/mcp"}
 
     def _stdio_command(self) -> dict[str, Any]:
         config = msgspec.json.encode(fleet_config(self.scenario, self.generator)).decode()
@@ -154,7 +169,7 @@ def fleet_config(scenario: Scenario, generator: str) -> dict[str, Any]:
 def warm(target: Target, scenario: Scenario, *, calls: int) -> None:
     """A few calls, each checked, so that lazy parts exist before anything is measured."""
     era = scenario.load.era if scenario.load is not None else "modern"
-    with Probe(target.port, era=era) as probe:
+    with Probe(target.port, host=target.host, path=target.path, era=era) as probe:
         for number in range(calls):
             text = f"warm-{number}"
             answer = probe.call(target.tool, {"text": text, "n": number})

@@ -10,15 +10,18 @@ import contextlib
 import random
 import threading
 import time
+from typing import Literal
 
 from crossfade.harness.measure import loadrun
-from crossfade.harness.measure.bench import Bench, Measured, Target, echoed, warm
+from crossfade.harness.measure.bench import Bench, Measured, echoed, warm
+from crossfade.harness.measure.target import Target
 from crossfade.harness.probe import Probe
 from crossfade.harness.problems import BlockFailed
 from crossfade.harness.processes import Child
 from crossfade.harness.samples import LoadPoint, Mark
 from crossfade.scenarios import Faults
 
+Era = Literal["modern", "legacy"]
 PROBE_EVERY_S = 0.005
 HANGS = ("timeout", "unanswered")
 
@@ -26,8 +29,8 @@ HANGS = ("timeout", "unanswered")
 class Conductor:
     """Crashes and revives the fleet at the planned moments, from the start of measuring."""
 
-    def __init__(self, fleet: Child, target: Target, faults: Faults, seed: int) -> None:
-        self.fleet, self.target, self.faults = fleet, target, faults
+    def __init__(self, fleet: Child, target: Target, faults: Faults, seed: int, era: Era = "modern") -> None:
+        self.fleet, self.target, self.faults, self.era = fleet, target, faults, era
         drawn = random.Random(f"recover {seed}").random()  # noqa: S311 - reproducible
         self.recover_at_s = faults.recover_at_s + faults.jitter_s * drawn
         self.marks: list[Mark] = []
@@ -45,9 +48,13 @@ class Conductor:
         self.fleet.send({"op": what})
         self.marks.append(Mark(t_ms=(time.monotonic() - begin) * 1000, what=what))
 
+    def _connect(self) -> Probe:
+        target = self.target
+        return Probe(target.port, host=target.host, path=target.path, era=self.era, timeout_s=2.0)
+
     def _probe(self, recovered: float) -> None:
         while time.monotonic() - recovered < 30.0 and self.first_success_ms is None:
-            with contextlib.suppress(BlockFailed), Probe(self.target.port, timeout_s=2.0) as probe:
+            with contextlib.suppress(BlockFailed), self._connect() as probe:
                 if echoed(probe.call(self.target.tool, {"text": "back", "n": 0})) == "back":
                     self.first_success_ms = (time.monotonic() - recovered) * 1000
                     return
@@ -60,7 +67,7 @@ def run(bench: Bench) -> Measured:
     assert faults is not None and load is not None  # noqa: S101, PT018 - the scenario was validated
     with bench.fleet() as (fleet, port), bench.target(fleet, port) as target:
         warm(target, bench.scenario, calls=3)
-        conductor = Conductor(fleet, target, faults, bench.seed)
+        conductor = Conductor(fleet, target, faults, bench.seed, load.era)
         found = loadrun.run(bench, target, loadrun.plan(bench, target), during=conductor)
     return conclude(found, conductor, load.rate_per_s or 0.0, faults.restored_share)
 

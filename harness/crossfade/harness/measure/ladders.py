@@ -10,7 +10,8 @@ from typing import Literal
 
 from crossfade.harness import memory
 from crossfade.harness.measure import loadrun
-from crossfade.harness.measure.bench import SERVER, Bench, Measured, Target, warm
+from crossfade.harness.measure.bench import SERVER, Bench, Measured, warm
+from crossfade.harness.measure.target import Target
 from crossfade.harness.problems import BlockFailed
 from crossfade.harness.samples import Rung
 from crossfade.harness.stats.lines import fit
@@ -68,7 +69,7 @@ def _upstreams_rung(bench: Bench, n: int) -> list[Rung]:
 
 
 def _rung(target: Target, n: int, state: str, settle_s: float, *, tries: int = 20) -> Rung:
-    found = memory.settled(list(target.pids), settle_s=settle_s, tries=tries)
+    found = memory.settled(list(target.readable()), settle_s=settle_s, tries=tries)
     kind: State = "in_flight" if state == "in_flight" else "idle"
     return Rung(connections=n, state=kind, pss_kib=found.pss_kib, rss_kib=found.rss_kib)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from crossfade.harness.cpuclock import total_cpu_ns
 from crossfade.harness.hdr import Histogram
-from crossfade.harness.measure.bench import Bench, Target
+from crossfade.harness.measure.bench import Bench
+from crossfade.harness.measure.target import Target, spent_ns
 from crossfade.harness.processes import Child
 from crossfade.harness.samples import LoadPoint, SeriesPoint
 from crossfade.harness.stats.latency import NEEDED
@@ -25,9 +25,9 @@ def plan(bench: Bench, target: Target, *, rate_per_s: float | None = None, seed_
     load = bench.scenario.load
     assert load is not None  # noqa: S101 - the scenario was validated: every kind that comes here has a load
     return {
-        "host": "127.0.0.1",
+        "host": target.host,
         "port": target.port,
-        "path": "/mcp",
+        "path": target.path,
         "mode": load.mode,
         "connections": load.connections,
         "rate_per_s": rate_per_s or load.rate_per_s,
@@ -63,11 +63,11 @@ def collect(child: Child, target: Target, body: dict[str, Any], *, during: Calla
     """Follow a generator (or an in-process loop that speaks the same events) to its result."""
     patience = body["warmup_s"] + 30.0
     child.expect("measuring", timeout_s=patience)
-    before = total_cpu_ns(target.pids)
+    before = target.clock()
     if during is not None:
         during()
     child.expect("measured", timeout_s=body["duration_s"] + 30.0)
-    spent = total_cpu_ns(target.pids) - before
+    spent = spent_ns(before, target.clock())
     result = child.expect("result", timeout_s=body["drain_s"] + body["timeout_s"] + 30.0)
     return point(body, result, cpu_ns=spent)
 

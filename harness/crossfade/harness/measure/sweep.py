@@ -16,7 +16,8 @@ import math
 import msgspec
 
 from crossfade.harness.measure import loadrun
-from crossfade.harness.measure.bench import Bench, Measured, Target, warm
+from crossfade.harness.measure.bench import Bench, Measured, warm
+from crossfade.harness.measure.target import Target
 from crossfade.harness.samples import LoadPoint
 from crossfade.scenarios import Sweep
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from crossfade.harness.measure import loadrun
-from crossfade.harness.measure.bench import SERVER, Bench, Measured, Target, warm
+from crossfade.harness.measure.bench import SERVER, Bench, Measured, warm
+from crossfade.harness.measure.target import Target
 from crossfade.harness.problems import BlockFailed
 from crossfade.harness.samples import LoadPoint
 from crossfade.harness.stats.shape import classify
@@ -23,8 +24,7 @@ def through_target(bench: Bench) -> Measured:
 
 def over_stdio(bench: Bench) -> Measured:
     """The same, with a child of the manager as upstream."""
-    with bench.worker(None, serve=True) as (child, ready):
-        target = Target(int(ready["port"]), f"{SERVER}__echo", (child.pid,))
+    with bench.target(None, None) as target:
         warm(target, bench.scenario, calls=3)
         return measured(loadrun.run(bench, target, loadrun.plan(bench, target)))
 
