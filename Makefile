@@ -25,6 +25,7 @@ RUST_SOURCES := $(shell find $(RUST) -name target -prune -o -type f \( -name '*.
 	-o -name Cargo.lock \) -print 2>/dev/null)
 CARGO := $(shell command -v cargo 2>/dev/null || PATH='$(PATH)' command -v cargo 2>/dev/null)
 PYTEST_FLAGS ?=
+CONFORMANCE_FLAGS ?=
 # Most tests wait for processes: three workers keep two cores busy.
 PYTEST_WORKERS ?= 3
 
@@ -124,6 +125,10 @@ else
 	RUSTFLAGS='--cfg loom' cargo test --quiet --manifest-path $(RUST)/Cargo.toml --target-dir '$(CARGO_TARGET_DIR)/loom' \
 	  --package crossfade-core --lib
 endif
+
+.PHONY: conformance
+conformance: setup ## The official conformance suite against the gateway: every pairing of eras, python and rust (needs npm)
+	$(BIN)/python -m tests.conformance.run $(CONFORMANCE_FLAGS)
 
 .PHONY: test-tsan
 test-tsan: ## Sixteen threads on registry, pool and breaker under ThreadSanitizer (nightly Rust with rust-src)

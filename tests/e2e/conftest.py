@@ -5,21 +5,19 @@ Rule: what cannot be had is a failure in CI and a skip elsewhere (a machine with
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
-import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from tests.e2e.kit import CROSSFADE, Background
+from tests.npm import Unavailable, installed
 
 HERE = Path(__file__).parent
 URL = re.compile(r"http://\S+/mcp")
@@ -35,26 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def everything() -> Path:
     """``server-everything`` from npm, installed once into the cache folder: the script to run with node."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        _unavailable("node and npm are not on PATH; install Node.js 20 or newer to run these")
-    cache = Path(os.environ.get("NPM_CACHE_DIR") or Path.home() / ".cache" / "crossfade" / "npm")
-    wanted = (HERE / "package.json").read_text()
-    script = cache / "node_modules" / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        stamp = cache / "installed.json"
-        if not (script.exists() and stamp.exists() and stamp.read_text() == wanted):
-            (cache / "package.json").write_text(wanted)
-            command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--prefix", str(cache)]
-            done = subprocess.run(command, cwd=cache, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                _unavailable(f"npm install failed; is a registry reachable? {done.stderr[-400:]}")
-            stamp.write_text(wanted)
-    return script
+    try:
+        modules = installed(HERE / "package.json")
+    except Unavailable as why:
+        _unavailable(str(why))
+    return modules / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
 
 
-def _unavailable(why: str) -> None:
+def _unavailable(why: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(why)
     pytest.skip(why)
