@@ -115,6 +115,12 @@ endif
 test: setup test-rust ## Set everything up and pass all tests
 	$(BIN)/python -m pytest --benchmark-disable -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_FLAGS)
 
+.PHONY: bridge-table
+bridge-table: setup ## Run the grid of the bridge and write its table into README.md
+	@mkdir -p build
+	-$(BIN)/python -m pytest -q -n $(PYTEST_WORKERS) --bridge-json build/bridge.json tests/contract -k 'test_bridge'
+	$(BIN)/python -m tests.contract.bridge_record build/bridge.json README.md
+
 .PHONY: test-rust
 test-rust: ## cargo test over the workspace
 ifeq ($(CARGO),)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.contract.bridge_record import Recorder
 
 from crossfade.impls import VARIANTS, missing
 
@@ -27,6 +28,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(place) for place in MEASURING):
             item.add_marker(pytest.mark.xdist_group("measuring"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--bridge-json", metavar="FILE", help="keep what became of every cell of the bridge's grid")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Recorder(config), "bridge-record")
 
 
 NO_NATIVE = os.environ.get("CROSSFADE_NO_NATIVE") == "1"

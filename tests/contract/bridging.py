@@ -37,9 +37,13 @@ class Place:
     def is_http(self) -> bool:
         return self.face == self.upstream == "http"
 
-    def __str__(self) -> str:
+    @property
+    def path(self) -> str:
         transport = self.face if self.face == self.upstream else f"{self.face}+{self.upstream}"
-        return f"{self.client}-{self.server}-{transport}"
+        return f"{self.client}/{self.server}/{transport}"
+
+    def __str__(self) -> str:
+        return self.path.replace("/", "-")
 
 
 PLACES = [Place(client, server, via, via) for client in ERAS for server in ERAS for via in TRANSPORTS]

@@ -78,8 +78,11 @@ def shared_http() -> Iterator[Callable[..., HttpServer]]:
 
 @pytest.fixture(params=[*PLACES, *MIXED], ids=str)
 def bridge(request: pytest.FixtureRequest, variant: str, shared_http: Callable[..., HttpServer]) -> Bridge:
-    """One place of the grid with one variant in the middle."""
-    return Bridge(variant, request.param, shared_http)
+    """One place of the grid with one variant in the middle; what becomes of the test is told to README's table."""
+    place: Place = request.param
+    if (row := request.node.get_closest_marker("bridge")) is not None:
+        request.node.user_properties.append(("bridge", f"{row.args[0]}/{place.path}/{variant}"))
+    return Bridge(variant, place, shared_http)
 
 
 @pytest.fixture
