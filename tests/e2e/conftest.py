@@ -31,16 +31,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def everything() -> Path:
-    """``server-everything`` from npm, installed once into the cache folder: the script to run with node."""
+def npm_modules() -> Path:
+    """``node_modules`` with what ``package.json`` names, installed once into the cache folder."""
     try:
-        modules = installed(HERE / "package.json")
+        return installed(HERE / "package.json")
     except Unavailable as why:
-        _unavailable(str(why))
-    return modules / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
+        unavailable(str(why))
 
 
-def _unavailable(why: str) -> NoReturn:
+@pytest.fixture(scope="session")
+def everything(npm_modules: Path) -> Path:
+    """``server-everything``: the script to run with node."""
+    return npm_modules / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
+
+
+def unavailable(why: str) -> NoReturn:
+    """A failure in CI, a skip elsewhere."""
     if os.environ.get("CI") == "true":
         pytest.fail(why)
     pytest.skip(why)
