@@ -46,6 +46,23 @@ class Ticket:
         self.made = 0
         self.tried: list[Instance] = []
 
+    def handed_over(self) -> Ticket:
+        """Another one with all that this has, for whoever outlives it; this one has nothing to give back then."""
+        other = Ticket(self.deadline_ns)
+        other.admitted, other.made, other.tried = self.admitted, self.made, self.tried
+        other.place, self.place = self.place, None
+        other.load, self.load = self.load, None
+        return other
+
+    def leave(self) -> None:
+        """Give back what it has of places and counts."""
+        if self.place is not None:
+            self.place.leave()
+            self.place = None
+        if self.load is not None:
+            self.load.in_flight -= 1
+            self.load = None
+
 
 class Ask:
     """One request, as each of its attempts sends it."""

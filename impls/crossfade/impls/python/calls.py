@@ -122,8 +122,11 @@ class Calls:
         if load is None or ticket.load is not None:
             return await self._answer(ask, ticket, principal)
         ticket.load = load
-        with load:
-            return await self._answer(ask, ticket, principal)
+        try:
+            with load:
+                return await self._answer(ask, ticket, principal)
+        finally:
+            ticket.load = None
 
     async def _answer(self, ask: Ask, ticket: Ticket, principal: str | None) -> bytes:
         """What is kept, what somebody else is asking for already, or an answer of its own."""
@@ -170,7 +173,7 @@ class Calls:
     async def _copies(self, ask: Ask) -> bytes:
         """One attempt, and a second copy of it beside it if it is slow and may have one."""
         hedge = self._hedge
-        if hedge is None or not self.hedges(ask.method, ask.name):
+        if hedge is None or not self.hedges(ask.method, ask.name) or self._is_alone(ask):
             return await self._attempt(ask)
         hedge.request()
         delay_ns = hedge.delay_ns()

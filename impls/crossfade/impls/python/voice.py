@@ -89,7 +89,7 @@ class Voice(abc.ABC):
 
     def _restored(self, message: Answer) -> bytes | None:
         """Params of a progress notification with the client's token; None if it is not this request's."""
-        if not self.token or message.params is msgspec.UNSET:
+        if not self.token or not self.raw_token or message.params is msgspec.UNSET:
             return None
         params = bytes(message.params)
         return restored(params, self.raw_token) if token_of(params) == b"%d" % self.token else None

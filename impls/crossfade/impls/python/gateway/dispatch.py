@@ -86,8 +86,10 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
             return
     assert method is not _UNSET  # noqa: S101  a request has one
     speech = Speech(client)
-    caller = methods.Caller(session is None, session, principal_of(head, client.gateway.principal_header), speech)
-    client.run(methods.answer(client.gateway.manager, caller, method, raw_id, methods.params_of(body)), speech=speech)
+    gateway = client.gateway
+    principal = principal_of(head, gateway.principal_header)
+    caller = methods.Caller(session is None, session, principal, speech, gateway.suspended)
+    client.run(methods.answer(gateway.manager, caller, method, raw_id, methods.params_of(body)), speech=speech)
 
 
 async def _prepare(call: ToolCall) -> HttpAnswer | None:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from crossfade.impls.errors import CrossfadeError, UnknownTarget
+from crossfade.impls.errors import CrossfadeError, RemoteError, UnknownTarget
 from crossfade.impls.python import jsonrpc
+from crossfade.impls.python.codes import code_to_modern, http_status
 from crossfade.impls.python.gateway import modern, offer, paging
+from crossfade.impls.python.gateway.bridge import Bridged
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
 from crossfade.impls.python.gateway.principal import ANONYMOUS
-from crossfade.impls.python.gateway.voices import meta_for, read_level, voice_of
+from crossfade.impls.python.gateway.voices import read_level
 from crossfade.impls.python.jsonrpc import LISTS
 from crossfade.impls.python.translate import result_to_modern
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from crossfade.impls.python.ask import Ticket
     from crossfade.impls.python.gateway.sessions import Session
     from crossfade.impls.python.gateway.speech import Speaker
+    from crossfade.impls.python.gateway.suspended import SuspendedCalls
     from crossfade.impls.python.manager import PythonManager
     from crossfade.impls.python.server import Server
 
@@ -35,13 +38,14 @@ class Caller(NamedTuple):
     """Who asks: a modern client, or a legacy one with its session (None on stdio before initialize).
 
     ``principal`` is on whose behalf, as ``gateway.principal`` names it; ``speaker`` takes what is said before the
-    answer.
+    answer, and ``suspended`` are the calls that wait for a modern client's input.
     """
 
     modern: bool
     session: Session | None = None
     principal: str = ANONYMOUS
     speaker: Speaker | None = None
+    suspended: SuspendedCalls | None = None
 
 
 class _Request(msgspec.Struct):
@@ -82,6 +86,9 @@ async def answer(
         else:
             result = await manager.serving(method, params, lambda p: _result(manager, caller, method, p, ticket))
     except CrossfadeError as error:
+        if caller.modern and isinstance(error, RemoteError):
+            code = error.remote_code = code_to_modern(method, error.remote_code)
+            return HttpAnswer(http_status(code), jsonrpc.error_of(raw_id, error))
         return HttpAnswer(200, jsonrpc.error_of(raw_id, error))
     if result is None:
         if caller.modern:
@@ -113,19 +120,7 @@ async def _result(
     if target is None:
         return None
     server, own = target
-    session = caller.session
-    meta = meta_for(session, _meta(fields))
-    voice = voice_of(server, session, caller.speaker, caller.principal, meta)
-    options: dict[str, Any] = {"meta": meta, "name": own, "principal": caller.principal, "ticket": ticket}
-    if session is not None:
-        options["session"] = session.id
-        if not server.spec.stateless:
-            options["sessions"] = session.upstream
-    try:
-        return await manager.send(server, method, fields, **options, voice=voice)
-    finally:
-        if voice is not None:
-            voice.close()
+    return await Bridged(manager, caller, server, method, params).send(fields, own, ticket)
 
 
 async def _target(
@@ -151,17 +146,6 @@ async def _target(
     else:
         return None
     return server, own
-
-
-def _meta(fields: dict[str, msgspec.Raw]) -> dict[str, Any] | None:
-    """Take ``_meta`` out of the fields, one level deep."""
-    raw = fields.pop("_meta", None)
-    if raw is None:
-        return None
-    try:
-        return dict(_fields(raw))
-    except msgspec.DecodeError:
-        raise UnknownTarget("params._meta must be an object; send an object") from None
 
 
 def _string(fields: dict[str, msgspec.Raw], key: str) -> str:

@@ -30,9 +30,9 @@ Ended = Callable[[bytes | None, bytes | None], None]
 
 
 class Question:
-    """One open question. ``tell`` takes the client's progress notifications."""
+    """One open question. ``tell`` takes the client's progress notifications; ``silent`` says that no answer came."""
 
-    __slots__ = ("ended", "id", "raw_token", "speaker", "tell", "timer", "token")
+    __slots__ = ("ended", "id", "raw_token", "silent", "speaker", "tell", "timer", "token")
 
     def __init__(self, number: int, speaker: Speaker, ended: Ended, tell: Callable[[bytes], None] | None) -> None:
         self.id = b'"crossfade-%d"' % number
@@ -41,6 +41,7 @@ class Question:
         self.tell = tell
         self.token = b""
         self.raw_token = b""
+        self.silent = False
         self.timer: asyncio.TimerHandle | None = None
 
 
@@ -90,6 +91,7 @@ class Questions:
         """The client is gone."""
         for question in list(self._open.values()):
             self._drop(question)
+            question.silent = True
             question.ended(None, _failure("the client is gone; ask another one"))
 
     # -- what the client says
@@ -121,6 +123,7 @@ class Questions:
 
     def _late(self, question: Question) -> None:
         self.close(question, b'"it took too long"')
+        question.silent = True
         question.ended(None, _failure(too_late(int(self._timeout_s * 1000))))
 
     def _drop(self, question: Question) -> bool:

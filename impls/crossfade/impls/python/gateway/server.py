@@ -13,6 +13,7 @@ from crossfade.impls.python.gateway.access import Access
 from crossfade.impls.python.gateway.client import ClientConnection
 from crossfade.impls.python.gateway.routes import Routes
 from crossfade.impls.python.gateway.sessions import Session, Sessions
+from crossfade.impls.python.gateway.suspended import SuspendedCalls
 from crossfade.impls.python.http_head import RequestHeads
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class GatewayServer(Gateway):
         self.receiving: dict[ClientConnection, int] = {}
         self.streams: set[ClientConnection] = set()
         self.sessions = Sessions(self.spec.session_idle_ms, self.spec.input_timeout_ms)
+        self.suspended = SuspendedCalls(self.spec.input_timeout_ms)
         self.heads = RequestHeads()
         self.routes = Routes(manager.catalog)
         self.access = Access(self.spec, "127.0.0.1")
@@ -117,6 +119,7 @@ class GatewayServer(Gateway):
             client.abort()
         for session in self.sessions.all():
             self.end_session(session)
+        self.suspended.close()
         for task in list(self._tasks):
             task.cancel()
         self.manager.gateways.discard(self)

@@ -16,6 +16,7 @@ from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.envelope import EnvelopeError, Message, parse
 from crossfade.impls.python.gateway import legacy, methods, offer
 from crossfade.impls.python.gateway.sessions import Session, guest_of
+from crossfade.impls.python.gateway.suspended import SuspendedCalls
 from crossfade.impls.python.jsonrpc import MODERN
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class _Face:
         self._manager = manager
         self._out = out
         self._session: Session | None = None
+        self._suspended = SuspendedCalls(manager.config.gateway.input_timeout_ms)
         self.tasks: dict[bytes, asyncio.Task[None]] = {}
 
     def write(self, message: bytes) -> None:
@@ -126,7 +128,8 @@ class _Face:
             data = {"supported": list(jsonrpc.SUPPORTED), "requested": version}
             self.write(jsonrpc.error(raw_id, jsonrpc.UNSUPPORTED_VERSION, "Unsupported protocol version", data))
             return
-        caller = methods.Caller(version == MODERN, self._session, speaker=_Line(self, raw_id))
+        session = None if version == MODERN else self._session
+        caller = methods.Caller(version == MODERN, session, speaker=_Line(self, raw_id), suspended=self._suspended)
         if not caller.modern and self._session is None and method != "ping":
             text = "send initialize first, or params._meta of revision 2026-07-28"
             self.write(jsonrpc.error(raw_id, jsonrpc.INVALID_REQUEST, text))
@@ -135,11 +138,14 @@ class _Face:
         self.write(answer.body)
 
     async def drain(self) -> None:
-        """Let what is under way finish."""
+        """Let what is under way finish; nobody answers questions any more."""
+        if self._session is not None:
+            self._session.questions.end()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 
     def cancel(self) -> None:
         """Stop what is under way; the client is gone."""
+        self._suspended.close()
         for task in list(self.tasks.values()):
             task.cancel()
         if self._session is not None:

@@ -99,15 +99,8 @@ class ToolCall:
 
     def leave(self) -> None:
         """Give back what it has of places and counts."""
-        ticket = self.ticket
-        if ticket is None:
-            return
-        if ticket.place is not None:
-            ticket.place.leave()
-            ticket.place = None
-        if ticket.load is not None:
-            ticket.load.in_flight -= 1
-            ticket.load = None
+        if self.ticket is not None:
+            self.ticket.leave()
 
     @property
     def principal(self) -> str:
@@ -125,10 +118,10 @@ class ToolCall:
 
     async def answer(self) -> HttpAnswer:
         """The response, by way of memory."""
-        caller = methods.Caller(self.session is None, self.session, self.principal, self._speech())
+        gateway = self.client.gateway
+        caller = methods.Caller(self.session is None, self.session, self.principal, self._speech(), gateway.suspended)
         params = methods.params_of(self.body)
-        manager = self.client.gateway.manager
-        return await methods.answer(manager, caller, "tools/call", self.raw_id, params, ticket=self.ticket)
+        return await methods.answer(gateway.manager, caller, "tools/call", self.raw_id, params, ticket=self.ticket)
 
     def _speech(self) -> Speech:
         job = self.client.job

@@ -12,11 +12,10 @@ import msgspec
 
 from crossfade.impls.errors import UnknownTarget
 from crossfade.impls.python import jsonrpc
-from crossfade.impls.python.dedicated import ASKED, can_be_asked, hello
+from crossfade.impls.python.dedicated import ASKED, can_be_asked
 from crossfade.impls.python.envelope import CAPABILITIES_KEY, ID
 from crossfade.impls.python.jsonrpc import Answer
-from crossfade.impls.python.seats import Wish
-from crossfade.impls.python.translate import INFO_KEY, LOG_KEY
+from crossfade.impls.python.translate import LOG_KEY
 from crossfade.impls.python.voice import Origin, Voice, fields_of, refuse
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from crossfade.impls.python.gateway.sessions import Session
     from crossfade.impls.python.gateway.speech import Speaker
     from crossfade.impls.python.peer import Peer
-    from crossfade.impls.python.server import Server
 
 _ASKED: Final = tuple(f'"{name}"'.encode() for name in ASKED)
 _any = msgspec.json.Decoder(Any).decode
@@ -42,6 +40,8 @@ class ClientVoice(Voice):
     """Says it on the response of the request, which is ``speaker``; nobody can be asked."""
 
     __slots__ = ("speaker",)
+    may_wait = False
+    """Whether the request may be answered in rounds, with its call open in between."""
 
     def __init__(
         self, speaker: Speaker, token: int = 0, raw_token: bytes = b"", *, logs: bool = True, level: str | None = None
@@ -115,28 +115,16 @@ def bridged(session: Session | None, peer: Peer, meta: dict[str, Any] | None) ->
         return False
     if "progressToken" in meta or LOG_KEY in meta:
         return True
-    return session is None and peer.era == "legacy" and _can_be_asked(meta)
+    return session is None and peer.era == "legacy" and can_ask(meta)
 
 
-def voice_of(
-    server: Server, session: Session | None, speaker: Speaker | None, principal: str, meta: dict[str, Any]
-) -> ClientVoice | None:
-    """The voice of a request with ``meta``, in which the client's progress token is replaced by one of ours."""
-    if speaker is None:
-        return None
-    token = server.next_id()
-    raw = _take_token(meta, token)
-    token = token if raw else 0
-    if session is not None:
-        voice: ClientVoice = LegacyVoice(speaker, session.questions, token, raw)
-        voice.level = session.upstream.level
-        return voice
-    level = _text(meta.get(LOG_KEY))
-    voice = ClientVoice(speaker, token, raw, logs=level is not None, level=level)
-    if not server.spec.stateless and (level is not None or _can_be_asked(meta)):
-        capabilities, info = (_value(meta.get(key)) for key in (CAPABILITIES_KEY, INFO_KEY))
-        voice.wish = Wish(principal, hello(capabilities, info), level)
-    return voice
+def take_token(meta: dict[str, Any], token: int) -> bytes:
+    """Put our token in the place of the client's, which is returned as JSON; empty if it has none that is one."""
+    raw = bytes(meta.get("progressToken", b""))
+    if not ID.fullmatch(raw):
+        return b""
+    meta["progressToken"] = token
+    return raw
 
 
 def meta_for(session: Session | None, meta: dict[str, Any] | None) -> dict[str, Any]:
@@ -158,27 +146,18 @@ def read_level(params: bytes) -> str:
     return level
 
 
-def _take_token(meta: dict[str, Any], token: int) -> bytes:
-    """Put our token in the place of the client's, which is returned as JSON; empty if it has none that is one."""
-    raw = bytes(meta.get("progressToken", b""))
-    if not ID.fullmatch(raw):
-        return b""
-    meta["progressToken"] = token
-    return raw
-
-
-def _can_be_asked(meta: Mapping[str, Any]) -> bool:
+def can_ask(meta: Mapping[str, Any]) -> bool:
     raw = meta.get(CAPABILITIES_KEY)
-    return raw is not None and any(name in bytes(raw) for name in _ASKED) and can_be_asked(_value(raw))
+    return raw is not None and any(name in bytes(raw) for name in _ASKED) and can_be_asked(value_of(raw))
 
 
-def _value(raw: Any) -> Any:
+def value_of(raw: Any) -> Any:
     try:
         return None if raw is None else _any(raw)
     except msgspec.DecodeError:
         return None
 
 
-def _text(raw: Any) -> str | None:
-    found = _value(raw)
+def text_of(raw: Any) -> str | None:
+    found = value_of(raw)
     return found if isinstance(found, str) else None
