@@ -153,3 +153,37 @@ async def test_a_client_that_does_not_read_stops_nobody_else(variant: str, upstr
         async with asyncio.timeout(10):
             for number in range(20):
                 assert await other.text("fix__echo", text=f"{number}") == f"{number}"
+
+
+async def in_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, piece: int) -> None:
+    """A modern server whose answers are JSON in chunks, as a web server writes that does not know their length."""
+    results: dict[str, Any] = {
+        "server/discover": {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}},
+        "tools/list": {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]},
+        "tools/call": {"content": [{"type": "text", "text": "in chunks"}]},
+    }
+    try:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+            request = json.loads(await reader.readexactly(length))
+            hints = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+            result = {**results[request["method"]], **hints}
+            body = json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode()
+            answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            answer += b"%x;kept=yes\r\n%s\r\n5\r\n%s\r\n0\r\n\r\n" % (len(body) - 5, body[:-5], body[-5:])
+            for at in range(0, len(answer), piece):
+                writer.write(answer[at : at + piece])
+                await writer.drain()
+                await asyncio.sleep(0)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+@pytest.mark.parametrize("piece", [1, 150, 1 << 20])
+async def test_a_json_answer_in_chunks_is_an_answer(variant: str, piece: int) -> None:
+    server = await asyncio.start_server(lambda reader, writer: in_chunks(reader, writer, piece), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, serving(variant, ServerSpec("fix", urls=(f"http://127.0.0.1:{port}/mcp",))) as served:
+        for era in ("modern", "legacy"):
+            async with served.client(era) as client, asyncio.timeout(10):
+                assert await client.text("fix__echo") == "in chunks"

@@ -27,6 +27,7 @@ class HttpRelay:
 
     __slots__ = (
         "_answering",
+        "_body_at",
         "_call",
         "_client",
         "_conn",
@@ -79,6 +80,7 @@ class HttpRelay:
         self._limit = 2 * instance.spec.max_message_bytes
         self._head: ResponseHead | None = None
         self._head_bytes = b""
+        self._body_at = 0
         self._paused = False
 
     def start(self, now_ns: int) -> None:
@@ -140,10 +142,11 @@ class HttpRelay:
         if transport is None:
             return True
         if head.is_json:
-            if body_at == len(data) and not complete:  # the first byte of the body says whether it can be a message
-                self._head, self._head_bytes = head, data
+            message_at = body_at if head.length != -1 else _behind_chunk_size(data, body_at)
+            if message_at == len(data) and not complete:  # the first byte of the body says whether it can be a message
+                self._head, self._head_bytes, self._body_at = head, data, body_at
                 return True
-            if not _is_object(data, body_at):
+            if not _is_object(data, message_at):
                 return self._not_mcp(head, data[body_at:], complete)
         elif not head.is_sse:
             return self._not_mcp(head, data[body_at:], complete)
@@ -170,7 +173,7 @@ class HttpRelay:
         head = self._head
         if head is not None:
             self._head = None
-            return self.on_head(head, self._head_bytes + data, len(self._head_bytes), complete)
+            return self.on_head(head, self._head_bytes + data, self._body_at, complete)
         transport = self._client.transport
         if transport is None or not self._answering:
             return True
@@ -315,6 +318,11 @@ class HttpRelay:
             )
         )
         return False
+
+
+def _behind_chunk_size(data: bytes, at: int) -> int:
+    """Where the first chunk's data begin; the end of what there is if its size is not there yet."""
+    return data.find(b"\n", at) + 1 or len(data)
 
 
 def _is_object(data: bytes, at: int) -> bool:
