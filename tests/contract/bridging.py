@@ -92,10 +92,14 @@ class Bridge:
             yield served
 
     def talker(
-        self, gateway: Gateway, answers: dict[str, Answer] | None = None, capabilities: Message | None = None
+        self,
+        gateway: Gateway,
+        answers: dict[str, Answer] | None = None,
+        capabilities: Message | None = None,
+        caller: str | None = None,
     ) -> HttpTalker:
-        """One more client at the HTTP face, not yet entered."""
-        return TALKERS[self.place.client](gateway, answers, capabilities)
+        """One more client at the HTTP face, not yet entered; ``caller`` is its bearer token."""
+        return TALKERS[self.place.client](gateway, answers, capabilities, caller)
 
 
 _numbers = itertools.count()
@@ -108,3 +112,16 @@ def unique(name: str) -> str:
 
 def text_of(answer: Message) -> str:
     return str(answer["result"]["content"][0]["text"])
+
+
+async def announced(talker: Talker, what: str, *, expected: bool = True, **params: Any) -> int:
+    """Once the server has told it to somebody, or to nobody any more if that is ``expected``; to how many streams.
+
+    What is watched upstream follows what clients watch, a moment later.
+    """
+    told = 0
+    for _ in range(300):
+        told = int(await talker.text("announce", what=what, params=params))
+        if bool(told) is expected:
+            return told
+    raise AssertionError(f"{what} of {params} was told to {told} streams")

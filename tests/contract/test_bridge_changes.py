@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.contract.bridging import Bridge, unique
+from tests.contract.bridging import Bridge, announced, unique
 from tests.contract.talker import Message, Talker
 
 
@@ -15,29 +15,20 @@ async def test_subscription(bridge: Bridge) -> None:
     async with bridge.open() as talker:
         await talker.watch("fixture://greeting")
         for uri in ("fixture://other", "fixture://greeting"):
-            await announced(talker, "resources/updated", {"uri": uri}, expected=uri == "fixture://greeting")
+            await announced(talker, "resources/updated", uri=uri, expected=uri == "fixture://greeting")
         heard = await talker.hear("notifications/resources/updated")
         assert heard["params"]["uri"] == "fixture://greeting"
         for what in ("tools", "prompts", "resources"):
-            await announced(talker, f"{what}/list_changed", {})
+            await announced(talker, f"{what}/list_changed")
             await talker.hear(f"notifications/{what}/list_changed")
         name = unique("grown")
         assert await talker.text("grow", name=name) != "0"
         await talker.hear("notifications/tools/list_changed")
         assert f"fix__{name}" in {tool["name"] for tool in await all_of(talker, "tools")}
         await talker.unwatch("fixture://greeting")
-        await announced(talker, "resources/updated", {"uri": "fixture://greeting"}, expected=False)
+        await announced(talker, "resources/updated", uri="fixture://greeting", expected=False)
         await talker.text("echo", text="a round trip")
         assert not [m for m in talker.heard if m["method"] == "notifications/resources/updated"]
-
-
-async def announced(talker: Talker, what: str, params: Message, *, expected: bool = True) -> None:
-    """Once the server has told it to somebody (``expected``) or, after the watch has ended, to nobody."""
-    for _ in range(200):
-        told = await talker.text("announce", what=what, params=params)
-        if (told != "0") is expected:
-            return
-    pytest.fail(f"{what} was told to {told} streams")
 
 
 async def all_of(talker: Talker, what: str) -> list[Message]:

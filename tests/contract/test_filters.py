@@ -127,6 +127,7 @@ async def test_the_gateway_shows_and_hides_the_same_on_every_way(
 
 
 @pytest.mark.parametrize("upstream", ["stdio", "modern", "legacy"])
+@pytest.mark.relay_hazard("prefixed names exceed 64 characters")
 async def test_a_long_alias_is_shortened_and_found_again(
     variant: str, upstream: str, shared_http: Callable[..., HttpServer]
 ) -> None:

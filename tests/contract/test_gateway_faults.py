@@ -40,6 +40,7 @@ def is_our_error(error: dict[str, Any], *codes: str) -> None:
 
 
 @pytest.mark.parametrize("era", ["modern", "legacy"])
+@pytest.mark.relay_hazard("a call hangs when its server dies")
 async def test_a_server_that_dies_in_a_call_is_an_error_with_the_requests_id(
     variant: str, era: str, upstream: Callable[..., ServerSpec]
 ) -> None:
@@ -171,6 +172,7 @@ async def test_a_legacy_client_cancels_by_notification(variant: str, upstream: C
         await until(lambda: served.manager.metrics().in_flight == 0, what="the end of the call")
 
 
+@pytest.mark.relay_hazard("duplicate ids cross-wire answers")
 async def test_equal_ids_of_many_clients_never_cross(variant: str, upstream: Callable[..., ServerSpec]) -> None:
     async with serving(variant, upstream()) as served, contextlib.AsyncExitStack() as stack:
         eras = ["modern", "legacy"] * 10

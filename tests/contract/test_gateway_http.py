@@ -61,6 +61,7 @@ async def test_a_body_that_is_no_json_rpc_is_a_400_and_the_connection_lives_on(
         ("Origin", "https://app.example", 200),
     ],
 )
+@pytest.mark.relay_hazard("Host and Origin not checked")
 async def test_a_foreign_host_or_origin_is_a_403(variant: str, name: str, value: str, status: int) -> None:
     """DNS rebinding: a web page must not reach a gateway on this machine."""
     allowed = {"allowed_hosts": ("gate.example",), "allowed_origins": ("https://app.example",)}

@@ -61,6 +61,7 @@ async def test_a_session_is_needed_known_and_ended_by_delete(variant: str) -> No
         assert served.manager.metrics().sessions == 0
 
 
+@pytest.mark.relay_hazard("a GET or DELETE without a session allocates one")
 async def test_a_get_or_delete_without_a_session_makes_none(variant: str) -> None:
     async with serving(variant) as served, served.connect() as connection:
         for method in ("GET", "DELETE"):
@@ -82,6 +83,7 @@ async def test_sessions_are_unguessable_and_distinct(variant: str) -> None:
         assert len(a.session or "") >= 22, "fewer than 128 bits"
 
 
+@pytest.mark.relay_hazard("sessions never freed")
 async def test_an_idle_session_ends_and_frees_everything(variant: str, fresh_http: Callable[..., HttpServer]) -> None:
     server = fresh_http(era="legacy")
     async with serving(variant, http_spec(server), session_idle_ms=200) as served, served.legacy() as client:
@@ -90,6 +92,7 @@ async def test_an_idle_session_ends_and_frees_everything(variant: str, fresh_htt
         assert (await client.raw("ping")).status == 404
 
 
+@pytest.mark.relay_hazard("sessions not freed after DELETE")
 async def test_each_client_session_has_its_own_upstream_session(
     variant: str, fresh_http: Callable[..., HttpServer]
 ) -> None:
@@ -120,6 +123,7 @@ async def test_a_stateless_server_serves_all_sessions_with_one(
         assert len(server.log("initialize")) == 1
 
 
+@pytest.mark.relay_hazard("no re-initialise after 404")
 async def test_a_session_forgotten_upstream_is_opened_anew_under_the_client(
     variant: str, fresh_http: Callable[..., HttpServer]
 ) -> None:

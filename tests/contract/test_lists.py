@@ -32,6 +32,7 @@ def hanging(manager: Manager, name: str) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.relay_hazard("fan-out of lists is sequential")
 async def test_servers_that_hang_or_are_dead_do_not_keep_the_others_lists(variant: str) -> None:
     specs = [stdio_spec("b"), stdio_spec("slow", timeout_ms=500), DEAD, stdio_spec("a", era="modern")]
     async with manager_of(variant, *specs) as manager:
@@ -49,6 +50,7 @@ async def test_servers_that_hang_or_are_dead_do_not_keep_the_others_lists(varian
 
 
 @pytest.mark.timeout(30)
+@pytest.mark.relay_hazard("fan-out of lists has no deadline per server")
 async def test_a_patient_timeout_does_not_hold_up_a_list_of_all(variant: str) -> None:
     async with manager_of(variant, stdio_spec("slow", timeout_ms=600_000), stdio_spec("well")) as manager:
         with hanging(manager, "slow"):

@@ -35,6 +35,7 @@ async def test_children_run_in_their_own_process_group(variant: str) -> None:
 
 
 @pytest.mark.parametrize("leave", ["close", "unregister", "crash"])
+@pytest.mark.relay_hazard("grandchildren behind npx and uvx wrappers survive")
 async def test_grandchildren_go_with_their_parent(variant: str, leave: str) -> None:
     async with manager_of(variant, stdio_spec("fix")) as manager:
         grandchild = int((await manager.call_tool("fix__spawn", {})).text)

@@ -30,6 +30,7 @@ def changed(spec: ServerSpec, **fields: Any) -> ServerSpec:
     return msgspec.structs.replace(spec, **fields)
 
 
+@pytest.mark.relay_hazard("reload restarts unchanged servers")
 async def test_a_reload_touches_only_what_differs(variant: str) -> None:
     others = children_of()  # fixtures that are shared
     same, goes, turns = stdio_spec("same"), stdio_spec("goes"), stdio_spec("turns")

@@ -145,6 +145,7 @@ async def test_nobody_comes_back_after_unregister(variant: str) -> None:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.relay_hazard("children accumulate")
 async def test_500_cycles_leave_no_process_and_no_descriptor(variant: str) -> None:
     async with manager_of(variant) as manager:
 

@@ -188,6 +188,13 @@ def _need(_: Behaviour, arguments: Message, call: Call) -> Message:
     raise RpcError(-32021, f"The client lacks {arguments['capability']}", data)
 
 
+def _raw(_: Behaviour, arguments: Message, call: Call) -> Message:
+    """Says whatever it is told to say, before its answer."""
+    for message in arguments["messages"]:
+        call.emit(message)
+    return text("said")
+
+
 TALKING: dict[str, Callable[[Behaviour, Message, Call], Outcome]] = {
     "gather": gather,
     "ask": _ask,
@@ -202,4 +209,5 @@ TALKING: dict[str, Callable[[Behaviour, Message, Call], Outcome]] = {
     "counts": _counts,
     "drop": _drop,
     "need": _need,
+    "raw": _raw,
 }
