@@ -1,14 +1,16 @@
 """Results on disk: ``<root>/<time>-<seed>/results.json``, rewritten whole after each block, and ``<root>/latest``.
 
 The rule: a reader never sees half a file (write beside, ``fsync``, rename), and a file that cannot be trusted is
-refused with the reason: truncated, edited into nonsense, newer than this release, or not ours.
+refused with the reason: truncated, edited, newer than this release, or not ours.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +25,7 @@ FILE = "results.json"
 class _Head(msgspec.Struct):
     format: str = ""
     version: int = 0
+    checksum: str | None = None
 
 
 def new_id(seed: int, now: datetime | None = None) -> str:
@@ -44,8 +47,7 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             beside = self.path.with_suffix(".tmp")
             with beside.open("wb") as file:
-                file.write(msgspec.json.encode(results))
-                file.write(b"\n")
+                file.write(sealed(msgspec.json.encode(results)))
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self.path)
@@ -63,6 +65,26 @@ class Store:
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(self.folder.name, target_is_directory=True)
             fresh.replace(link)
+
+
+def sealed(body: bytes) -> bytes:
+    """A JSON object with one member more, the last: the SHA-256 of every byte before it."""
+    inner = body.rstrip()[:-1]
+    return inner + b',"checksum":"' + hashlib.sha256(inner).hexdigest().encode() + b'"}\n'
+
+
+_SEAL = re.compile(rb',"checksum":"([0-9a-f]{64})"\}\s*\Z')
+
+
+def _check_seal(path: Path, raw: bytes) -> None:
+    # The member is as long as it is; searching a file of many megabytes for it would cost more than reading it.
+    tail = raw[-200:]
+    found = _SEAL.search(tail)
+    inner = raw[: len(raw) - len(tail) + found.start()] if found else raw
+    if found is None or hashlib.sha256(inner).hexdigest().encode() != found[1]:
+        raise BrokenResults(
+            f"{path}: was edited after it was written: its checksum differs; restore it or measure again"
+        )
 
 
 def load(path: str | Path) -> Results:
@@ -115,6 +137,9 @@ def _check_head(path: Path, raw: bytes) -> None:
         raise BrokenResults(
             f"{path}: has format version {head.version} and this release reads up to {VERSION}; upgrade crossfade"
         )
+    # Files older than the checksum have none, and are read for what they are.
+    if head.checksum is not None:
+        _check_seal(path, raw)
 
 
 def _check_sense(path: Path, results: Results) -> None:

@@ -5,6 +5,7 @@ The rule: a selection that matches nothing is an error that lists what there is,
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Sequence
 from importlib import resources
@@ -68,7 +69,18 @@ def _value(text: str) -> Any:
         return text  # a word without quotes
 
 
+def _not_finite(data: Any, path: str = "") -> str | None:
+    """The first key whose number is infinite or none at all, which every bound would let through or misname."""
+    if isinstance(data, float) and not math.isfinite(data):
+        return path
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    found = (_not_finite(value, f"{path}.{key}" if path else str(key)) for key, value in items)
+    return next((key for key in found if key is not None), None)
+
+
 def _converted(data: Any, *, source: str) -> Scenario:
+    if (key := _not_finite(data)) is not None:
+        raise ScenarioError(f"{source}: {key}: is no finite number; change it (docs/scenarios.md)")
     try:
         return msgspec.convert(data, Scenario)
     except msgspec.ValidationError as error:

@@ -95,7 +95,7 @@ class Rounds(_Table, frozen=True):
     """What a profile settles: how often and how long. Fixed beforehand; a run never stops early."""
 
     rounds: Annotated[int, msgspec.Meta(ge=2, le=1000)]
-    duration_s: Seconds = 1.5
+    duration_s: Annotated[float, msgspec.Meta(gt=0.0, le=600.0)] = 1.5
     warmup_s: Seconds = 0.5
 
 

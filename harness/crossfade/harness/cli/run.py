@@ -167,14 +167,15 @@ def interrupted(results: Results, store: Store, options: argparse.Namespace) -> 
 
 
 def conclude(results: Results) -> int:
-    """0, or an error code if every block of a row failed. Void blocks are a noisy machine's doing, and no error."""
+    """0, or an error code if every block of a row failed or held wrong answers. Other void blocks are a noisy machine's
+    doing, and no error."""
     broken = False
     for scenario in results.scenarios:
         for variant in scenario.variants:
             if not results.of(scenario.name, variant):
                 output.note(f"{scenario.name}: nothing counts for {variant}; see the reasons above")
                 every = results.of(scenario.name, variant, only_ok=False)
-                broken |= all(b.status == "failed" for b in every)
+                broken |= all(b.status == "failed" or any(p.mismatches for p in b.points) for b in every)
     return EX_SOFTWARE if broken else EX_OK
 
 
