@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, Weak};
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use crate::news::{List, News};
+use crate::upstream::interest::Listening;
+
 const CAPACITY: usize = 1024;
 
 /// What happened.
@@ -56,6 +59,8 @@ struct Shared {
 #[derive(Debug)]
 pub struct Subscription {
     shared: Arc<Shared>,
+    /// Keeps the servers' own news coming.
+    listening: Option<Listening>,
 }
 
 impl Subscription {
@@ -69,6 +74,12 @@ impl Subscription {
                 Taken::Nothing => notified.await,
             }
         }
+    }
+
+    /// Of what the servers tell, too, for as long as it is there.
+    pub(crate) fn listening(mut self, listening: Listening) -> Self {
+        self.listening = Some(listening);
+        self
     }
 
     /// Ends the reader: a `recv` that waits returns `None`.
@@ -112,13 +123,18 @@ pub(crate) struct Hub {
     readers: Mutex<Vec<Weak<Shared>>>,
     /// How often a server came, went, changed its state or its specification, or said anew what it offers.
     changes: AtomicU64,
+    /// What of it concerns clients.
+    pub(crate) news: News,
 }
 
 impl Hub {
     pub(crate) fn subscribe(&self) -> Subscription {
         let shared = Arc::new(Shared::default());
         lock(&self.readers).push(Arc::downgrade(&shared));
-        Subscription { shared }
+        Subscription {
+            shared,
+            listening: None,
+        }
     }
 
     /// What may have moved a server from one view of the registry to another, so far.
@@ -134,6 +150,16 @@ impl Hub {
     pub(crate) fn send(&self, kind: EventKind, server: &str, old: Option<&str>, new: Option<&str>) {
         if !matches!(kind, EventKind::Circuit | EventKind::ListChanged) {
             self.changed();
+        }
+        match (kind, new) {
+            (EventKind::Registered | EventKind::Unregistered, _)
+            | (EventKind::Deployment, Some("running")) => self.news.all_changed(),
+            (EventKind::ListChanged, Some(list)) => {
+                if let Some(list) = List::named(list) {
+                    self.news.changed(list);
+                }
+            }
+            _ => {}
         }
         lock(&self.readers).retain(|reader| {
             let Some(shared) = reader.upgrade() else {

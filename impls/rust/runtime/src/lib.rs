@@ -19,6 +19,7 @@ mod logs;
 mod manager;
 mod metrics;
 mod names;
+mod news;
 mod principal;
 mod reads;
 mod registry;

@@ -129,7 +129,7 @@ pub(crate) async fn read(
     Err(broken(server, kind, "more pages than anybody reads"))
 }
 
-fn offers(capabilities: Option<&RawValue>, kind: ListKind) -> bool {
+pub(crate) fn offers(capabilities: Option<&RawValue>, kind: ListKind) -> bool {
     // A server that announced nothing at all is asked; one that announced other things is not.
     let Some(raw) = capabilities else { return true };
     let mut found = false;
@@ -189,7 +189,10 @@ pub(crate) async fn read_all(
     for (server, part) in servers.iter().zip(parts) {
         match part {
             Some(items) => found.items.extend(items),
-            None => found.missing.push(server.name().to_owned()),
+            None => {
+                server.interest.missed(kind);
+                found.missing.push(server.name().to_owned());
+            }
         }
     }
     found

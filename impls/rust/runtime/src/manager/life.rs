@@ -226,6 +226,7 @@ impl Inner {
         }
         server.count_quick();
         server.watch_health();
+        server.attend();
         Ok(server)
     }
 

@@ -29,6 +29,7 @@ use crate::principal::Principal;
 use crate::registry::{Registry, Wanted};
 use crate::storage::{Storage, StorageInfo};
 use crate::translate;
+use crate::upstream::interest::{Audience, Listening};
 use crate::upstream::{Caller, Shared, Shed};
 pub use serving::GatewayHandle;
 
@@ -80,6 +81,7 @@ impl Manager {
         let shared = Arc::new(Shared {
             handle,
             events: Hub::default(),
+            audience: Audience::default(),
             log: Log::default(),
             storage: Storage::new(&config.storage),
             metrics: Metrics::new(config.telemetry.metrics),
@@ -222,6 +224,7 @@ impl Manager {
     /// Events from now on.
     pub fn subscribe(&self) -> Subscription {
         let subscription = self.inner.shared.events.subscribe();
+        let subscription = subscription.listening(Listening::new(&self.inner));
         if self.inner.phase.load(Relaxed) == CLOSED {
             subscription.close();
         }

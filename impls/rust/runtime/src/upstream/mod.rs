@@ -8,6 +8,7 @@ pub(crate) mod discovery;
 mod exchange;
 mod hearing;
 pub(crate) mod http;
+pub(crate) mod interest;
 pub(crate) mod lease;
 mod message;
 mod queue;
@@ -15,7 +16,9 @@ mod server;
 pub(crate) mod session;
 mod slots;
 mod stdio;
+pub(crate) mod stream;
 mod traffic;
+mod watch;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Weak};
@@ -37,6 +40,7 @@ use crate::storage::Storage;
 use discovery::Agreed;
 pub(crate) use hearing::Asker;
 use http::HttpLink;
+use interest::Audience;
 pub(crate) use message::token_of;
 pub(crate) use server::{Instance, Revision, Server, Ticket, Wish};
 use stdio::StdioLink;
@@ -47,6 +51,7 @@ pub(crate) use traffic::{Pass, Place, Shed, may_go_elsewhere, may_go_on};
 pub(crate) struct Shared {
     pub(crate) handle: Handle,
     pub(crate) events: Hub,
+    pub(crate) audience: Audience,
     pub(crate) metrics: Metrics,
     pub(crate) shed: Arc<Shed>,
     /// Servers that may answer a call at once: by a policy, or because they are not well.
@@ -174,6 +179,16 @@ impl Link {
         match self {
             Self::Http(link) => link.agreed(),
             Self::Stdio(link) => link.agreed(),
+        }
+    }
+
+    /// Tells the conversation that the manager has with it now from those before.
+    fn conversation(&self) -> Option<usize> {
+        match self {
+            Self::Http(link) => link
+                .shared_session()
+                .map(|session| Arc::as_ptr(&session).addr()),
+            Self::Stdio(link) => link.pid().map(|pid| pid as usize),
         }
     }
 

@@ -90,7 +90,10 @@ impl StdioLink {
     }
 
     /// The running process; starts one if there is none. Callers share one start.
-    async fn live(self: &Arc<Self>, deadline: Instant) -> Result<(Arc<Child>, Arc<Agreed>)> {
+    pub(crate) async fn live(
+        self: &Arc<Self>,
+        deadline: Instant,
+    ) -> Result<(Arc<Child>, Arc<Agreed>)> {
         if let Some(found) = self.running() {
             return Ok(found);
         }
@@ -143,6 +146,7 @@ impl StdioLink {
             server.restarted(last, pid);
         }
         server.regained();
+        server.interest.poke();
     }
 
     /// The child ended by itself, or did not start; the error to tell. Another is started when it may, if somebody
@@ -181,6 +185,9 @@ impl StdioLink {
             *current = None;
         }
         self.fell(error);
+        if let Some(server) = self.server.upgrade() {
+            server.interest.poke();
+        }
     }
 
     /// It ended by itself, or did not start, and is not back.

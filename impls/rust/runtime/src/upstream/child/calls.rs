@@ -32,7 +32,7 @@ pub(super) struct Pending {
 }
 
 impl Child {
-    fn ask(
+    pub(super) fn ask(
         &self,
         method: &str,
         params: &[u8],
@@ -155,7 +155,7 @@ impl Child {
     }
 
     /// What the server asks or tells.
-    fn take_request(&self, line: &[u8], found: &Envelope) {
+    fn take_request(&self, line: &Bytes, found: &Envelope) {
         if found.id.is_some() {
             let voice = self.speaker();
             Asker::Child(Weak::clone(&self.own)).asked(line, found, voice.as_ref());
@@ -176,6 +176,7 @@ impl Child {
             _ => {
                 if let (Some(server), Some(method)) =
                     (self.owner.upgrade(), method.and_then(envelope::text))
+                    && !self.acknowledged(&method, line, found)
                 {
                     server.heard(&method, line, found);
                 }

@@ -4,6 +4,7 @@
 //! `process`, the pipes are in `pump`, stderr in `voice`, requests in flight in `calls`, coming back in `supervisor`.
 
 mod calls;
+mod listening;
 mod process;
 mod pump;
 mod supervisor;
@@ -14,7 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
 
 use super::Shed;
 use super::slots::Slots;
@@ -37,6 +39,8 @@ pub(crate) struct Child {
     outbox: Mutex<Outbox>,
     written: Notify,
     pending: Mutex<HashMap<u64, Pending>>,
+    /// Subscriptions that are not acknowledged yet.
+    subscribing: Mutex<HashMap<u64, oneshot::Sender<Bytes>>>,
     next_id: AtomicU64,
     slots: Slots,
     shed: Arc<Shed>,
@@ -81,6 +85,7 @@ impl Child {
             outbox: Mutex::default(),
             written: Notify::new(),
             pending: Mutex::default(),
+            subscribing: Mutex::default(),
             next_id: AtomicU64::new(1),
             slots: Slots::new(&spec.pool),
             shed: Arc::clone(&shared.shed),

@@ -50,6 +50,7 @@ impl HttpLink {
         let agreed = Arc::new(agreed);
         self.agreed.store(Some(Arc::clone(&agreed)));
         self.shared.events.changed();
+        self.poke();
         self.pool.start();
         Ok(agreed)
     }
@@ -79,7 +80,7 @@ impl HttpLink {
     }
 
     /// Opens a new session of the manager's own, unless somebody else just did.
-    pub(super) async fn renew(
+    pub(crate) async fn renew(
         self: &Arc<Self>,
         old: Option<&UpstreamSession>,
         deadline: Instant,
@@ -93,7 +94,15 @@ impl HttpLink {
         }
         let (session, _) = UpstreamSession::open(self, deadline).await?;
         self.session.store(Some(Arc::new(session)));
+        self.poke();
         Ok(())
+    }
+
+    /// Whoever watches the server looks again.
+    fn poke(&self) {
+        if let Some(server) = self.server.upgrade() {
+            server.interest.poke();
+        }
     }
 
     fn no_era(&self, why: &str) -> Error {

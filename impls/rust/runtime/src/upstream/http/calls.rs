@@ -41,7 +41,7 @@ impl HttpLink {
         Ok((self.ask(ear, head, method, params, deadline).await?, id))
     }
 
-    fn next_id(&self) -> u64 {
+    pub(crate) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Relaxed)
     }
 

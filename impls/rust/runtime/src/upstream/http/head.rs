@@ -6,6 +6,7 @@
 use super::HttpLink;
 use crate::config::ServerSpec;
 use crate::translate;
+use crate::upstream::stream::Get;
 
 /// What goes into a request head besides what never changes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,7 +93,28 @@ impl HttpLink {
         out.extend_from_slice(b"\r\n\r\n");
     }
 
-    /// The head of a DELETE or GET on the same URL.
+    /// The head of a GET that opens a stream.
+    pub(crate) fn write_get_head(&self, out: &mut Vec<u8>, get: &Get<'_>) {
+        out.extend_from_slice(b"GET");
+        out.extend_from_slice(&self.fixed[b"POST".len()..]);
+        let mut line = |name: &str, value: &[u8]| {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        };
+        if let Some(version) = get.version {
+            line("MCP-Protocol-Version: ", version.as_bytes());
+        }
+        if let Some(session) = get.session {
+            line("Mcp-Session-Id: ", session.as_bytes());
+        }
+        if let Some(after) = get.after {
+            line("Last-Event-ID: ", after);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The head of a DELETE on the same URL.
     pub(crate) fn write_bare_head(
         &self,
         out: &mut Vec<u8>,

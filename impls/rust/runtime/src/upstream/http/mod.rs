@@ -97,6 +97,11 @@ impl HttpLink {
         self.session.load_full()
     }
 
+    /// Whether it speaks the transport of 2024-11-05, where all answers come on one stream.
+    pub(crate) fn is_pipe(&self) -> bool {
+        false
+    }
+
     pub(crate) fn connections(&self) -> usize {
         self.pool.open()
     }

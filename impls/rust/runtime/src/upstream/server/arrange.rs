@@ -27,6 +27,7 @@ impl Server {
             self.fleet.store(Arc::new(new));
         }
         self.changed.notify_waiters();
+        self.interest.poke();
     }
 
     fn rearranged(&self) {

@@ -84,7 +84,7 @@ impl Server {
     }
 
     /// Resolves when the server begins to close.
-    async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         loop {
             let ended = self.end.notified();
             if self.draining.load(Relaxed) {

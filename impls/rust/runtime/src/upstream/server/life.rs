@@ -70,6 +70,10 @@ impl Server {
         self.set_state(ServerState::Stopped, None);
     }
 
+    pub(crate) fn is_closing(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
     /// Waits up to `within` until no call is in flight.
     pub(crate) async fn drained(&self, within: Duration) {
         let _ = tokio::time::timeout(within, async {

@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 
 use super::catalog::Catalog;
 use super::discovery::Agreed;
+use super::interest::Interest;
 use super::traffic::Traffic;
 use super::{Link, Outgoing, Shared};
 use crate::clock::lock;
@@ -35,6 +36,7 @@ use crate::envelope::{self, Envelope};
 use crate::events::EventKind;
 use crate::info::ServerState;
 use crate::reads::Reads;
+use crate::translate;
 pub(crate) use fleet::Wish;
 use fleet::{Fleet, Seat};
 pub(crate) use instance::Instance;
@@ -49,6 +51,7 @@ pub(crate) struct Server {
     pub(crate) catalog: Catalog,
     pub(crate) deployment: Deployment,
     pub(crate) reads: Reads,
+    pub(crate) interest: Interest,
     seed: u64,
     fleet: ArcSwap<Fleet>,
     arranging: Mutex<()>,
@@ -100,6 +103,7 @@ impl Server {
             catalog: Catalog::default(),
             deployment: Deployment::new(state),
             reads: Reads::default(),
+            interest: Interest::default(),
             state: AtomicU8::new(ServerState::Initializing as u8),
             last_error: Mutex::new(None),
             looking: Mutex::default(),
@@ -186,14 +190,24 @@ impl Server {
         }
     }
 
-    /// An instance said something of its own accord. Only changes mean something so far.
+    /// An instance said something of its own accord that concerns everybody.
     pub(crate) fn heard(&self, method: &str, message: &[u8], found: &Envelope) {
         if method.ends_with("/list_changed") {
             self.list_changed(method);
         } else if method == "notifications/resources/updated" {
             let uri = found.members.uri.map(|span| span.of(message));
-            self.reads.updated(uri.and_then(envelope::text).as_deref());
+            match uri.and_then(envelope::text) {
+                Some(uri) => self.updated(&uri, found.params.map(|span| span.of(message))),
+                None => self.reads.updated(None),
+            }
         }
+    }
+
+    /// A resource changed; `params` are those of the notification, if there was one.
+    pub(crate) fn updated(&self, uri: &str, params: Option<&[u8]>) {
+        self.reads.updated(Some(uri));
+        let news = &self.shared.events.news;
+        news.updated(self.name(), uri, &without_meta(uri, params));
     }
 
     /// An instance said that one of its lists changed.
@@ -214,4 +228,23 @@ impl Server {
         let front = fleet.front.as_ref().and_then(Link::agreed);
         front.or_else(|| fleet.links().iter().find_map(Link::agreed))
     }
+}
+
+/// The params of a notification about a resource without `_meta`, which belongs to the hop that it came over.
+fn without_meta(uri: &str, params: Option<&[u8]>) -> Bytes {
+    let mut out = b"{\"uri\":".to_vec();
+    translate::push_json_string(&mut out, uri);
+    if let Some(params) = params {
+        // They were scanned already.
+        let _ = envelope::members(params, |key, value| {
+            if !matches!(envelope::text(key).as_deref(), Some("uri" | "_meta")) {
+                out.push(b',');
+                out.extend_from_slice(key);
+                out.push(b':');
+                out.extend_from_slice(value.of(params));
+            }
+        });
+    }
+    out.push(b'}');
+    out.into()
 }
