@@ -187,12 +187,11 @@ pub(crate) async fn read_all(
     }
     let mut found = Listing::default();
     for (server, part) in servers.iter().zip(parts) {
-        match part {
-            Some(items) => found.items.extend(items),
-            None => {
-                server.interest.missed(kind);
-                found.missing.push(server.name().to_owned());
-            }
+        if let Some(items) = part {
+            found.items.extend(items);
+        } else {
+            server.interest.missed(kind);
+            found.missing.push(server.name().to_owned());
         }
     }
     found

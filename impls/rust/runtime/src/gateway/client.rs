@@ -5,6 +5,7 @@
 //! requests a connection owns no buffer.
 
 mod answering;
+mod leaving;
 mod message;
 mod reading;
 mod speaking;
@@ -198,13 +199,14 @@ impl Client {
             .head
             .session
             .map(|span| span.of(&self.input).to_vec());
+        let after = stream::last_event(&self.input[..inbound.head_len]);
         let keep_alive = inbound.keep_alive && matches!(inbound.head.body, Body::Done);
         self.input.drain(..inbound.head_len);
         let answer = match endpoint {
             Endpoint::Metrics => pages::metrics(&self.gateway.manager),
             Endpoint::Health => pages::health(&self.gateway.manager),
             Endpoint::Stream => match self.gateway.known(session.as_deref()) {
-                Ok(session) => return stream::run(self, session).await,
+                Ok(session) => return stream::run(self, session, after).await,
                 Err(refused) => *refused,
             },
             Endpoint::Delete => match self.gateway.known(session.as_deref()) {

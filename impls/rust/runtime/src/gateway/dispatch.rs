@@ -115,6 +115,14 @@ pub(crate) enum Plan {
     Forward(Forward),
     List(ListKind, Box<[u8]>, Who),
     Discover(Box<[u8]>),
+    /// `subscriptions/listen`.
+    Listen(Box<[u8]>),
+    /// `resources/subscribe` and (`on` false) `resources/unsubscribe`.
+    Subscribe {
+        id: Box<[u8]>,
+        session: Arc<Session>,
+        on: bool,
+    },
     Initialize(Box<[u8]>),
 }
 

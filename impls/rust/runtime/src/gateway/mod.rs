@@ -9,13 +9,17 @@ pub(crate) mod asking;
 pub(crate) mod client;
 pub(crate) mod dispatch;
 mod entry;
+pub(crate) mod hears;
+pub(crate) mod listen;
 pub(crate) mod pages;
 mod passage;
 pub(crate) mod pipe;
 pub(crate) mod relay;
+pub(crate) mod replay;
 pub(crate) mod sessions;
 pub(crate) mod sse;
 pub(crate) mod stream;
+pub(crate) mod track;
 pub(crate) mod voice;
 pub(crate) mod work;
 

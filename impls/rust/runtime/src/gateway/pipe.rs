@@ -15,13 +15,16 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::dispatch::{self, Heads, Plan};
+use super::hears::notification;
+use super::listen::Listen;
+use super::sessions::Session;
 use super::work::{self, Ask};
 use super::{Gateway, sse};
 use crate::clock::lock;
 use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
-use crate::events::EventKind;
 use crate::manager::Inner;
+use crate::news::List;
 use crate::principal::Principal;
 
 /// Answers that wait for a client that does not read; then its requests wait, too.
@@ -44,11 +47,6 @@ pub(crate) async fn serve(manager: Arc<Inner>) -> Result<()> {
     ));
     let (answers, outgoing) = mpsc::channel::<Vec<u8>>(ANSWERS);
     let writer = gateway.manager.shared.handle.spawn(write(outgoing));
-    let told = gateway
-        .manager
-        .shared
-        .handle
-        .spawn(tell(Arc::clone(&gateway), answers.clone()));
     let in_flight: InFlight = Arc::default();
     let mut tasks = JoinSet::new();
     let mut stdin = tokio::io::stdin();
@@ -95,7 +93,6 @@ pub(crate) async fn serve(manager: Arc<Inner>) -> Result<()> {
     // The client is gone: nobody reads the answers that are still missing.
     tasks.abort_all();
     while tasks.join_next().await.is_some() {}
-    told.abort();
     drop(answers);
     let _ = writer.await;
     Ok(())
@@ -121,21 +118,38 @@ fn push_line(batch: &mut Vec<u8>, message: &[u8]) {
     batch.push(b'\n');
 }
 
-/// Passes list changes on, once the client has shaken hands.
-async fn tell(gateway: Arc<Gateway>, answers: mpsc::Sender<Vec<u8>>) {
-    let events = gateway.manager.shared.events.subscribe();
-    while let Some(event) = events.recv().await {
-        if event.kind == EventKind::ListChanged
-            && gateway.manager.shared.metrics.sessions.load(Relaxed) > 0
-        {
-            let what = event.new.as_deref().unwrap_or("tools");
-            let note =
-                format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/{what}/list_changed\"}}");
-            if answers.send(note.into_bytes()).await.is_err() {
-                return;
-            }
+/// Passes changes on to a client that has shaken hands.
+async fn tell(gateway: Arc<Gateway>, session: Arc<Session>, answers: mpsc::Sender<Vec<u8>>) {
+    let hears = session.hears(&gateway);
+    hears.listen(&gateway.manager, &List::ALL);
+    loop {
+        let note = notification(&hears.next().await, b"");
+        if answers.send(note).await.is_err() {
+            return;
         }
     }
+}
+
+/// Passes on what a client of the stateless revision subscribed to, until it is cancelled.
+async fn listen(
+    gateway: &Gateway,
+    id: &[u8],
+    line: &[u8],
+    env: &Envelope,
+    answers: &mpsc::Sender<Vec<u8>>,
+) -> Vec<u8> {
+    let listen = match Listen::open(gateway, id, line, env).await {
+        Ok(listen) => listen,
+        Err(refused) => return refused.body,
+    };
+    let mut next = listen.acknowledgement().to_vec();
+    while answers.send(next).await.is_ok() {
+        next = tokio::select! {
+            next = listen.next() => next,
+            () = gateway.stopping() => break,
+        };
+    }
+    listen.over()
 }
 
 async fn take(
@@ -187,6 +201,22 @@ async fn take(
             let answer = work::run(gateway, plan, &line, &env, ask).await;
             session.clone_from(&answer.session);
             let _ = answers.send(answer.body).await;
+            let id = answer.session.as_ref().map(String::as_bytes);
+            if let Some(session) = id.and_then(|id| gateway.sessions.get(id)) {
+                tasks.spawn(tell(Arc::clone(gateway), session, answers.clone()));
+            }
+        }
+        Plan::Listen(id) => {
+            let (gateway, answers, own) = (Arc::clone(gateway), answers.clone(), id.clone());
+            let known = Arc::clone(in_flight);
+            let mut running = lock(in_flight);
+            let task = tasks.spawn(async move {
+                let last = listen(&gateway, &own, &line, &env, &answers).await;
+                lock(&known).remove(&own);
+                let _ = answers.send(last).await;
+            });
+            let cancelled = Arc::default();
+            running.insert(id, Running { cancelled, task });
         }
         plan => {
             let id: Box<[u8]> = env.id.map(|span| span.of(&line).into()).unwrap_or_default();

@@ -1,18 +1,24 @@
 //! Sessions of legacy clients: a few hundred bytes each, ended by DELETE or by time, and everything of theirs with them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::Gateway;
 use super::asking::Book;
+use super::hears::Hears;
+use super::replay::Streams;
 use crate::clock::{lock, now_ns};
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::upstream::http::HttpLink;
 use crate::upstream::session::UpstreamSession;
+
+/// Whoever has no stream open for so long listens no more.
+const AWAY_NS: u64 = 60_000_000_000;
 
 /// A request of a session that is being answered.
 #[derive(Debug, Default)]
@@ -29,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) id: String,
     /// The caller's client capabilities, JSON.
     pub(crate) capabilities: Box<[u8]>,
+    /// The revision that was agreed on.
+    pub(crate) version: &'static str,
     used_ns: AtomicU64,
     busy: AtomicU64,
     upstream: Mutex<Vec<Upstream>>,
@@ -36,7 +44,10 @@ pub(crate) struct Session {
     /// What its servers asked and it has not answered yet.
     pub(crate) asked: Book,
     in_flight: Mutex<HashMap<Box<[u8]>, Arc<InFlight>>>,
-    pub(crate) streaming: AtomicBool,
+    /// Connections that listen to it.
+    pub(crate) streaming: AtomicUsize,
+    streams: OnceLock<Box<Streams>>,
+    hears: OnceLock<Box<Hears>>,
     pub(crate) ended: AtomicBool,
     pub(crate) end: Notify,
 }
@@ -90,6 +101,18 @@ impl Session {
         lock(&self.in_flight).get(id).cloned()
     }
 
+    /// What is sent to this client beside answers.
+    pub(crate) fn streams(&self, gateway: &Gateway) -> &Streams {
+        self.streams
+            .get_or_init(|| Box::new(Streams::new(gateway.manager.gateway.replay_events)))
+    }
+
+    /// What this client hears of changes.
+    pub(crate) fn hears(&self, gateway: &Gateway) -> &Hears {
+        self.hears
+            .get_or_init(|| Box::new(Hears::new(&gateway.manager)))
+    }
+
     pub(crate) fn touch(&self) {
         self.used_ns.store(now_ns(), Relaxed);
     }
@@ -136,17 +159,25 @@ impl Sessions {
         }
     }
 
-    pub(crate) fn create(&self, capabilities: &[u8], metrics: &Metrics) -> Arc<Session> {
+    pub(crate) fn create(
+        &self,
+        capabilities: &[u8],
+        version: &'static str,
+        metrics: &Metrics,
+    ) -> Arc<Session> {
         let session = Arc::new(Session {
             id: random_id(),
             capabilities: capabilities.into(),
+            version,
             used_ns: AtomicU64::new(now_ns()),
             busy: AtomicU64::new(0),
             upstream: Mutex::default(),
             opening: tokio::sync::Mutex::new(()),
             asked: Book::default(),
             in_flight: Mutex::default(),
-            streaming: AtomicBool::new(false),
+            streaming: AtomicUsize::new(0),
+            streams: OnceLock::new(),
+            hears: OnceLock::new(),
             ended: AtomicBool::new(false),
             end: Notify::new(),
         });
@@ -175,9 +206,17 @@ impl Sessions {
         let mut by_id = lock(&self.by_id);
         let idle = |session: &Session| {
             session.busy.load(Relaxed) == 0
-                && !session.streaming.load(Relaxed)
+                && session.streaming.load(Relaxed) == 0
                 && now.saturating_sub(session.used_ns.load(Relaxed)) >= self.idle_ns
         };
+        for session in by_id.values() {
+            if let Some(hears) = session.hears.get()
+                && session.streaming.load(Relaxed) == 0
+                && now.saturating_sub(session.used_ns.load(Relaxed)) >= AWAY_NS
+            {
+                hears.pause();
+            }
+        }
         let over: Vec<_> = by_id
             .values()
             .filter(|session| idle(session))

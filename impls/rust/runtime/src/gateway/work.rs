@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::Gateway;
 use super::answer::{Answer, INVALID_PARAMS, push_failure, push_result};
 use super::dispatch::{Forward, Plan, Who};
 use super::voice::{Manner, Voice};
+use super::{Gateway, listen};
 use crate::envelope::{self, Envelope, Span};
 use crate::error::Result;
 use crate::info::Era;
@@ -64,6 +64,15 @@ pub(crate) async fn run(
         Plan::Whole => Answer::refusal(400, "the body ends inside the message; send all of it"),
         Plan::List(kind, id, who) => list(gateway, kind, &id, &who, body, ask.principal).await,
         Plan::Discover(id) => discover(gateway, &id).await,
+        Plan::Listen(id) => Answer::rpc_error(
+            200,
+            Some(&id),
+            INVALID_PARAMS,
+            "a subscription has no single answer; open a stream for it",
+        ),
+        Plan::Subscribe { id, session, on } => {
+            Box::pin(listen::subscribe(gateway, &session, &id, on, body, env)).await
+        }
         Plan::Initialize(id) => initialize(gateway, &id, body, env).await,
         Plan::Forward(forward) => call(gateway, &forward, body, env, ask).await,
     }
@@ -234,7 +243,7 @@ async fn connected(gateway: &Gateway) -> Vec<Arc<Server>> {
 }
 
 /// The union of what the servers offer, as far as the gateway passes it on.
-fn union(servers: &[Arc<Server>], modern: bool) -> Value {
+fn union(servers: &[Arc<Server>]) -> Value {
     let mut all = Map::new();
     for agreed in servers.iter().filter_map(|server| server.agreed()) {
         let Some(raw) = &agreed.capabilities else {
@@ -248,8 +257,12 @@ fn union(servers: &[Arc<Server>], modern: bool) -> Value {
                 continue;
             };
             let ours = all.entry(key).or_insert_with(|| Value::Object(Map::new()));
-            if !modern && theirs.get("listChanged") == Some(&Value::Bool(true)) {
+            // Lists change with the registry, whatever the server says of its own.
+            if matches!(key, "tools" | "prompts" | "resources") {
                 ours["listChanged"] = Value::Bool(true);
+            }
+            if key == "resources" && theirs.get("subscribe") == Some(&Value::Bool(true)) {
+                ours["subscribe"] = Value::Bool(true);
             }
         }
     }
@@ -272,7 +285,7 @@ async fn discover(gateway: &Gateway, id: &[u8]) -> Answer {
     let mut result = serde_json::json!({
         "resultType": "complete",
         "supportedVersions": versions,
-        "capabilities": union(&servers, true),
+        "capabilities": union(&servers),
         "_meta": {SERVER_INFO_KEY: {"name": NAME, "version": VERSION}},
         "ttlMs": 0,
         "cacheScope": "private",
@@ -308,11 +321,12 @@ async fn initialize(gateway: &Gateway, id: &[u8], body: &[u8], env: &Envelope) -
     let servers = connected(gateway).await;
     let session = gateway.sessions.create(
         capabilities.unwrap_or(b"{}"),
+        version,
         &gateway.manager.shared.metrics,
     );
     let mut result = serde_json::json!({
         "protocolVersion": version,
-        "capabilities": union(&servers, false),
+        "capabilities": union(&servers),
         "serverInfo": {"name": NAME, "version": VERSION},
     });
     if let Some(said) = instructions(&servers) {

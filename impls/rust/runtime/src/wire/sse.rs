@@ -53,17 +53,6 @@ impl Events {
         self.retry_ms
     }
 
-    /// The connection was cut: what was read of an event is no event.
-    pub(crate) fn cut(&mut self) {
-        self.line.clear();
-        self.data.clear();
-        self.kind.clear();
-        self.id = None;
-        self.has_data = false;
-        self.after_cr = false;
-        self.started = false;
-    }
-
     /// Feeds bytes; `event` gets the data of every event that is complete.
     pub(crate) fn feed(
         &mut self,

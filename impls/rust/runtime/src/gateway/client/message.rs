@@ -12,8 +12,10 @@ use std::time::Instant;
 use super::{Client, FIRST_LOOK, Inbound, Turn};
 use crate::envelope::{self, Span};
 use crate::gateway::dispatch::{self, Heads, Plan, Way};
+use crate::gateway::listen;
 use crate::gateway::relay;
 use crate::gateway::sessions::InFlight;
+use crate::gateway::track::Track;
 use crate::gateway::work::{self, Ask};
 use crate::principal::Principal;
 use crate::wire::PIECE;
@@ -94,6 +96,12 @@ impl Client {
                 Way::Unknown => Box::pin(relay::learn(self, forward, &inbound, &env)).await,
                 Way::Call => Box::pin(self.work(Plan::Forward(forward), &inbound, &env)).await,
             },
+            Plan::Listen(id) => {
+                let ahead = self.input.split_off(inbound.head_len + inbound.length);
+                let request = std::mem::replace(&mut self.input, ahead);
+                let body = &request[inbound.head_len..];
+                Box::pin(listen::run(self, &id, body, &env, inbound.keep_alive)).await
+            }
             other => Box::pin(self.work(other, &inbound, &env)).await,
         }
     }
@@ -107,7 +115,6 @@ impl Client {
     ) -> Turn {
         let ahead = self.input.split_off(inbound.head_len + inbound.length);
         let request = std::mem::replace(&mut self.input, ahead);
-        let body = &request[inbound.head_len..];
         let entered = match &plan {
             Plan::Forward(forward) => forward
                 .who
@@ -116,21 +123,22 @@ impl Client {
             _ => None,
         };
         let gateway = Arc::clone(&self.gateway);
-        let header = &*gateway.manager.gateway.principal_header;
         let flight = entered.as_ref().map(|entered| Arc::clone(&entered.flight));
-        let voice = work::voice(&plan, body, env);
-        let working = Box::pin(work::run(
-            &gateway,
-            plan,
-            body,
-            env,
-            Ask {
-                cancels: flight.as_ref().map(|flight| &flight.cancelled),
-                principal: Principal::of_head(&request[..inbound.head_len], header),
-                voice: &voice,
-            },
-        ));
-        self.speak(working, &voice, flight.as_deref(), inbound.keep_alive)
+        let voice = work::voice(&plan, &request[inbound.head_len..], env);
+        let session = entered.as_ref().map(|entered| &entered.session);
+        let track = Track::new(&gateway, session);
+        let (env, head_len, own) = (*env, inbound.head_len, Arc::clone(&voice));
+        // It owns all that it needs, because it may go on without this connection.
+        let working = Box::pin(async move {
+            let (head, body) = request.split_at(head_len);
+            let ask = Ask {
+                cancels: entered.as_ref().map(|entered| &entered.flight.cancelled),
+                principal: Principal::of_head(head, &gateway.manager.gateway.principal_header),
+                voice: &own,
+            };
+            work::run(&gateway, plan, body, &env, ask).await
+        });
+        self.speak(working, voice, flight, track, inbound.keep_alive)
             .await
     }
 

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::{Client, Turn};
+use super::{Client, Turn, leaving};
 use crate::gateway::answer::Answer;
 use crate::gateway::sessions::InFlight;
 use crate::gateway::sse;
+use crate::gateway::track::Track;
 use crate::gateway::voice::Voice;
 use crate::wire::{buffers, io};
 
@@ -28,16 +29,19 @@ enum Next {
 
 impl Client {
     /// Waits for the answer, passes on what is said before it, and sends it.
-    pub(super) async fn speak<W: Future<Output = Answer> + Unpin>(
+    pub(super) async fn speak<W: Future<Output = Answer> + Send + Unpin + 'static>(
         &mut self,
         mut work: W,
-        voice: &Arc<Voice>,
-        flight: Option<&InFlight>,
+        voice: Arc<Voice>,
+        flight: Option<Arc<InFlight>>,
+        mut track: Track,
         keep_alive: bool,
     ) -> Turn {
         let keep_alive = keep_alive && !self.gateway.is_closing();
         let beat = Duration::from_millis(self.gateway.manager.gateway.keep_alive_ms.max(1));
-        let mut cancelled = flight.map(|flight| Box::pin(flight.wake.notified()));
+        let mut cancelled = flight
+            .clone()
+            .map(|flight| Box::pin(async move { flight.wake.notified().await }));
         let mut begun = false;
         loop {
             if begun {
@@ -52,32 +56,35 @@ impl Client {
                 if let Some(done) = done {
                     return Poll::Ready(Next::Done(done));
                 }
-                self.poll_next(cx, voice, &mut cancelled, begun)
+                self.poll_next(cx, &voice, &mut cancelled, begun)
             })
             .await;
             self.output.clear();
             buffers::borrow(&mut self.output);
             let last = match next {
                 Next::Said(message) => {
-                    self.begin(&mut begun, keep_alive);
-                    sse::push_event(&mut self.output, None, &message);
+                    self.begin(&mut begun, &mut track, keep_alive);
+                    track.push(&mut self.output, &message);
                     false
                 }
                 Next::Silence => {
                     self.output.extend_from_slice(sse::BEAT);
                     false
                 }
-                Next::Gone => return Turn::Close,
+                Next::Gone => {
+                    leaving::go_on(self, work, voice, flight, track);
+                    return Turn::Close;
+                }
                 Next::Done(answer) => {
                     let rest = voice.rest();
                     if !begun && rest.is_empty() {
                         return self.respond(&answer, keep_alive).await;
                     }
-                    self.begin(&mut begun, keep_alive);
+                    self.begin(&mut begun, &mut track, keep_alive);
                     for message in rest {
-                        sse::push_event(&mut self.output, None, &message);
+                        track.push(&mut self.output, &message);
                     }
-                    sse::push_event(&mut self.output, None, &answer.body);
+                    track.push(&mut self.output, &answer.body);
                     self.output.extend_from_slice(sse::END);
                     true
                 }
@@ -87,18 +94,25 @@ impl Client {
                 }
                 Next::Cancelled => return self.respond(&Answer::accepted(), keep_alive).await,
             };
-            if !self.deliver().await {
-                return Turn::Close;
-            }
+            let delivered = self.deliver().await;
             if last {
-                return if keep_alive { Turn::Next } else { Turn::Close };
+                return if delivered && keep_alive {
+                    Turn::Next
+                } else {
+                    Turn::Close
+                };
+            }
+            if !delivered {
+                leaving::go_on(self, work, voice, flight, track);
+                return Turn::Close;
             }
         }
     }
 
-    fn begin(&mut self, begun: &mut bool, keep_alive: bool) {
+    fn begin(&mut self, begun: &mut bool, track: &mut Track, keep_alive: bool) {
         if !std::mem::replace(begun, true) {
             sse::push_head(&mut self.output, keep_alive);
+            track.begin(&mut self.output);
         }
     }
 
@@ -127,7 +141,7 @@ impl Client {
     }
 
     /// Writes `output` within the client's patience.
-    async fn deliver(&mut self) -> bool {
+    pub(in crate::gateway) async fn deliver(&mut self) -> bool {
         self.deadline(Instant::now() + self.patience());
         let mut at = 0;
         poll_fn(

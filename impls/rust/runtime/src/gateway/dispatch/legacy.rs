@@ -73,6 +73,11 @@ pub(super) fn legacy(
     }
     match (method, Verb::of(method)) {
         (_, Some(verb)) => forward(gateway, body, env, verb, id, Who::Legacy(session)),
+        ("resources/subscribe" | "resources/unsubscribe", _) => Plan::Subscribe {
+            id: id.into(),
+            session,
+            on: method == "resources/subscribe",
+        },
         ("ping" | "logging/setLevel", _) => answer(Answer::result(id, b"{}")),
         _ => unknown_method(200, id, method),
     }

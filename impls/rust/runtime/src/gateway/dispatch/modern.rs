@@ -49,6 +49,13 @@ pub(super) fn modern(
     if method == "server/discover" {
         return Plan::Discover(id.into());
     }
+    if method == "subscriptions/listen" {
+        return if env.complete {
+            Plan::Listen(id.into())
+        } else {
+            Plan::Whole
+        };
+    }
     if let Some(kind) = ListKind::of_method(method) {
         return Plan::List(kind, id.into(), who);
     }
