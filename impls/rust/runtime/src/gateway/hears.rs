@@ -138,12 +138,9 @@ pub(crate) fn notification(item: &Item, extra: &[u8]) -> Vec<u8> {
     match item {
         Item::Changed(list) => {
             out.extend_from_slice(list.name().as_bytes());
-            out.extend_from_slice(b"/list_changed\"");
-            if let Some(extra) = extra.strip_suffix(b",") {
-                out.extend_from_slice(b",\"params\":{");
-                out.extend_from_slice(extra);
-                out.push(b'}');
-            }
+            out.extend_from_slice(b"/list_changed\",\"params\":{");
+            out.extend_from_slice(extra.strip_suffix(b",").unwrap_or(extra));
+            out.push(b'}');
         }
         Item::Updated(params) => {
             out.extend_from_slice(b"resources/updated\",\"params\":{");
