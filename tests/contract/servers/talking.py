@@ -49,7 +49,7 @@ def _by_requests(server: Behaviour, arguments: Message, call: Call, rounds: list
         requests = [(one["method"], _params(one)) for one in wanted]
         got = call.ask(requests, via=arguments.get("via", "call"), wait_s=arguments.get("wait_ms", 5000) / 1000)
         for reply in got:
-            server.log.add("(answered)", answer=reply)
+            server.log.add("(gave up)" if reply is None else "(answered)", answer=reply, mark=arguments.get("mark"))
         answers.append({one["key"]: _outcome(reply) for one, reply in zip(wanted, got, strict=True)})
     return answers
 
