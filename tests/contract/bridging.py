@@ -86,9 +86,9 @@ class Bridge:
             yield await stack.enter_async_context(talker)
 
     @asynccontextmanager
-    async def serve(self, **gateway: Any) -> AsyncIterator[Served]:
-        """The gateway alone, over HTTP."""
-        async with serving(self.variant, self.spec(), **gateway) as served:
+    async def serve(self, server: Message | None = None, **gateway: Any) -> AsyncIterator[Served]:
+        """The gateway alone, over HTTP; ``server`` is more of the server's spec."""
+        async with serving(self.variant, self.spec(**(server or {})), **gateway) as served:
             yield served
 
     def talker(

@@ -9,8 +9,10 @@ import pytest
 from tests.contract.bridging import ERAS, Bridge, Place, unique
 from tests.contract.clients import Served
 from tests.contract.kit import HttpServer, children_of, until
-from tests.contract.talker import Message, call_of
+from tests.contract.talker import Answer, Message, call_of
 from tests.contract.talker_http import HttpTalker, LegacyHttpTalker
+
+from crossfade.impls import DedicatedSpec
 
 PLACES = [
     Place(client, server, "http", upstream) for client in ERAS for server in ERAS for upstream in ("stdio", "http")
@@ -22,6 +24,11 @@ ASKING: Message = {"rounds": [[{"key": "a", "method": "roots/list"}]], "wait_ms"
 @pytest.fixture(params=PLACES, ids=str)
 def bridge(request: pytest.FixtureRequest, variant: str, shared_http: Callable[..., HttpServer]) -> Bridge:
     return Bridge(variant, request.param, shared_http)
+
+
+def answers(phase: str) -> dict[str, Answer]:
+    """Whoever can be asked has a child of its own, where only it can see what is going on."""
+    return {} if phase == "before the answer" else {"roots/list": None}
 
 
 async def reaches(phase: str, bridge: Bridge, talker: HttpTalker, watcher: HttpTalker) -> None:
@@ -61,13 +68,12 @@ async def is_free(served: Served) -> None:
 @pytest.mark.parametrize("phase", PHASES)
 async def test_whoever_vanishes_leaves_nothing_behind(bridge: Bridge, phase: str) -> None:
     """Session and suspended call end when their time is up, a call or a stream with its connection."""
-    limits = {"session_idle_ms": 400, "input_timeout_ms": 400}
-    answers = {"roots/list": None}
-    async with bridge.serve(**limits) as served:
+    own = {"dedicated": DedicatedSpec(idle_ms=300)}
+    async with bridge.serve(own, session_idle_ms=400, input_timeout_ms=400) as served:
         children = len(children_of())
-        async with bridge.talker(served.gateway, dict(answers), caller="bob") as watcher:
+        async with bridge.talker(served.gateway, caller="bob") as watcher:
             assert await watcher.text("echo", text="before") == "before"
-            async with bridge.talker(served.gateway, dict(answers), caller="alice") as talker:
+            async with bridge.talker(served.gateway, answers(phase), caller="alice") as talker:
                 async with asyncio.timeout(10):
                     await reaches(phase, bridge, talker, watcher)
             assert await watcher.text("echo", text="beside") == "beside"
@@ -82,8 +88,8 @@ async def test_a_session_deleted_in_the_middle_leaves_nothing_behind(
 ) -> None:
     for upstream in ("stdio", "http"):
         bridge = Bridge(variant, Place("legacy", "legacy", "http", upstream), shared_http)
-        async with bridge.serve() as served, bridge.talker(served.gateway, {"roots/list": None}) as watcher:
-            async with bridge.talker(served.gateway, {"roots/list": None}) as talker:
+        async with bridge.serve() as served, bridge.talker(served.gateway) as watcher:
+            async with bridge.talker(served.gateway, answers(phase)) as talker:
                 assert isinstance(talker, LegacyHttpTalker)
                 await reaches(phase, bridge, talker, watcher)
                 assert await talker.delete() in (200, 204)
