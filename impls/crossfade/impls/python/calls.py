@@ -163,6 +163,8 @@ class Calls:
             try:
                 return await self._copies(ask)
             except CrossfadeError as error:
+                if ask.voice is not None:
+                    ask.voice.lost()
                 made += 1
                 delay_ns = self.repeating.delay_ns(error, made, monotonic_ns(), ask.deadline_ns)
                 if delay_ns < 0:

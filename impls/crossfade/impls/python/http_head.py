@@ -48,7 +48,7 @@ class _Reader:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self.headers.append((name.lower(), value.strip(b" \t")))  # llhttp keeps the white space behind a value
 
 
 def _only(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:

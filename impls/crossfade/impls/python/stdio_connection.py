@@ -106,7 +106,8 @@ class StdioConnection:
         pending = self._in_flight.pop(request_id, None)
         if pending is None:
             return
-        self.talk.leave(request_id)
+        if self.talk.turns:
+            self.talk.leave(request_id)
         self._write(_CANCELLED % request_id)
         if pending.counted:
             self.instance.abandon(monotonic_ns(), pending.started_ns)
@@ -140,7 +141,8 @@ class StdioConnection:
 
     def _settle(self, request_id: int, pending: Pending, *, ok: bool) -> None:
         del self._in_flight[request_id]
-        self.talk.leave(request_id)
+        if self.talk.turns:
+            self.talk.leave(request_id)
         if pending.counted:
             self.instance.done(monotonic_ns(), pending.started_ns, ok)
             self.instance.release(self, True)

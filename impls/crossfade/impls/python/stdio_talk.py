@@ -8,8 +8,6 @@ client's own the latest request has it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
@@ -54,30 +52,29 @@ class _Turn:
 
 
 class Talk:
-    """The requests of one pipe that hear. ``own`` says that they are all one client's."""
+    """The requests of one pipe that hear: ``turns``. ``own`` says that they are all one client's."""
 
-    __slots__ = ("_conn", "_turns", "own")
+    __slots__ = ("_conn", "own", "turns")
 
     def __init__(self, conn: StdioConnection, *, own: bool) -> None:
         self._conn = conn
-        self._turns: dict[int, _Turn] = {}
+        self.turns: dict[int, _Turn] = {}
         self.own = own
 
     def enter(self, request_id: int, voice: Voice, pending: Pending) -> None:
         """A request with a voice was sent."""
-        self._turns[request_id] = _Turn(self._conn, voice, pending)
+        self.turns[request_id] = _Turn(self._conn, voice, pending)
 
     def leave(self, request_id: int) -> None:
         """It is over."""
-        if self._turns:
-            self._turns.pop(request_id, None)
+        self.turns.pop(request_id, None)
 
     def hears(self, message: Answer) -> bool:
         """A message of the child's; False if it is nobody's."""
-        if not self._turns:
+        if not self.turns:
             return False
         if message.method == CANCELLED and message.id is msgspec.UNSET:
-            for turn in self._turns.values():
+            for turn in self.turns.values():
                 turn.voice.withdrawn(message, turn)
             return True
         found = self._whose(message)
@@ -89,18 +86,17 @@ class Talk:
     def _whose(self, message: Answer) -> _Turn | None:
         if message.method == PROGRESS:
             raw = None if message.params is msgspec.UNSET else token_of(bytes(message.params))
-            return next((t for t in self._turns.values() if t.voice.token and raw == b"%d" % t.voice.token), None)
+            return next((t for t in self.turns.values() if t.voice.token and raw == b"%d" % t.voice.token), None)
         if self.own:
-            return next(reversed(self._turns.values()))
+            return next(reversed(self.turns.values()))
         peer = self._conn.instance.peer
         if message.method == LOG and message.id is msgspec.UNSET and peer is not None and peer.era == "modern":
-            return next((t for t in self._turns.values() if t.voice.level), None)
+            return next((t for t in self.turns.values() if t.voice.level), None)
         return None
 
 
-@asynccontextmanager
-async def turn(lock: asyncio.Lock, deadline_ns: int, server: str) -> AsyncIterator[None]:
-    """Hold the lock, if it can be had in time. Raises PoolTimeout."""
+async def turn(lock: asyncio.Lock, deadline_ns: int, server: str) -> None:
+    """Take the lock, if it can be had in time. Raises PoolTimeout."""
     try:
         async with asyncio.timeout((deadline_ns - monotonic_ns()) / 1e9):
             await lock.acquire()
@@ -110,7 +106,3 @@ async def turn(lock: asyncio.Lock, deadline_ns: int, server: str) -> AsyncIterat
             "before its turn; send it without logLevel, or raise the timeout",
             server=server,
         ) from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerError, ServerStartError
 from crossfade.impls.python import discovery, jsonrpc
+from crossfade.impls.python.event_stream import EventStream
 from crossfade.impls.python.http_connection import HttpConnection
 from crossfade.impls.python.http_ear import Ear
 from crossfade.impls.python.http_exchange import Exchange, HttpAnswer
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from crossfade.impls.python.revision import Revision
     from crossfade.impls.python.voice import Voice
 
-_LINGER_S: Final = 2.0
+_LINGER_S: Final = 5.0
 _GOODBYE_S: Final = 0.5
 
 
@@ -180,7 +181,11 @@ class HttpInstance(Instance):
         """Send a notification or a response to a legacy server; nobody minds if it does not arrive."""
         with contextlib.suppress(CrossfadeError, TimeoutError):
             async with asyncio.timeout(_LINGER_S):
-                await self.ask(self.legacy_head(session), note, monotonic_ns() + int(_LINGER_S * 1e9))
+                head = self.legacy_head(session)
+                if self.pool.in_use < self.spec.pool.max_connections:
+                    await self.ask(head, note, monotonic_ns() + int(_LINGER_S * 1e9))
+                else:  # the calls that have the connections may be waiting for this very message
+                    (await EventStream.open(self, b"%b%d\r\n\r\n%b" % (head, len(note), note))).close()
 
     # -- sessions
 

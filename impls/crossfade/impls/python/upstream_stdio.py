@@ -67,8 +67,16 @@ class StdioInstance(Instance):
         """One request, answered with the JSON of ``result``."""
         if voice is None or voice.level is None or self.peer is None or self.peer.era == "legacy":
             return await self._request(method, params, deadline_ns, voice)
-        async with turn(self.logging, deadline_ns, self.spec.name):
+        asked_ns = monotonic_ns()
+        try:
+            await turn(self.logging, deadline_ns, self.spec.name)
+        except BaseException:
+            self.breaker.forget(monotonic_ns(), monotonic_ns() - asked_ns)
+            raise
+        try:
             return await self._request(method, params, deadline_ns, voice)
+        finally:
+            self.logging.release()
 
     async def _request(self, method: str, params: bytes, deadline_ns: int, voice: Voice | None) -> bytes:
         self.begin()

@@ -67,6 +67,9 @@ class Voice(abc.ABC):
     def withdrawn(self, message: Answer, origin: Origin) -> None:
         """The server does not want an answer any more."""
 
+    def lost(self) -> None:
+        """The server is gone, and with it what it asked; the request may be sent again."""
+
     def hears(self, message: Answer, origin: Origin) -> None:
         """One message of the server's, on this request's behalf. Changes of lists and resources are not: those that
         want them have asked for them elsewhere.

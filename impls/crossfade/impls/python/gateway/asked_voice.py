@@ -130,6 +130,9 @@ class AskedVoice(ClientVoice):
         """The client has its round."""
         self.speaker = _Nobody()
 
+    def lost(self) -> None:
+        self._open.clear()
+
     def close(self) -> None:
         self.speaker = _Nobody()
         self._open.clear()

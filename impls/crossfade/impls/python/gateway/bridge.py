@@ -16,9 +16,10 @@ from crossfade.impls.python.ask import Ticket
 from crossfade.impls.python.gateway.asking import answered
 from crossfade.impls.python.gateway.suspended import Claim
 from crossfade.impls.python.gateway.voice_of import voice_of
-from crossfade.impls.python.gateway.voices import meta_for
+from crossfade.impls.python.gateway.voices import LEVELS, known_level, meta_for
 from crossfade.impls.python.rounds import ASKING, BadRound, is_input_required, read_retry
 from crossfade.impls.python.state_token import request_digest
+from crossfade.impls.python.translate import LOG_KEY
 
 if TYPE_CHECKING:
     from crossfade.impls.python.gateway.methods import Caller
@@ -83,6 +84,8 @@ class Bridged:
     async def _modern(self, meta: dict[str, Any], ticket: Ticket | None) -> bytes:
         server, caller, fields = self._server, self._caller, self._fields
         voice = voice_of(server, caller, self._method, meta)
+        if not known_level(meta) and await _is_legacy(server):
+            raise UnknownTarget(f"{LOG_KEY} must be one of {', '.join(LEVELS)}; send one of them")
         suspended, retried = caller.suspended, "requestState" in fields
         if voice is None or suspended is None or self._method not in ASKING or not (voice.may_wait or retried):
             return await self._plain(ticket, voice=voice, meta=meta)

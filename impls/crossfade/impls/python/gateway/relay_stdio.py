@@ -12,6 +12,7 @@ import msgspec
 
 from crossfade.impls.errors import CrossfadeError, ServerError
 from crossfade.impls.python import jsonrpc
+from crossfade.impls.python.codes import http_status
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
 from crossfade.impls.python.jsonrpc import Answer
 from crossfade.impls.python.stdio_connection import Reply, StdioConnection
@@ -88,8 +89,12 @@ class StdioRelay(Reply):
     def answered(self, answer: Answer) -> None:
         self._conn = None
         raw_id = self._call.raw_id
+        status = 200
         if answer.error is not msgspec.UNSET:
-            body = jsonrpc.raw_error(raw_id, answer.error)
+            raw = bytes(answer.error)
+            body = jsonrpc.raw_error(raw_id, raw)
+            if self._call.session is None:
+                status = http_status(jsonrpc.remote_error(raw, self._instance.spec.name).remote_code)
         elif answer.result is msgspec.UNSET:
             body = jsonrpc.error(raw_id, jsonrpc.INTERNAL_ERROR, "the server sent a response without result")
         elif self._modern and b'"resultType"' not in bytes(answer.result)[:64]:
@@ -98,7 +103,7 @@ class StdioRelay(Reply):
             body = jsonrpc.result(raw_id, answer.result)
         if self._call.ticket is not None:
             self._call.leave()
-        self._client.respond(HttpAnswer(200, body))
+        self._client.respond(HttpAnswer(status, body))
 
     def failed(self, error: CrossfadeError) -> None:
         self._conn = None

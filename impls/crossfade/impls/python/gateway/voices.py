@@ -101,6 +101,11 @@ class LegacyVoice(ClientVoice):
             if not self._open:
                 origin.go_on()
 
+    def lost(self) -> None:
+        for question in self._open.values():
+            self._questions.close(question, b'"the server is gone"')
+        self._open.clear()
+
     def close(self) -> None:
         for question in self._open.values():
             self._questions.close(question)
@@ -144,6 +149,11 @@ def read_level(params: bytes) -> str:
     if level not in LEVELS:
         raise UnknownTarget(f"params.level must be one of {', '.join(LEVELS)}; send one of them")
     return level
+
+
+def known_level(meta: Mapping[str, Any]) -> bool:
+    """Whether the log level of a request is one, or absent."""
+    return LOG_KEY not in meta or text_of(meta[LOG_KEY]) in LEVELS
 
 
 def can_ask(meta: Mapping[str, Any]) -> bool:
