@@ -67,7 +67,7 @@ class Voice(abc.ABC):
     def withdrawn(self, message: Answer, origin: Origin) -> None:
         """The server does not want an answer any more."""
 
-    def lost(self) -> None:
+    def lost(self) -> None:  # noqa: B027  most have asked nothing
         """The server is gone, and with it what it asked; the request may be sent again."""
 
     def hears(self, message: Answer, origin: Origin) -> None:
