@@ -109,6 +109,14 @@ impl Server {
             self.agreed()
                 .is_some_and(|agreed| agreed.era == Era::Legacy)
         };
+        // Who can be asked, or hears what is logged meanwhile, asks for nobody else.
+        let caller = &outgoing.caller;
+        let speaks = caller
+            .session
+            .is_some_and(|session| session.can_be_asked() || session.level().is_some());
+        if caller.alone || speaks {
+            return false;
+        }
         let own = outgoing.caller.session.is_some() && !spec.stateless;
         (spec.cache.enabled || spec.cache.coalesce)
             // While two revisions answer, both are to be seen at it.

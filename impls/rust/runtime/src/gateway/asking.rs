@@ -35,7 +35,6 @@ pub(crate) type Reply = Result<Vec<u8>, Vec<u8>>;
 pub(crate) enum By {
     Server(Asker, Box<[u8]>),
     /// The gateway itself, on behalf of a server that asked in its result.
-    #[allow(dead_code)] // used by the loop for modern servers
     Gateway(oneshot::Sender<Reply>),
 }
 
@@ -59,16 +58,6 @@ struct State {
     open: HashMap<u64, Asked>,
 }
 
-/// The member of the client capabilities that a request of a server needs.
-pub(crate) fn needed(method: &str) -> Option<&'static str> {
-    match method {
-        "sampling/createMessage" => Some("sampling"),
-        "elicitation/create" => Some("elicitation"),
-        "roots/list" => Some("roots"),
-        _ => None,
-    }
-}
-
 /// Whether `capabilities` (JSON) hold `name`.
 pub(crate) fn declares(capabilities: &[u8], name: &str) -> bool {
     let mut found = false;
@@ -80,7 +69,6 @@ pub(crate) fn declares(capabilities: &[u8], name: &str) -> bool {
 }
 
 /// Whether a client with these capabilities can be asked anything.
-#[allow(dead_code)] // see above
 pub(crate) fn is_asked(capabilities: &[u8]) -> bool {
     ["sampling", "elicitation", "roots"]
         .iter()
@@ -199,6 +187,26 @@ impl Book {
     /// Nobody waits for the answer to `number` any more.
     pub(crate) fn forget(&self, number: u64) -> Option<Vec<u8>> {
         self.take(number).map(|_| cancelled(number))
+    }
+
+    /// The client was silent for too long: the servers that asked on this voice are told; what to tell the client.
+    pub(crate) fn refuse(&self, voice: &Arc<Voice>, why: &str) -> Vec<Vec<u8>> {
+        let silent: Vec<_> = {
+            let mut state = lock(&self.state);
+            let asked = |open: &Asked| {
+                std::ptr::eq(open.voice.as_ptr(), Arc::as_ptr(voice))
+                    && matches!(open.by, By::Server(..))
+            };
+            state.open.extract_if(|_, open| asked(open)).collect()
+        };
+        let mut notes = Vec::new();
+        for (number, open) in silent {
+            if let By::Server(server, id) = open.by {
+                server.refuse(&id, -32603, why);
+            }
+            notes.push(cancelled(number));
+        }
+        notes
     }
 
     /// The call of this voice is over, and with it all that its server asked: what to tell the client.

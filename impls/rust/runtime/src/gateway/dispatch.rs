@@ -124,6 +124,8 @@ pub(crate) enum Plan {
         on: bool,
     },
     Initialize(Box<[u8]>),
+    /// Another log level.
+    Level(Box<[u8]>, Arc<Session>, Box<str>),
 }
 
 fn answer(answer: Answer) -> Plan {

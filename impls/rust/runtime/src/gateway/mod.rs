@@ -6,19 +6,25 @@
 pub(crate) mod access;
 pub(crate) mod answer;
 pub(crate) mod asking;
+mod belongings;
+mod calling;
 pub(crate) mod client;
 pub(crate) mod dispatch;
 mod entry;
 pub(crate) mod hears;
+mod inputs;
 pub(crate) mod listen;
 pub(crate) mod pages;
 mod passage;
+pub(crate) mod patience;
 pub(crate) mod pipe;
 pub(crate) mod relay;
 pub(crate) mod replay;
+mod round;
 pub(crate) mod sessions;
 pub(crate) mod sse;
 pub(crate) mod stream;
+mod suspended;
 pub(crate) mod track;
 pub(crate) mod voice;
 pub(crate) mod work;
@@ -36,6 +42,7 @@ use tokio::task::AbortHandle;
 use access::Access;
 use answer::Answer;
 use sessions::{Session, Sessions};
+use suspended::Suspended;
 
 use crate::clock::lock;
 use crate::error::{Error, Result};
@@ -82,6 +89,7 @@ pub(crate) struct Gateway {
     pub(crate) manager: Arc<Inner>,
     pub(crate) access: Access,
     pub(crate) sessions: Sessions,
+    suspended: Suspended,
     addr: SocketAddr,
     closing: AtomicBool,
     stop: Notify,
@@ -96,6 +104,7 @@ impl Gateway {
         Self {
             access: Access::new(spec, loopback),
             sessions: Sessions::new(spec.session_idle_ms),
+            suspended: Suspended::new(),
             addr,
             closing: AtomicBool::new(false),
             stop: Notify::new(),
@@ -178,6 +187,11 @@ impl Gateway {
         if let Some(tracked) = lock(&self.connections).get_mut(&id) {
             tracked.task = Some(task.abort_handle());
         }
+    }
+
+    /// How long a client may take to answer what a server asks it.
+    fn input_limit(&self) -> Duration {
+        Duration::from_millis(self.manager.gateway.input_timeout_ms)
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -276,6 +290,7 @@ impl Gateway {
             };
             let _ = tokio::time::timeout(Duration::from_secs(1), gone).await;
         }
+        self.suspended.clear();
         let sessions = self.sessions.clear(&self.manager.shared.metrics);
         let endings = sessions.iter().flat_map(|session| session.upstreams()).map(
             |(link, upstream)| async move {

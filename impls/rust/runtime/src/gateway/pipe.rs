@@ -19,7 +19,7 @@ use super::hears::notification;
 use super::listen::Listen;
 use super::sessions::Session;
 use super::work::{self, Ask};
-use super::{Gateway, sse};
+use super::{Gateway, calling, sse};
 use crate::clock::lock;
 use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
@@ -192,7 +192,7 @@ async fn take(
             }
         }
         Plan::Initialize(_) => {
-            let voice = work::voice(&plan, &line, &env);
+            let voice = calling::voice(gateway, &plan, &line, &env);
             let ask = Ask {
                 cancels: None,
                 principal: Principal::Anonymous,
@@ -226,7 +226,7 @@ async fn take(
             let (known, own) = (Arc::clone(in_flight), id.clone());
             let mut running = lock(in_flight);
             let task = tasks.spawn(async move {
-                let voice = work::voice(&plan, &line, &env);
+                let voice = calling::voice(&gateway, &plan, &line, &env);
                 let ask = Ask {
                     cancels: Some(&flag),
                     principal: Principal::Anonymous,

@@ -14,6 +14,8 @@ use super::replay::Streams;
 use crate::clock::{lock, now_ns};
 use crate::error::Result;
 use crate::metrics::Metrics;
+use crate::upstream::StdioLink;
+use crate::upstream::dedicated::{Guise, OwnChild};
 use crate::upstream::http::HttpLink;
 use crate::upstream::session::UpstreamSession;
 
@@ -37,10 +39,15 @@ pub(crate) struct Session {
     pub(crate) capabilities: Box<[u8]>,
     /// The revision that was agreed on.
     pub(crate) version: &'static str,
+    /// `clientInfo`, JSON.
+    info: Option<Box<[u8]>>,
+    level: Mutex<Option<Arc<str>>>,
     used_ns: AtomicU64,
     busy: AtomicU64,
     upstream: Mutex<Vec<Upstream>>,
-    opening: tokio::sync::Mutex<()>,
+    /// Children of its own.
+    pub(super) children: Mutex<Vec<(Arc<StdioLink>, Arc<OwnChild>)>>,
+    pub(super) opening: tokio::sync::Mutex<()>,
     /// What its servers asked and it has not answered yet.
     pub(crate) asked: Book,
     in_flight: Mutex<HashMap<Box<[u8]>, Arc<InFlight>>>,
@@ -76,13 +83,38 @@ impl Session {
         {
             return Ok(found);
         }
-        let (session, _) = UpstreamSession::open(link, deadline).await?;
+        let (session, _) = UpstreamSession::open(link, self.guise(), deadline).await?;
+        if let Some(level) = self.level() {
+            session.set_level(link, &level, deadline).await;
+        }
         let session = Arc::new(session);
         let mut upstream = lock(&self.upstream);
         upstream.retain(|(known, _)| !Arc::ptr_eq(known, link) && !known.is_closed());
         upstream.push((Arc::clone(link), Arc::clone(&session)));
         link.host(&session);
         Ok(session)
+    }
+
+    /// As whom its sessions with servers are opened.
+    pub(crate) fn guise(&self) -> Guise<'_> {
+        Guise {
+            capabilities: &self.capabilities,
+            info: self.info.as_deref(),
+        }
+    }
+
+    /// Whether it declared anything that a server may ask it.
+    pub(crate) fn can_be_asked(&self) -> bool {
+        super::asking::is_asked(&self.capabilities)
+    }
+
+    /// The least level of log messages that it wants, if it has said so.
+    pub(crate) fn level(&self) -> Option<Arc<str>> {
+        lock(&self.level).clone()
+    }
+
+    pub(super) fn wants(&self, level: &str) {
+        *lock(&self.level) = Some(level.into());
     }
 
     /// Marks a request as being answered until the guard is dropped.
@@ -163,15 +195,19 @@ impl Sessions {
         &self,
         capabilities: &[u8],
         version: &'static str,
+        info: Option<&[u8]>,
         metrics: &Metrics,
     ) -> Arc<Session> {
         let session = Arc::new(Session {
             id: random_id(),
             capabilities: capabilities.into(),
             version,
+            info: info.map(Into::into),
+            level: Mutex::default(),
             used_ns: AtomicU64::new(now_ns()),
             busy: AtomicU64::new(0),
             upstream: Mutex::default(),
+            children: Mutex::default(),
             opening: tokio::sync::Mutex::new(()),
             asked: Book::default(),
             in_flight: Mutex::default(),
@@ -243,6 +279,7 @@ impl Sessions {
 
 fn finish(session: &Session, metrics: &Metrics) {
     session.ended.store(true, Relaxed);
+    session.end_children();
     session.end.notify_waiters();
     metrics.sessions.fetch_sub(1, Relaxed);
 }

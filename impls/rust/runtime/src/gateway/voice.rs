@@ -7,15 +7,18 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::asking::By;
 pub(crate) use super::asking::Question;
-use super::asking::{self, By};
+use super::patience::{Over, Patience};
+use super::round::Round;
 use super::sessions::Session;
 use crate::clock::lock;
 use crate::envelope::{self, Envelope, Span};
-use crate::translate::{self, Edit};
+use crate::translate::{self, Edit, rounds};
 
 /// Messages that wait for a client, and their bytes, at most.
 const MESSAGES: usize = 256;
@@ -29,6 +32,8 @@ pub(crate) enum Manner {
     Nobody,
     /// The legacy client of this session, in its own time.
     Session(Arc<Session>),
+    /// A modern client, when it sends the request again.
+    Rounds(Round),
 }
 
 #[derive(Debug, Default)]
@@ -38,8 +43,6 @@ struct State {
     reader: Option<Waker>,
     token: Option<Box<[u8]>>,
     logs: bool,
-    /// Questions that the client has not answered yet.
-    open: usize,
 }
 
 impl State {
@@ -53,15 +56,25 @@ impl State {
 pub(crate) struct Voice {
     state: Mutex<State>,
     manner: Manner,
+    patience: Patience,
+    /// How long the client may take to answer.
+    limit: Duration,
     /// There is room again.
     read: Notify,
 }
 
 impl Voice {
     /// `token`: the progress token of the request, as the client wrote it. `logs`: it wants log messages.
-    pub(crate) fn new(token: Option<&[u8]>, logs: bool, manner: Manner) -> Arc<Self> {
+    pub(crate) fn new(
+        token: Option<&[u8]>,
+        logs: bool,
+        manner: Manner,
+        limit: Duration,
+    ) -> Arc<Self> {
         Arc::new(Self {
             manner,
+            limit,
+            patience: Patience::default(),
             state: Mutex::new(State {
                 token: token.map(Into::into),
                 logs,
@@ -111,14 +124,23 @@ impl Voice {
 
     /// A request of the server's; given back if nobody answers such requests here.
     pub(crate) fn asked(self: &Arc<Self>, question: Question) -> Result<(), Question> {
-        let Manner::Session(session) = &self.manner else {
-            return Err(question);
+        let may = |capabilities: &[u8]| {
+            let method = &question.method;
+            rounds::capability(method).is_none() || rounds::declares(capabilities, method)
         };
-        if asking::needed(&question.method)
-            .is_some_and(|name| !asking::declares(&session.capabilities, name))
-        {
-            return Err(question);
-        }
+        let session = match &self.manner {
+            Manner::Session(session) if may(&session.capabilities) => session,
+            // What has no capability has no form in which a modern client could be asked.
+            Manner::Rounds(round)
+                if may(&round.capabilities) && rounds::capability(&question.method).is_some() =>
+            {
+                round.ask(question)?;
+                self.patience.hold();
+                self.wake();
+                return Ok(());
+            }
+            _ => return Err(question),
+        };
         let Question {
             id,
             method,
@@ -135,7 +157,7 @@ impl Voice {
             );
             return Ok(());
         };
-        lock(&self.state).open += 1;
+        self.patience.hold();
         if !self.say(message) {
             self.resume();
             session.asked.forget(number);
@@ -150,18 +172,91 @@ impl Voice {
 
     /// The server does not want to know any more what it asked.
     fn withdrawn(self: &Arc<Self>, id: &[u8]) {
-        if let Manner::Session(session) = &self.manner
-            && let Some(note) = session.asked.withdrawn(id, self)
-        {
-            self.resume();
-            self.say(note);
+        match &self.manner {
+            Manner::Session(session) => {
+                if let Some(note) = session.asked.withdrawn(id, self) {
+                    self.resume();
+                    self.say(note);
+                }
+            }
+            Manner::Rounds(round) if round.withdrawn(id) => self.resume(),
+            _ => {}
         }
     }
 
     /// The client has answered something.
     pub(crate) fn resume(&self) {
+        self.patience.release();
+    }
+
+    /// `work`, unless the server's time is over before; what its client takes to answer does not count.
+    pub(crate) async fn within<W: Future>(
+        self: &Arc<Self>,
+        deadline: Instant,
+        work: W,
+    ) -> Option<W::Output> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let waiting = self.patience.within(deadline, self.limit, work.as_mut());
+            match waiting.await {
+                Ok(done) => return Some(done),
+                Err(Over::Server) => return None,
+                Err(Over::Client) => self.refuse("the client did not answer in time"),
+            }
+        }
+    }
+
+    /// Nobody will answer what is open: the server is told so, and a client that may still try, too.
+    pub(crate) fn refuse(self: &Arc<Self>, why: &str) {
+        match &self.manner {
+            Manner::Session(session) => {
+                for note in session.asked.refuse(self, why) {
+                    self.say(note);
+                }
+            }
+            Manner::Rounds(round) => {
+                round.refuse(why);
+            }
+            Manner::Nobody => {}
+        }
+        self.patience.clear();
+    }
+
+    // -- rounds
+
+    /// Whether the client has to answer something.
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(&self.manner, Manner::Rounds(round) if round.is_open())
+    }
+
+    /// What the client has to answer.
+    pub(crate) fn round(&self) -> Vec<rounds::Asked> {
+        match &self.manner {
+            Manner::Rounds(round) => round.asked(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn answer(&self, responses: &[(String, Vec<u8>)]) {
+        if let Manner::Rounds(round) = &self.manner {
+            for _ in 0..round.answer(responses) {
+                self.resume();
+            }
+        }
+    }
+
+    /// Another request of the client's listens from now on.
+    pub(crate) fn speak_to(&self, token: Option<&[u8]>, logs: bool) {
         let mut state = lock(&self.state);
-        state.open = state.open.saturating_sub(1);
+        state.token = token.map(Into::into);
+        state.logs = logs;
+    }
+
+    fn wake(&self) {
+        let reader = lock(&self.state).reader.take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 
     /// Queues a message for the client; false if there is no room.
@@ -277,7 +372,7 @@ mod tests {
 
     #[test]
     fn progress_of_another_request_is_not_heard_and_the_own_token_comes_back() {
-        let voice = Voice::new(Some(b"\"mine\""), false, Manner::Nobody);
+        let voice = Voice::new(Some(b"\"mine\""), false, Manner::Nobody, Duration::ZERO);
         let progress = |token: &str| {
             format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token}, "x":1.50}}}}"#
@@ -288,7 +383,7 @@ mod tests {
         assert_eq!(said(&voice), None);
         hear(&voice, &progress("7"), 7);
         assert_eq!(said(&voice), Some(progress("\"mine\"")));
-        let mute = Voice::new(None, false, Manner::Nobody);
+        let mute = Voice::new(None, false, Manner::Nobody, Duration::ZERO);
         hear(&mute, &progress("7"), 7);
         assert_eq!(said(&mute), None);
     }
@@ -297,7 +392,7 @@ mod tests {
     fn log_messages_go_only_to_who_wants_them() {
         let log = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#;
         for wanted in [true, false] {
-            let voice = Voice::new(None, wanted, Manner::Nobody);
+            let voice = Voice::new(None, wanted, Manner::Nobody, Duration::ZERO);
             hear(&voice, log, 7);
             assert_eq!(said(&voice).is_some(), wanted);
         }
@@ -305,7 +400,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_does_not_read_costs_a_bounded_queue_and_reading_makes_room() {
-        let voice = Voice::new(None, true, Manner::Nobody);
+        let voice = Voice::new(None, true, Manner::Nobody, Duration::ZERO);
         let taken = (0..10_000).filter(|_| voice.say(vec![b'x'; 10])).count();
         assert_eq!(taken, MESSAGES);
         let (room, ()) = tokio::join!(voice.room(), async {

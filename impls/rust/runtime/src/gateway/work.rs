@@ -6,18 +6,15 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::answer::{Answer, INVALID_PARAMS, push_failure, push_result};
-use super::dispatch::{Forward, Plan, Who};
-use super::voice::{Manner, Voice};
-use super::{Gateway, listen};
-use crate::envelope::{self, Envelope, Span};
-use crate::error::Result;
-use crate::info::Era;
+use super::answer::{Answer, INVALID_PARAMS};
+use super::dispatch::{Plan, Who};
+use super::voice::Voice;
+use super::{Gateway, calling, listen};
+use crate::envelope::{self, Envelope};
 use crate::manager::ListKind;
 use crate::principal::Principal;
-use crate::route::{self, Routed};
-use crate::translate::{self, Edit, LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION};
-use crate::upstream::{Caller, Outgoing, Pass, Server, token_of};
+use crate::translate::{LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION};
+use crate::upstream::Server;
 
 /// The key of `_meta` under which a list names the servers that are missing in it.
 const PARTIAL: &str = "io.crossfade/partial";
@@ -30,25 +27,6 @@ pub(crate) struct Ask<'a> {
     pub(crate) cancels: Option<&'a AtomicBool>,
     pub(crate) principal: Principal<'a>,
     pub(crate) voice: &'a Arc<Voice>,
-}
-
-/// The voice of a request: where goes what is said before its answer.
-pub(crate) fn voice(plan: &Plan, body: &[u8], env: &Envelope) -> Arc<Voice> {
-    let Plan::Forward(Forward { who, .. }) = plan else {
-        return Voice::new(None, false, Manner::Nobody);
-    };
-    let params = env.params.map(|span| span.of(body));
-    let token = params.and_then(|params| Some(token_of(params)?.of(params)));
-    match who {
-        Who::Modern(_) => Voice::new(token, wants_logs(body, env), Manner::Nobody),
-        Who::Legacy(session) => Voice::new(token, true, Manner::Session(Arc::clone(session))),
-    }
-}
-
-/// Whether a request of the stateless revision asks for log messages.
-fn wants_logs(body: &[u8], env: &Envelope) -> bool {
-    let meta = env.members.meta.map(|span| span.of(body));
-    meta.is_some_and(|meta| translate::hop_meta(meta).is_ok_and(|hop| hop.log.is_some()))
 }
 
 /// Does what a plan says. `body` is the whole message.
@@ -74,108 +52,19 @@ pub(crate) async fn run(
             Box::pin(listen::subscribe(gateway, &session, &id, on, body, env)).await
         }
         Plan::Initialize(id) => initialize(gateway, &id, body, env).await,
-        Plan::Forward(forward) => call(gateway, &forward, body, env, ask).await,
+        Plan::Level(id, session, level) => {
+            session.set_level(&level).await;
+            Answer::result(&id, b"{}")
+        }
+        Plan::Forward(forward) => calling::call(gateway, &forward, body, env, ask).await,
     }
 }
 
-fn capabilities<'a>(who: &'a Who, body: &'a [u8]) -> &'a [u8] {
+pub(super) fn capabilities<'a>(who: &'a Who, body: &'a [u8]) -> &'a [u8] {
     match who {
         Who::Modern(span) => span.of(body),
         Who::Legacy(session) => &session.capabilities,
     }
-}
-
-// -- calls
-
-async fn call(
-    gateway: &Gateway,
-    forward: &Forward,
-    body: &[u8],
-    env: &Envelope,
-    ask: Ask<'_>,
-) -> Answer {
-    match attempt(gateway, forward, body, env, ask).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            gateway.manager.shared.metrics.error(error.code());
-            let mut out = Vec::new();
-            push_failure(&mut out, &forward.id, &error);
-            Answer::new(200, out)
-        }
-    }
-}
-
-async fn attempt(
-    gateway: &Gateway,
-    forward: &Forward,
-    body: &[u8],
-    env: &Envelope,
-    ask: Ask<'_>,
-) -> Result<Answer> {
-    let method = forward.verb.method();
-    let searched;
-    let routed: &Routed = if let Some(routed) = &forward.routed {
-        routed
-    } else {
-        let subject = route::subject(method, body, &env.members)?;
-        let servers = gateway.manager.registry.load().servers.clone();
-        searched = route::search_subject(&gateway.manager, method, &subject, &servers).await?;
-        &searched
-    };
-    let _pass = if forward.let_in {
-        Pass::default()
-    } else {
-        routed
-            .server
-            .let_in(method, routed.name.as_deref(), ask.principal)?
-    };
-    let at = env.params.unwrap_or(Span { start: 0, end: 0 });
-    let mut params = Vec::with_capacity(at.end - at.start);
-    // Edits count from the start of the body, `params` does not.
-    let edit = routed.edit.as_ref().map(|edit| Edit {
-        at: Span {
-            start: edit.at.start - at.start,
-            end: edit.at.end - at.start,
-        },
-        with: edit.with.clone(),
-    });
-    translate::splice(at.of(body), edit.as_slice(), &mut params);
-    let outgoing = Outgoing {
-        method,
-        params: &params,
-        name: routed.name.as_deref(),
-        caller: Caller {
-            capabilities: capabilities(&forward.who, body),
-            cancels: ask.cancels,
-            principal: ask.principal,
-            session: forward.who.session(),
-            voice: Some(ask.voice),
-        },
-        lines: b"",
-        deadline: routed.server.deadline(None),
-    };
-    let result = gateway.manager.ask(&routed.server, outgoing).await?;
-    let legacy_server = routed
-        .server
-        .agreed()
-        .is_none_or(|agreed| agreed.era == Era::Legacy);
-    let mut out = Vec::with_capacity(result.len() + 96);
-    if forward.who.is_modern() && legacy_server {
-        let mut translated = Vec::with_capacity(result.len() + 64);
-        translate::result_to_modern(method, &result, &mut translated).map_err(|_| {
-            crate::Error::ProtocolViolation {
-                message: format!(
-                    "server '{}' answered {method} with no JSON object; check the server",
-                    routed.server.name()
-                ),
-                server: routed.server.name().to_owned(),
-            }
-        })?;
-        push_result(&mut out, &forward.id, &translated);
-    } else {
-        push_result(&mut out, &forward.id, &result);
-    }
-    Ok(Answer::new(200, out))
 }
 
 // -- lists
@@ -306,11 +195,14 @@ async fn initialize(gateway: &Gateway, id: &[u8], body: &[u8], env: &Envelope) -
         );
     };
     let params = params.of(body);
-    let (mut wanted, mut capabilities) = (None, None);
+    let (mut wanted, mut capabilities, mut info) = (None, None, None);
     let _ = envelope::members(params, |key, value| match key {
         b"\"protocolVersion\"" => wanted = envelope::text(value.of(params)),
         b"\"capabilities\"" if value.of(params).first() == Some(&b'{') => {
             capabilities = Some(value.of(params));
+        }
+        b"\"clientInfo\"" if value.of(params).first() == Some(&b'{') => {
+            info = Some(value.of(params));
         }
         _ => {}
     });
@@ -322,6 +214,7 @@ async fn initialize(gateway: &Gateway, id: &[u8], body: &[u8], env: &Envelope) -
     let session = gateway.sessions.create(
         capabilities.unwrap_or(b"{}"),
         version,
+        info,
         &gateway.manager.shared.metrics,
     );
     let mut result = serde_json::json!({

@@ -13,9 +13,7 @@ use tokio::task::AbortHandle;
 use super::key::Key;
 use crate::config::ServerSpec;
 use crate::error::{Error, Result};
-use crate::gateway::sessions::Session;
-use crate::principal::Principal;
-use crate::upstream::{Caller, Outgoing, Server};
+use crate::upstream::{Outgoing, Owned, Server};
 
 /// What came of it. `own`: it is for the first caller only.
 #[derive(Clone, Debug)]
@@ -34,57 +32,6 @@ pub(super) struct Flight {
     task: AbortHandle,
 }
 
-/// A request that borrows nothing.
-struct Owned {
-    method: &'static str,
-    params: Box<[u8]>,
-    name: Option<String>,
-    capabilities: Box<[u8]>,
-    principal: Option<String>,
-    session: Option<Arc<Session>>,
-    lines: Box<[u8]>,
-    deadline: Instant,
-}
-
-impl Owned {
-    fn new(method: &'static str, outgoing: &Outgoing<'_>) -> Self {
-        let caller = &outgoing.caller;
-        let manager = matches!(caller.principal, Principal::Manager);
-        Self {
-            method,
-            params: outgoing.params.into(),
-            name: outgoing.name.map(str::to_owned),
-            capabilities: caller.capabilities.into(),
-            principal: (!manager).then(|| caller.principal.text().into_owned()),
-            session: caller.session.cloned(),
-            lines: outgoing.lines.into(),
-            deadline: outgoing.deadline,
-        }
-    }
-
-    async fn call(&self, server: &Arc<Server>) -> Result<Bytes> {
-        let caller = Caller {
-            capabilities: &self.capabilities,
-            cancels: None,
-            principal: self
-                .principal
-                .as_deref()
-                .map_or(Principal::Manager, Principal::Named),
-            session: self.session.as_ref(),
-            voice: None, // whoever joins did not ask for what is said to another
-        };
-        let outgoing = Outgoing {
-            method: self.method,
-            params: &self.params,
-            name: self.name.as_deref(),
-            caller,
-            lines: &self.lines,
-            deadline: self.deadline,
-        };
-        server.call(outgoing).await
-    }
-}
-
 impl Flight {
     pub(super) fn start(
         server: &Arc<Server>,
@@ -93,7 +40,8 @@ impl Flight {
         spec: Arc<ServerSpec>,
     ) -> Arc<Self> {
         let (told, landed) = watch::channel(None);
-        let owned = Owned::new(key.method, &outgoing);
+        // Whoever joins did not ask for what is said to another, and gives up for nobody else.
+        let owned = Owned::new(&outgoing, None);
         Arc::new_cyclic(|flight| {
             let (number, changes) = server.reads.announce(key, flight);
             let (server, key) = (Arc::clone(server), key.clone());
@@ -101,7 +49,7 @@ impl Flight {
             let handle = server.shared.handle.clone();
             let named = key.clone();
             let task = handle.spawn(async move {
-                let outcome = owned.call(&server).await;
+                let outcome = server.call(owned.outgoing()).await;
                 server.reads.land(&named, number);
                 let own = !server.reads.keep(&named, &outcome, &spec.cache, changes);
                 let _ = told.send(Some(Landed { outcome, own }));

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, RemoteFault, Result};
 use crate::info::Era;
-use crate::translate::{LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION, with_hop};
+use crate::translate::{LEGACY, MODERN, SERVER_INFO_KEY, with_hop};
 
 /// What was agreed with one instance.
 #[derive(Debug)]
@@ -21,6 +21,14 @@ pub(crate) struct Agreed {
     pub(crate) server_name: Option<String>,
     pub(crate) server_version: Option<String>,
     pub(crate) instructions: Option<String>,
+}
+
+impl Agreed {
+    /// Whether the server said that it can do this.
+    pub(crate) fn offers(&self, name: &str) -> bool {
+        let raw = self.capabilities.as_ref().map(|raw| raw.get().as_bytes());
+        raw.is_some_and(|raw| crate::gateway::asking::declares(raw, name))
+    }
 }
 
 /// What the answer to `server/discover` means.
@@ -72,15 +80,6 @@ pub(crate) fn discover_params() -> Vec<u8> {
     out.extend_from_slice(&with_hop(None, b"{}").unwrap_or_default());
     out.push(b'}');
     out
-}
-
-/// `params` of `initialize`. No client capability is announced: nobody behind this hop could answer yet.
-pub(crate) fn initialize_params() -> Vec<u8> {
-    format!(
-        "{{\"protocolVersion\":\"{}\",\"capabilities\":{{}},\"clientInfo\":{{\"name\":\"{NAME}\",\"version\":\"{VERSION}\"}}}}",
-        LEGACY[0]
-    )
-    .into_bytes()
 }
 
 /// Reads the answer to `server/discover`.

@@ -75,9 +75,11 @@ impl HttpLink {
                 }
             }
         };
-        tokio::time::timeout_at(deadline.into(), work)
-            .await
-            .unwrap_or_else(|_| Err(self.timeout(method)))
+        let done = match ear.and_then(|ear| ear.voice) {
+            Some(voice) => voice.within(deadline, work).await,
+            None => tokio::time::timeout_at(deadline.into(), work).await.ok(),
+        };
+        done.unwrap_or_else(|| Err(self.timeout(method)))
     }
 
     pub(super) async fn attempt(

@@ -108,7 +108,8 @@ impl Ear<'_> {
             }
         } else if let Some(session) = self.session {
             let asker = Asker::Http(Arc::clone(link), Arc::clone(session));
-            asker.asked(message, found, self.voice);
+            // Who shares a session has declared nothing in it.
+            asker.asked(message, found, self.voice.filter(|_| self.own));
         }
     }
 }
@@ -117,12 +118,14 @@ impl HttpLink {
     /// Sends a message without waiting for it, in a session.
     pub(crate) fn tell(self: &Arc<Self>, session: Arc<UpstreamSession>, message: Vec<u8>) {
         let link = Arc::clone(self);
-        self.handle().spawn(async move {
-            // Nobody could do anything about a failure: the server finds out by its own deadline.
-            let _ = link
-                .post(&session, &message, Instant::now() + PATIENCE)
-                .await;
-        });
+        self.handle()
+            .spawn(async move { link.send_on(&session, &message).await });
+    }
+
+    /// Sends a message in a session. Nobody could do anything about a failure: the server finds out by its deadlines.
+    pub(crate) async fn send_on(self: &Arc<Self>, session: &UpstreamSession, message: &[u8]) {
+        let until = Instant::now() + PATIENCE;
+        let _ = self.post(session, message, until).await;
     }
 
     /// Posts a message that has no answer: over a connection that is free, or over one more.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Caller, discovery};
 use crate::envelope::{self, Envelope, Span};
 use crate::error::{Error, RemoteFault, Result};
-use crate::translate::{self, Edit};
+use crate::translate::{self, Edit, LOG_KEY};
 
 /// Result or error object of a complete response message.
 pub(super) fn read_message(body: &[u8], found: &Envelope) -> Option<Result<Bytes, RemoteFault>> {
@@ -47,7 +47,13 @@ pub(super) fn hop_params(params: &[u8], modern: bool, caller: &Caller<'_>) -> Re
         message: format!("params are not a JSON object ({fault:?}); pass one"),
     };
     let found = envelope::scan_params(params).map_err(bad)?;
-    let edit = translate::meta_edit(params, &found, modern, caller.capabilities).map_err(bad)?;
+    let mut edit =
+        translate::meta_edit(params, &found, modern, caller.capabilities).map_err(bad)?;
+    if let (Some(edit), Some(level), Some(_), true) =
+        (&mut edit, caller.level, caller.session, modern)
+    {
+        edit.with = with_level(&edit.with, level).into();
+    }
     let mut out = Vec::with_capacity(params.len() + 256);
     translate::splice(params, edit.as_slice(), &mut out);
     Ok(out)
@@ -78,4 +84,16 @@ pub(crate) fn token_of(params: &[u8]) -> Option<Span> {
     })
     .ok()?;
     token.filter(|span| envelope::is_id(span.of(params)))
+}
+
+/// What becomes of `_meta`, with the log level of a client that gave it once and for all.
+fn with_level(meta: &[u8], level: &str) -> Vec<u8> {
+    let mut out = meta.to_vec();
+    let end = memchr::memrchr(b'}', &out).unwrap_or(0);
+    let mut member = format!(",\"{LOG_KEY}\":").into_bytes();
+    translate::push_json_string(&mut member, level);
+    if memchr::memmem::find(meta, LOG_KEY.as_bytes()).is_none() {
+        out.splice(end..end, member);
+    }
+    out
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod catalog;
 pub(crate) mod child;
+pub(crate) mod dedicated;
 pub(crate) mod discovery;
 mod exchange;
 mod hearing;
@@ -11,6 +12,7 @@ pub(crate) mod http;
 pub(crate) mod interest;
 pub(crate) mod lease;
 mod message;
+mod owned;
 mod queue;
 mod server;
 pub(crate) mod session;
@@ -37,13 +39,16 @@ use crate::logs::Log;
 use crate::metrics::Metrics;
 use crate::principal::Principal;
 use crate::storage::Storage;
+use dedicated::Guise;
 use discovery::Agreed;
+pub(crate) use discovery::fault;
 pub(crate) use hearing::Asker;
 use http::HttpLink;
 use interest::Audience;
 pub(crate) use message::token_of;
+pub(crate) use owned::Owned;
 pub(crate) use server::{Instance, Revision, Server, Ticket, Wish};
-use stdio::StdioLink;
+pub(crate) use stdio::StdioLink;
 pub(crate) use traffic::{Pass, Place, Shed, may_go_elsewhere, may_go_on};
 
 /// What everything under a manager shares.
@@ -78,6 +83,12 @@ pub(crate) struct Caller<'a> {
     pub(crate) principal: Principal<'a>,
     /// The caller's own sessions with legacy servers; the manager's own if `None`.
     pub(crate) session: Option<&'a Arc<Session>>,
+    /// A session of its own for this call, if the server is a legacy one: it can be asked, or wants log messages.
+    pub(crate) alone: bool,
+    /// `clientInfo`, JSON.
+    pub(crate) info: Option<&'a [u8]>,
+    /// The least level of log messages that it wants.
+    pub(crate) level: Option<&'a str>,
     /// Where goes what the server says before its answer; nowhere if `None`.
     pub(crate) voice: Option<&'a Arc<Voice>>,
 }
@@ -87,7 +98,15 @@ impl Caller<'_> {
     pub(crate) fn is_bound(&self, link: &Link) -> bool {
         match (self.session, link) {
             (Some(session), Link::Http(link)) => session.upstream(link).is_some(),
+            (Some(session), Link::Stdio(link)) => session.child(link).is_some(),
             _ => false,
+        }
+    }
+
+    fn guise(&self) -> Guise<'_> {
+        Guise {
+            capabilities: self.capabilities,
+            info: self.info,
         }
     }
 }
@@ -99,6 +118,9 @@ impl Default for Caller<'_> {
             cancels: None,
             principal: Principal::Manager,
             session: None,
+            alone: false,
+            info: None,
+            level: None,
             voice: None,
         }
     }
@@ -214,8 +236,9 @@ impl Link {
 
     /// Closes idle connections and whatever is overdue.
     pub(crate) fn tick(&self) {
-        if let Self::Http(link) = self {
-            link.tick();
+        match self {
+            Self::Http(link) => link.tick(),
+            Self::Stdio(link) => link.dedicated.tick(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::dedicated::{self, Guise, Level};
 use super::discovery::{self, Agreed};
 use super::http::{Head, HttpLink};
 use crate::error::{Error, Result};
@@ -12,12 +13,17 @@ use crate::error::{Error, Result};
 pub(crate) struct UpstreamSession {
     pub(crate) id: Option<String>,
     pub(crate) version: String,
+    pub(crate) level: Level,
 }
 
 impl UpstreamSession {
     /// `initialize`, then `notifications/initialized`.
-    pub(crate) async fn open(link: &Arc<HttpLink>, deadline: Instant) -> Result<(Self, Agreed)> {
-        let params = discovery::initialize_params();
+    pub(crate) async fn open(
+        link: &Arc<HttpLink>,
+        guise: Guise<'_>,
+        deadline: Instant,
+    ) -> Result<(Self, Agreed)> {
+        let params = guise.params();
         let (answer, _) = match link
             .roundtrip(&Head::default(), "initialize", &params, deadline)
             .await
@@ -48,6 +54,7 @@ impl UpstreamSession {
         let session = Self {
             id,
             version: agreed.version.clone(),
+            level: Level::default(),
         };
         let head = Head {
             version: Some(&session.version),
@@ -59,6 +66,27 @@ impl UpstreamSession {
             .await
             .map_err(|error| link.start_error(&error))?;
         Ok((session, agreed))
+    }
+
+    /// Tells the server from which level on it should log here. A failure is its own, and it logs as before.
+    pub(crate) async fn set_level(&self, link: &Arc<HttpLink>, level: &str, deadline: Instant) {
+        if !self.level.differs(level)
+            || !link.agreed().is_some_and(|agreed| agreed.offers("logging"))
+        {
+            return;
+        }
+        let head = Head {
+            version: Some(&self.version),
+            session: self.id.as_deref(),
+            ..Head::default()
+        };
+        let params = dedicated::level_params(level);
+        let told = link.roundtrip(&head, "logging/setLevel", &params, deadline);
+        if let Ok((answer, _)) = told.await
+            && matches!(link.read(&answer), Ok(Ok(_)))
+        {
+            self.level.is(level);
+        }
     }
 
     /// Tells the server that the session is over; what it answers does not matter.

@@ -4,6 +4,7 @@
 //! its manager (own process group, killed as a group on every way out). Process and pipes are in `child`.
 
 mod handshake;
+mod own;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::child::{Child, Supervisor};
+use super::dedicated::{Dedicated, OwnChild};
 use super::discovery::Agreed;
 use super::message::hop_params;
 use super::{Outgoing, Server, Shared};
@@ -35,6 +37,11 @@ pub(crate) struct StdioLink {
     starting: tokio::sync::Mutex<()>,
     closed: AtomicBool,
     supervisor: Supervisor,
+    /// Children for one call at a time, or one client.
+    pub(super) dedicated: Arc<Dedicated>,
+    guests: Mutex<Vec<Weak<OwnChild>>>,
+    /// Log messages name no request: whoever wants them is alone with a shared child.
+    logging: tokio::sync::Mutex<()>,
 }
 
 impl StdioLink {
@@ -58,6 +65,9 @@ impl StdioLink {
             starting: tokio::sync::Mutex::new(()),
             closed: AtomicBool::new(false),
             supervisor: Supervisor::new(&spec, index as u64),
+            dedicated: Dedicated::new(&spec, shared),
+            guests: Mutex::default(),
+            logging: tokio::sync::Mutex::new(()),
             spec,
         })
     }
@@ -134,6 +144,17 @@ impl StdioLink {
     fn spawn(self: &Arc<Self>) -> Result<Arc<Child>> {
         let link = Arc::downgrade(self);
         Child::spawn(&self.spec, &self.shared, self.server.clone(), link)
+    }
+
+    /// A process for one client: nobody is told when it ends, and nobody else hears what it says.
+    fn spawn_own(&self) -> Result<Arc<Child>> {
+        let child = Child::spawn(&self.spec, &self.shared, Weak::new(), Weak::new())?;
+        child.belongs_to_one();
+        Ok(child)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
     }
 
     /// A child has shaken hands.
@@ -245,12 +266,21 @@ impl StdioLink {
         let (child, agreed) = self.live(outgoing.deadline).await?;
         let modern = agreed.era == Era::Modern;
         let params = hop_params(outgoing.params, modern, &outgoing.caller)?;
+        if !modern && !self.spec.stateless && outgoing.caller.wants_own_child() {
+            return Box::pin(self.call_alone(outgoing, &params)).await;
+        }
+        if modern && outgoing.caller.level.is_some() {
+            return Box::pin(self.call_logged(&child, outgoing, &params)).await;
+        }
         child.call(outgoing, &params).await
     }
 
     /// Ends its process; none is started any more.
     pub(crate) async fn close(&self) {
         self.closed.store(true, Relaxed);
+        let resting = self.dedicated.close();
+        self.end_guests().await;
+        drop(resting);
         let current = lock(&self.current).take();
         if let Some(current) = current {
             current.child.shutdown().await;

@@ -13,10 +13,10 @@ use super::{Client, FIRST_LOOK, Inbound, Turn};
 use crate::envelope::{self, Span};
 use crate::gateway::dispatch::{self, Heads, Plan, Way};
 use crate::gateway::listen;
-use crate::gateway::relay;
 use crate::gateway::sessions::InFlight;
 use crate::gateway::track::Track;
 use crate::gateway::work::{self, Ask};
+use crate::gateway::{calling, relay};
 use crate::principal::Principal;
 use crate::wire::PIECE;
 
@@ -124,7 +124,7 @@ impl Client {
         };
         let gateway = Arc::clone(&self.gateway);
         let flight = entered.as_ref().map(|entered| Arc::clone(&entered.flight));
-        let voice = work::voice(&plan, &request[inbound.head_len..], env);
+        let voice = calling::voice(&gateway, &plan, &request[inbound.head_len..], env);
         let session = entered.as_ref().map(|entered| &entered.session);
         let track = Track::new(&gateway, session);
         let (env, head_len, own) = (*env, inbound.head_len, Arc::clone(&voice));

@@ -95,6 +95,15 @@ impl Forward {
         }
         match (self.who.is_modern(), era) {
             (true, Era::Legacy) => Way::Call,
+            // It may have to be asked, or told what to log.
+            (false, Era::Modern)
+                if self
+                    .who
+                    .session()
+                    .is_some_and(|session| session.can_be_asked() || session.level().is_some()) =>
+            {
+                Way::Call
+            }
             (false, Era::Modern) => Way::Relay { edits_meta: true },
             (false, Era::Legacy) if fleet.current.spec.stateless => {
                 // In a session that clients share, their ids would collide.

@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::forward::forward;
 use super::{Heads, Plan, Verb, Who, answer, error, unknown_method};
-use crate::envelope::Envelope;
+use crate::envelope::{self, Envelope};
 use crate::gateway::Gateway;
-use crate::gateway::answer::{Answer, INVALID_REQUEST};
+use crate::gateway::answer::{Answer, INVALID_PARAMS, INVALID_REQUEST};
 use crate::gateway::sessions::Session;
 use crate::manager::ListKind;
+use crate::translate::members;
 
 pub(super) fn session(
     gateway: &Gateway,
@@ -78,7 +79,8 @@ pub(super) fn legacy(
             session,
             on: method == "resources/subscribe",
         },
-        ("ping" | "logging/setLevel", _) => answer(Answer::result(id, b"{}")),
+        ("ping", _) => answer(Answer::result(id, b"{}")),
+        ("logging/setLevel", _) => level(id, session, body, env),
         _ => unknown_method(200, id, method),
     }
 }
@@ -94,6 +96,39 @@ fn notified(session: &Session, body: &[u8], env: &Envelope, method: &str) {
             }
         }
         "notifications/progress" => session.asked.progressed(body, env),
+        "notifications/roots/list_changed" => session.tell_all(body),
         _ => {}
     }
+}
+
+/// The levels of RFC 5424, by which servers log.
+const LEVELS: [&str; 8] = [
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+];
+
+fn level(id: &[u8], session: Arc<Session>, body: &[u8], env: &Envelope) -> Plan {
+    if !env.complete {
+        return Plan::Whole;
+    }
+    let params = env.params.filter(|_| env.members.open.is_some());
+    let wanted = params.and_then(|span| {
+        let params = span.of(body);
+        let at = members::value_of(params, b"\"level\"").ok().flatten()?;
+        envelope::text(at.of(params)).map(std::borrow::Cow::into_owned)
+    });
+    let Some(wanted) = wanted.filter(|wanted| LEVELS.contains(&wanted.as_str())) else {
+        let message = format!(
+            "params.level must be one of {}; send one",
+            LEVELS.join(", ")
+        );
+        return error(200, Some(id), INVALID_PARAMS, &message);
+    };
+    Plan::Level(id.into(), session, wanted.into_boxed_str())
 }

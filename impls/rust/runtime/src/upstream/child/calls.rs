@@ -73,7 +73,13 @@ impl Child {
             cancels: outgoing.caller.cancels,
             over: false,
         };
-        let Ok(reply) = tokio::time::timeout_at(outgoing.deadline.into(), receiver).await else {
+        let reply = if let Some(voice) = outgoing.caller.voice {
+            voice.within(outgoing.deadline, receiver).await
+        } else {
+            let until = outgoing.deadline.into();
+            tokio::time::timeout_at(until, receiver).await.ok()
+        };
+        let Some(reply) = reply else {
             flight.cancels = None;
             return Err(Error::ServerTimeout {
                 message: format!(
@@ -184,6 +190,12 @@ impl Child {
         }
     }
 
+    /// Log messages go to this voice until the guard is dropped; see `stdio::own`.
+    pub(crate) fn heard_by(&self, voice: &Arc<Voice>) -> Heard<'_> {
+        *lock(&self.logged) = Arc::downgrade(voice);
+        Heard(self)
+    }
+
     /// Whose request a progress message is about: its id stands for the client's token.
     fn told_progress(&self, line: &[u8], found: &Envelope) -> Option<(u64, Arc<Voice>)> {
         let token = progress_token(line, found)?;
@@ -195,11 +207,20 @@ impl Child {
     /// Who hears what names no request: the one client that this child is for.
     fn speaker(&self) -> Option<Arc<Voice>> {
         if !self.is_own() {
-            return None;
+            return lock(&self.logged).upgrade();
         }
         let pending = lock(&self.pending);
         let newest = pending.iter().max_by_key(|(id, _)| **id);
         newest.and_then(|(_, waiting)| waiting.voice.clone())
+    }
+}
+
+/// One caller hears the log messages of a shared child.
+pub(crate) struct Heard<'a>(&'a Child);
+
+impl Drop for Heard<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.logged) = Weak::new();
     }
 }
 

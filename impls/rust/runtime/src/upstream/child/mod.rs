@@ -25,6 +25,7 @@ use super::{Server, Shared};
 use crate::clock::lock;
 use crate::config::ServerSpec;
 use crate::error::{Error, Result};
+use crate::gateway::voice::Voice as Caller;
 use calls::Pending;
 use process::Group;
 pub use process::kill_children;
@@ -56,6 +57,8 @@ pub(crate) struct Child {
     link: Weak<StdioLink>,
     /// One client has it for itself.
     own_client: AtomicBool,
+    /// Who hears the log messages of a child that several share.
+    logged: Mutex<Weak<Caller>>,
     own: Weak<Self>,
 }
 
@@ -99,6 +102,7 @@ impl Child {
             owner,
             link,
             own_client: AtomicBool::new(false),
+            logged: Mutex::default(),
             own: Weak::clone(own),
         });
         shared.handle.spawn(Arc::clone(&child).write_loop(stdin));
@@ -117,7 +121,12 @@ impl Child {
         self.dead.load(Relaxed)
     }
 
-    /// Whether all of it is for one client: then it knows whom the server means.
+    /// All of it is for one client from now on.
+    pub(crate) fn belongs_to_one(&self) {
+        self.own_client.store(true, Relaxed);
+    }
+
+    /// Whether all of it is for one client: then it is known whom the server means.
     fn is_own(&self) -> bool {
         self.own_client.load(Relaxed)
     }

@@ -9,6 +9,7 @@ use super::{Head, HttpLink};
 use crate::config::EraSpec;
 use crate::error::{Error, Result};
 use crate::translate::MODERN;
+use crate::upstream::dedicated::PLAIN;
 use crate::upstream::discovery::{self, Agreed, Verdict};
 use crate::upstream::session::UpstreamSession;
 
@@ -43,7 +44,7 @@ impl HttpLink {
         let agreed = if let Some(agreed) = agreed {
             agreed
         } else {
-            let (session, agreed) = UpstreamSession::open(self, limit).await?;
+            let (session, agreed) = UpstreamSession::open(self, PLAIN, limit).await?;
             self.session.store(Some(Arc::new(session)));
             agreed
         };
@@ -92,7 +93,7 @@ impl HttpLink {
         {
             return Ok(());
         }
-        let (session, _) = UpstreamSession::open(self, deadline).await?;
+        let (session, _) = UpstreamSession::open(self, PLAIN, deadline).await?;
         self.session.store(Some(Arc::new(session)));
         self.poke();
         Ok(())

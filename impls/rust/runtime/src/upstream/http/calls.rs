@@ -14,6 +14,7 @@ use crate::envelope::{self, Envelope};
 use crate::error::{Error, RemoteFault, Result};
 use crate::info::Era;
 use crate::upstream::Outgoing;
+use crate::upstream::dedicated::Leased;
 use crate::upstream::exchange::Answer;
 use crate::upstream::hearing::Ear;
 use crate::upstream::message::{hop_params, read_message, request_body, with_token};
@@ -70,15 +71,22 @@ impl HttpLink {
             .caller
             .session
             .filter(|_| !modern && !self.stateless);
+        let mut leased = if outgoing.caller.alone && own.is_none() && !modern && !self.stateless {
+            Some(Box::pin(self.lease(&outgoing.caller, outgoing.deadline)).await?)
+        } else {
+            None
+        };
+        let alone = own.is_some() || leased.is_some();
         let mut renewed = false;
         let mut gone = None;
         loop {
-            let session = match own {
-                Some(own) => {
+            let session = match (own, &leased) {
+                (Some(own), _) => {
                     let opened = own.open_upstream(self, gone.as_ref(), outgoing.deadline);
                     Some(Box::pin(opened).await?)
                 }
-                None => self.session.load_full().filter(|_| !modern),
+                (None, Some(leased)) => leased.session(),
+                (None, None) => self.session.load_full().filter(|_| !modern),
             };
             let head = Head {
                 version: Some(&agreed.version),
@@ -93,6 +101,7 @@ impl HttpLink {
                 link: self,
                 session: session.clone(),
                 id,
+                leased: leased.take(),
                 cancels: outgoing.caller.cancels,
                 over: modern,
             };
@@ -100,13 +109,14 @@ impl HttpLink {
                 id,
                 voice: outgoing.caller.voice,
                 session: session.as_ref(),
-                own: own.is_some(),
+                own: alone,
             };
             let params = with_token(&params, id, &outgoing.caller);
             let answer = self
                 .ask(ear, &head, outgoing.method, &params, outgoing.deadline)
                 .await;
             given_up.over |= !matches!(answer, Err(Error::ServerTimeout { .. }));
+            leased = given_up.leased.take().filter(|_| given_up.over);
             drop(given_up);
             let answer = answer?;
             if answer.status == 404 && head.session.is_some() && !renewed {
@@ -114,12 +124,19 @@ impl HttpLink {
                 renewed = true;
                 if own.is_some() {
                     gone = session;
+                } else if let Some(leased) = &mut leased {
+                    let anew = self.renew_lease(leased, &outgoing.caller, outgoing.deadline);
+                    Box::pin(anew).await?;
                 } else {
                     self.renew(session.as_deref(), outgoing.deadline).await?;
                 }
                 continue;
             }
-            return match self.read(&answer)? {
+            let read = self.read(&answer)?;
+            if let Some(leased) = leased {
+                leased.clean();
+            }
+            return match read {
                 Ok(result) => Ok(result),
                 Err(fault) => Err(Error::Remote {
                     fault: Box::new(fault),
@@ -171,6 +188,7 @@ struct GivenUp<'a> {
     link: &'a Arc<HttpLink>,
     session: Option<Arc<UpstreamSession>>,
     id: u64,
+    leased: Option<Leased>,
     cancels: Option<&'a AtomicBool>,
     over: bool,
 }
@@ -180,11 +198,7 @@ impl Drop for GivenUp<'_> {
         if let Some(session) = self.session.take().filter(|_| !self.over)
             && self.cancels.is_none_or(|asked| asked.load(Relaxed))
         {
-            let note = format!(
-                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{}}}}}",
-                self.id
-            );
-            self.link.tell(session, note.into_bytes());
+            self.link.give_up(session, self.id, self.leased.take());
         }
     }
 }

@@ -6,6 +6,7 @@
 mod agreement;
 mod calls;
 mod head;
+mod leasing;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
+use super::dedicated::{Dedicated, Line};
 use super::discovery::Agreed;
 use super::lease::Connections;
 use super::session::UpstreamSession;
@@ -40,6 +42,8 @@ pub(crate) struct HttpLink {
     session: ArcSwapOption<UpstreamSession>,
     /// Sessions that clients of the gateway have here.
     guests: Mutex<Vec<Weak<UpstreamSession>>>,
+    /// Sessions for one call at a time.
+    dedicated: Arc<Dedicated>,
     closed: AtomicBool,
     preparing: tokio::sync::Mutex<()>,
     ids: AtomicU64,
@@ -69,6 +73,7 @@ impl HttpLink {
             agreed: ArcSwapOption::empty(),
             session: ArcSwapOption::empty(),
             guests: Mutex::default(),
+            dedicated: Dedicated::new(spec, shared),
             closed: AtomicBool::new(false),
             preparing: tokio::sync::Mutex::new(()),
             ids: AtomicU64::new(1),
@@ -108,6 +113,7 @@ impl HttpLink {
 
     pub(crate) fn tick(&self) {
         self.pool.tick();
+        self.dedicated.tick();
     }
 
     /// It is closed for good: whoever has a session here needs another instance.
@@ -126,7 +132,13 @@ impl HttpLink {
         self.closed.store(true, Relaxed);
         let guests = std::mem::take(&mut *lock(&self.guests));
         let own = self.session.swap(None);
-        let sessions: Vec<_> = guests.iter().filter_map(Weak::upgrade).chain(own).collect();
+        let resting = self.dedicated.close().into_iter();
+        let resting = resting.filter_map(|line| match line {
+            Line::Http(_, session) => Some(session),
+            Line::Child(_) => None,
+        });
+        let guests = guests.iter().filter_map(Weak::upgrade);
+        let sessions: Vec<_> = guests.chain(own).chain(resting).collect();
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
             for session in &sessions {
                 session.end(self).await;

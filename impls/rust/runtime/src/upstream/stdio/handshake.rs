@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::StdioLink;
 use crate::config::EraSpec;
-use crate::error::Result;
+use crate::error::{Error, RemoteFault, Result};
 use crate::upstream::child::Child;
+use crate::upstream::dedicated::{Guise, PLAIN};
 use crate::upstream::discovery::{self, Agreed, Verdict};
 
 /// How long a server may think about `server/discover` before `initialize` is tried beside it.
@@ -46,14 +47,7 @@ impl StdioLink {
         deadline: Instant,
         era: EraSpec,
     ) -> Result<Agreed> {
-        let silent = || {
-            self.start_error(&format!(
-            "did not say who it is within {} ms; check that it is an MCP server, or raise startTimeoutMs",
-            self.spec.start_timeout_ms
-        ))
-        };
-        let (discover_params, initialize_params) =
-            (discovery::discover_params(), discovery::initialize_params());
+        let (discover_params, initialize_params) = (discovery::discover_params(), PLAIN.params());
         let mut discover = None;
         if era != EraSpec::Legacy {
             let mut asked = Box::pin(child.request("server/discover", &discover_params));
@@ -67,7 +61,7 @@ impl StdioLink {
                     Some(agreed) => return Ok(agreed),
                     None => drop(asked),
                 },
-                Err(_) if era == EraSpec::Modern => return Err(silent()),
+                Err(_) if era == EraSpec::Modern => return Err(self.silent()),
                 Err(_) => discover = Some(asked),
             }
         }
@@ -87,9 +81,38 @@ impl StdioLink {
                         return Ok(agreed);
                     }
                 }
-                () = tokio::time::sleep_until(deadline.into()) => return Err(silent()),
+                () = tokio::time::sleep_until(deadline.into()) => return Err(self.silent()),
             }
         };
+        self.initialized(child, answer)
+    }
+
+    /// Shakes hands with a legacy server as somebody.
+    pub(super) async fn introduce(
+        &self,
+        child: &Arc<Child>,
+        guise: Guise<'_>,
+        deadline: Instant,
+    ) -> Result<()> {
+        let mut started = Started(Some(child));
+        let params = guise.params();
+        let asked = child.request("initialize", &params);
+        let answer = tokio::time::timeout_at(deadline.into(), asked)
+            .await
+            .map_err(|_| self.silent())??;
+        self.initialized(child, answer)?;
+        started.0 = None;
+        Ok(())
+    }
+
+    fn silent(&self) -> Error {
+        self.start_error(&format!(
+            "did not say who it is within {} ms; check that it is an MCP server, or raise startTimeoutMs",
+            self.spec.start_timeout_ms
+        ))
+    }
+
+    fn initialized(&self, child: &Child, answer: Result<Bytes, RemoteFault>) -> Result<Agreed> {
         let result = answer.map_err(|fault| {
             self.start_error(&format!(
                 "refused initialize ({}); check that it is an MCP server",
@@ -101,11 +124,7 @@ impl StdioLink {
         Ok(agreed)
     }
 
-    fn verdict(
-        &self,
-        answer: &Result<Bytes, crate::error::RemoteFault>,
-        era: EraSpec,
-    ) -> Result<Option<Agreed>> {
+    fn verdict(&self, answer: &Result<Bytes, RemoteFault>, era: EraSpec) -> Result<Option<Agreed>> {
         match discovery::judge(answer) {
             Verdict::Modern(agreed) => Ok(Some(agreed)),
             Verdict::Legacy if era == EraSpec::Modern => Err(self.start_error(
