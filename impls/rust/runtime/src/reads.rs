@@ -111,10 +111,12 @@ impl Server {
         };
         // Who can be asked, or hears what is logged meanwhile, asks for nobody else.
         let caller = &outgoing.caller;
-        let speaks = caller
-            .session
-            .is_some_and(|session| session.can_be_asked() || session.level().is_some());
-        if caller.alone || speaks {
+        let talks = caller.alone || caller.session.is_some_and(|session| session.talks());
+        let modern = || {
+            self.agreed()
+                .is_some_and(|agreed| agreed.era == Era::Modern)
+        };
+        if talks && !spec.stateless && !modern() {
             return false;
         }
         let own = outgoing.caller.session.is_some() && !spec.stateless;

@@ -41,7 +41,9 @@ pub(crate) struct Session {
     pub(crate) version: &'static str,
     /// `clientInfo`, JSON.
     info: Option<Box<[u8]>>,
+    can_be_asked: bool,
     level: Mutex<Option<Arc<str>>>,
+    has_level: AtomicBool,
     used_ns: AtomicU64,
     busy: AtomicU64,
     upstream: Mutex<Vec<Upstream>>,
@@ -103,9 +105,9 @@ impl Session {
         }
     }
 
-    /// Whether it declared anything that a server may ask it.
-    pub(crate) fn can_be_asked(&self) -> bool {
-        super::asking::is_asked(&self.capabilities)
+    /// Whether servers may have something to say to it in the middle of a request, and not only to answer.
+    pub(crate) fn talks(&self) -> bool {
+        self.can_be_asked || self.has_level.load(Relaxed)
     }
 
     /// The least level of log messages that it wants, if it has said so.
@@ -115,6 +117,7 @@ impl Session {
 
     pub(super) fn wants(&self, level: &str) {
         *lock(&self.level) = Some(level.into());
+        self.has_level.store(true, Relaxed);
     }
 
     /// Marks a request as being answered until the guard is dropped.
@@ -203,7 +206,9 @@ impl Sessions {
             capabilities: capabilities.into(),
             version,
             info: info.map(Into::into),
+            can_be_asked: super::asking::is_asked(capabilities),
             level: Mutex::default(),
+            has_level: AtomicBool::new(false),
             used_ns: AtomicU64::new(now_ns()),
             busy: AtomicU64::new(0),
             upstream: Mutex::default(),

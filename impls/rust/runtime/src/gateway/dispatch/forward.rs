@@ -96,12 +96,7 @@ impl Forward {
         match (self.who.is_modern(), era) {
             (true, Era::Legacy) => Way::Call,
             // It may have to be asked, or told what to log.
-            (false, Era::Modern)
-                if self
-                    .who
-                    .session()
-                    .is_some_and(|session| session.can_be_asked() || session.level().is_some()) =>
-            {
+            (false, Era::Modern) if self.who.session().is_some_and(|session| session.talks()) => {
                 Way::Call
             }
             (false, Era::Modern) => Way::Relay { edits_meta: true },

@@ -21,10 +21,7 @@ use crate::upstream::{Caller, Outgoing};
 impl Caller<'_> {
     /// Whether a shared child will not do: it can be asked, or wants to choose what is logged.
     pub(super) fn wants_own_child(&self) -> bool {
-        self.alone
-            || self
-                .session
-                .is_some_and(|session| session.can_be_asked() || session.level().is_some())
+        self.alone || self.session.is_some_and(|session| session.talks())
     }
 }
 
