@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.contract.clients import META, MODERN, ModernClient, modern_meta, serving
+from tests.contract.clients import META, MODERN, modern_meta, serving
 from tests.contract.kit import stdio_spec
 from tests.contract.rawhttp import Response
 
@@ -130,10 +130,3 @@ async def test_one_dead_server_does_not_empty_the_lists(variant: str) -> None:
     specs = stdio_spec("good"), stdio_spec("bad", start="exit")
     async with serving(variant, *specs) as served, served.client("modern") as client:
         assert {t["name"].split("__")[0] for t in (await client.result("tools/list"))["tools"]} == {"good"}
-
-
-async def test_subscriptions_are_refused_clearly_not_left_hanging(variant: str) -> None:
-    async with serving(variant, stdio_spec("fix")) as served, served.client("modern") as client:
-        assert isinstance(client, ModernClient)
-        answer = (await client.raw("subscriptions/listen", {"notifications": {}})).message
-        assert answer["error"]["code"] in (-32601, -32603)

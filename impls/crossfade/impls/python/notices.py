@@ -32,7 +32,7 @@ class Listener(abc.ABC):
 
     def __init__(self, kinds: Iterable[str] = ()) -> None:
         self.kinds = frozenset(kinds)
-        self.uris: set[tuple[Server, str]] = set()
+        self.uris: set[tuple[str, str]] = set()
 
     @abc.abstractmethod
     def tell(self, method: str, params: dict[str, msgspec.Raw]) -> None:
@@ -40,30 +40,35 @@ class Listener(abc.ABC):
 
 
 class Notices:
-    """All listeners of one manager."""
+    """All listeners of one manager. Resources go by the name of their server, which may be another one tomorrow."""
 
-    __slots__ = ("_listeners", "_lists", "_servers", "_uris", "readers")
+    __slots__ = ("_listeners", "_lists", "_readers", "_servers", "_uris")
 
     def __init__(self, servers: Mapping[str, Server]) -> None:
         self._servers = servers
         self._listeners: set[Listener] = set()
         self._lists = 0
-        self._uris: dict[tuple[Server, str], set[Listener]] = {}
-        self.readers = 0  # of the manager's event stream
+        self._readers = 0
+        self._uris: dict[str, dict[str, set[Listener]]] = {}
 
     # -- who wants what
 
     @property
     def wanted(self) -> bool:
         """Whether anybody wants to hear of lists."""
-        return self._lists > 0 or self.readers > 0
+        return self._lists > 0 or self._readers > 0
+
+    def uris(self, server: str) -> frozenset[str]:
+        """The resources of a server that somebody wants to hear of."""
+        return frozenset(self._uris.get(server, ()))
 
     def join(self, listener: Listener) -> None:
         """From now on the listener is told of its ``kinds``."""
         if listener not in self._listeners:
             self._listeners.add(listener)
             self._lists += bool(listener.kinds)
-            self._poke()
+            if self._lists == 1:
+                self._poke()
 
     def leave(self, listener: Listener) -> None:
         """It wants to hear nothing any more."""
@@ -72,38 +77,41 @@ class Notices:
         if listener in self._listeners:
             self._listeners.discard(listener)
             self._lists -= bool(listener.kinds)
-            self._poke()
+            if not self._lists:
+                self._poke()
 
     def reader(self, count: int) -> None:
         """Readers of the manager's events came or went."""
-        self.readers += count
-        self._poke()
+        self._readers += count
+        if self._readers in (0, count):
+            self._poke()
 
-    def add(self, listener: Listener, server: Server, uri: str) -> None:
+    def add(self, listener: Listener, server: str, uri: str) -> None:
         """It wants to hear of one resource, too."""
-        key = server, uri
-        if key in listener.uris:
-            return
-        listener.uris.add(key)
-        listeners = self._uris.setdefault(key, set())
+        listener.uris.add((server, uri))
+        listeners = self._uris.setdefault(server, {}).setdefault(uri, set())
         listeners.add(listener)
         if len(listeners) == 1:
-            server.watched.add(uri)
+            self._poke_one(server)
 
-    def drop(self, listener: Listener, server: Server, uri: str) -> None:
+    def drop(self, listener: Listener, server: str, uri: str) -> None:
         """It does not want to hear of that one any more."""
-        key = server, uri
-        listener.uris.discard(key)
-        listeners = self._uris.get(key)
-        if listeners is None:
-            return
+        listener.uris.discard((server, uri))
+        of_server = self._uris.get(server, {})
+        listeners = of_server.get(uri, set())
         listeners.discard(listener)
-        if not listeners:
-            del self._uris[key]
-            server.watched.drop(uri)
+        if not listeners and of_server.pop(uri, None) is not None:
+            if not of_server:
+                del self._uris[server]
+            self._poke_one(server)
 
     def _poke(self) -> None:
         for server in self._servers.values():
+            server.watched.poke()
+
+    def _poke_one(self, name: str) -> None:
+        server = self._servers.get(name)
+        if server is not None:
             server.watched.poke()
 
     # -- what happened
@@ -123,14 +131,15 @@ class Notices:
 
     def updated(self, server: Server, message: Answer) -> None:
         """A server told of a resource: the one that was asked for, or one below it."""
-        if not self._uris:
+        uris = self._uris.get(server.spec.name)
+        if not uris:
             return
         uri = jsonrpc.updated_uri(message)
         if uri is None or message.params is msgspec.UNSET:
             return
         told: set[Listener] = set()
-        for (owner, wanted), listeners in self._uris.items():
-            if owner is server and (uri == wanted or uri.startswith(wanted.rstrip("/") + "/")):
+        for wanted, listeners in uris.items():
+            if uri == wanted or uri.startswith(wanted.rstrip("/") + "/"):
                 told |= listeners
         params = _own(message.params)
         for listener in told:

@@ -55,14 +55,12 @@ class Watch:
         "_settled",
         "_source",
         "_task",
-        "_uris",
         "closed",
         "refused",
     )
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._uris: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._poked = asyncio.Event()
         self._settled = asyncio.Event()
@@ -77,24 +75,14 @@ class Watch:
     @property
     def wanted(self) -> Wanted:
         """What there is to be heard of, now."""
-        return Wanted(self._server.notices.wanted, frozenset(self._uris))
-
-    def add(self, uri: str) -> None:
-        """Somebody wants to hear of a resource."""
-        self._uris.add(uri)
-        self.poke()
-
-    def drop(self, uri: str) -> None:
-        """Nobody wants to any more."""
-        self._uris.discard(uri)
-        self.refused.pop(uri, None)
-        self.poke()
+        return Wanted(self._server.notices.wanted, self._server.notices.uris(self._server.spec.name))
 
     def poke(self, *, back: bool = False) -> None:
         """Something has changed: what is wanted, or (``back``) who is there to be asked."""
         if self.closed:
             return
         wanted = self.wanted
+        self.refused = {uri: error for uri, error in self.refused.items() if uri in wanted.uris}
         if not wanted.lists and not wanted.uris:
             task, self._task = self._task, None
             if task is not None:

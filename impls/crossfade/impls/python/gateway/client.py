@@ -19,8 +19,9 @@ from crossfade.impls.python.envelope import EnvelopeError, parse, scan
 from crossfade.impls.python.gateway import dispatch
 from crossfade.impls.python.gateway.access import Endpoint, Refusal
 from crossfade.impls.python.gateway.http_answer import HttpAnswer, encode, refuse
-from crossfade.impls.python.gateway.jobs import Job, TaskJob
-from crossfade.impls.python.gateway.speech import Speech, chunk, stream_head
+from crossfade.impls.python.gateway.jobs import Job, LastingJob, TaskJob
+from crossfade.impls.python.gateway.speech import Speech
+from crossfade.impls.python.gateway.sse_answer import END, KEEP_ALIVE, SLACK, chunk, stream_head
 from crossfade.impls.python.http_chunks import RequestChunks
 from crossfade.impls.python.http_head import MAX_HEAD, BadHead, RequestHead
 
@@ -36,7 +37,7 @@ _AHEAD: Final = 64 * 1024
 class ClientConnection(asyncio.Protocol):
     """One connection. ``job`` is set while a request is answered; ``left`` counts what is missing of its body."""
 
-    __slots__ = ("ahead", "body", "call", "gateway", "head", "job", "keep_alive", "left", "session", "transport")
+    __slots__ = ("ahead", "body", "call", "gateway", "head", "job", "keep_alive", "left", "transport")
 
     def __init__(self, gateway: GatewayServer) -> None:
         self.gateway = gateway
@@ -47,7 +48,6 @@ class ClientConnection(asyncio.Protocol):
         self.left = 0
         self.ahead = b""
         self.keep_alive = True
-        self.session: Session | None = None
         self.call: tuple[Session, bytes] | None = None
 
     # -- asyncio.Protocol
@@ -78,7 +78,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = None
         self.gateway.clients.discard(self)
         self.gateway.receiving.pop(self, None)
-        self._leave_stream()
+        self.gateway.streams.discard(self)
         job, self.job = self.job, None
         self.body = None
         if job is not None:
@@ -240,11 +240,12 @@ class ClientConnection(asyncio.Protocol):
 
     async def _run(self, work: Any, job: TaskJob) -> None:
         answer = await work
-        if answer is not None and self.job is job:
-            if job.speech is None:
-                self.respond(answer)
-            else:
-                job.speech.end(answer)
+        if answer is None:
+            return
+        if job.speech is not None and (self.job is job or job.speech.stream is not None):
+            job.speech.end(answer)
+        elif self.job is job:
+            self.respond(answer)
 
     def respond(self, answer: HttpAnswer) -> None:
         """Send a whole response."""
@@ -284,53 +285,57 @@ class ClientConnection(asyncio.Protocol):
         """The request did not arrive in time."""
         self._refuse(408, "the request did not arrive in time; send it faster, or raise gateway.headerTimeoutMs")
 
-    # -- the stream of a legacy session
+    # -- answers that are event streams
 
-    def open_stream(self, session: Session) -> None:
-        """Answer GET with an event stream that stays open."""
-        job = TaskJob()
+    def stay(self, job: LastingJob) -> None:
+        """Answer with a stream that stays open until its job ends it."""
         self.job = job
-        self.session = session
-        if session.streams is None:
-            session.streams = set()
-        session.streams.add(self)
+        self.begin_stream()
+
+    def begin_stream(self) -> None:
+        """The head of a stream."""
         self.gateway.streams.add(self)
         if self.transport is not None:
-            self.transport.write(stream_head(keep_alive=True))
+            self.transport.write(stream_head(keep_alive=self.keep_alive and not self.gateway.closing))
+
+    def write_event(self, event: bytes) -> None:
+        """One event of it."""
+        if self.transport is not None:
+            self.transport.write(chunk(event))
+
+    @property
+    def full(self) -> bool:
+        """Whether the client does not keep up."""
+        return self.transport is not None and self.transport.get_write_buffer_size() >= SLACK
 
     def keep_stream_alive(self) -> None:
         """A comment line, so that nobody in between takes the stream for dead."""
-        if self.transport is not None:
-            self.transport.write(chunk(b":\n\n"))
+        if self.transport is not None and not self.transport.get_write_buffer_size():
+            self.transport.write(KEEP_ALIVE)
 
     def end_stream(self) -> None:
-        """The session is over."""
-        self._leave_stream()
+        """The stream is over; the next request may begin. Who only listened is told by the end of the connection."""
+        self.gateway.streams.discard(self)
+        self.keep_alive = self.keep_alive and not isinstance(self.job, LastingJob)
         if self.transport is not None:
-            self.transport.write(b"0\r\n\r\n")
-        self.keep_alive = False
+            self.transport.write(END)
         self.finished()
 
     def revoke(self) -> None:
         """The client has cancelled the request in hand: no answer is sent, so the connection ends with it."""
+        self.keep_alive = False
+        self.gateway.streams.discard(self)
         job, self.job = self.job, None
         if job is not None:
             job.revoke()
-        self.keep_alive = False
         self.finished()
-
-    def _leave_stream(self) -> None:
-        session, self.session = self.session, None
-        if session is not None and session.streams is not None:
-            session.streams.discard(self)
-        self.gateway.streams.discard(self)
 
     # -- the end
 
     def close_when_idle(self) -> None:
         """The gateway closes: end now, or after the response under way."""
-        if self.session is not None:
-            self.end_stream()
+        if isinstance(self.job, LastingJob):
+            self.job.end()
         elif self.job is None and self.transport is not None:
             self.transport.close()
 

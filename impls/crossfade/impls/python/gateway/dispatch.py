@@ -19,6 +19,7 @@ from crossfade.impls.python.envelope import Envelope, EnvelopeError, Message, fi
 from crossfade.impls.python.gateway import admin, legacy, methods, modern
 from crossfade.impls.python.gateway.access import Endpoint
 from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
+from crossfade.impls.python.gateway.lasting import ListenJob
 from crossfade.impls.python.gateway.principal import principal_of
 from crossfade.impls.python.gateway.relay import HttpRelay
 from crossfade.impls.python.gateway.relay_stdio import StdioRelay
@@ -54,6 +55,9 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
         if refusal is not None:
             client.respond(refusal)
             return
+        if method == "subscriptions/listen":
+            ListenJob(client, raw_id, methods.params_of(body))
+            return
         session: Session | None = None
     else:
         if method is _UNSET or raw_id is None:
@@ -85,7 +89,7 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
             client.run(_prepare(call))
             return
     assert method is not _UNSET  # noqa: S101  a request has one
-    speech = Speech(client)
+    speech = Speech(client, session=session)
     gateway = client.gateway
     principal = principal_of(head, gateway.principal_header)
     caller = methods.Caller(session is None, session, principal, speech, gateway.suspended)

@@ -14,7 +14,7 @@ import msgspec
 
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.envelope import Message
-from crossfade.impls.python.gateway import methods, offer
+from crossfade.impls.python.gateway import lasting, methods, offer
 from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
 from crossfade.impls.python.gateway.sessions import Session, guest_of
 from crossfade.impls.python.http_head import RequestHead
@@ -65,12 +65,12 @@ def session_of(gateway: GatewayServer, head: RequestHead, raw_id: bytes | None) 
 
 
 def get(client: ClientConnection, head: RequestHead) -> None:
-    """GET: the server's stream of a session. Nothing is sent on it yet but comments."""
+    """GET: the server's stream of a session, or the rest of one that was lost."""
     session = session_of(client.gateway, head, None)
     if isinstance(session, HttpAnswer):
         client.respond(session)
     else:
-        client.open_stream(session)
+        lasting.open_get(client, session, head.header(b"last-event-id"))
 
 
 def delete(client: ClientConnection, head: RequestHead) -> None:
@@ -96,6 +96,9 @@ def accepted(gateway: GatewayServer, head: RequestHead, message: Message, body: 
         for client in list(gateway.clients):
             if client.job is not None and client.call == (session, raw_id):
                 client.revoke()
+        job = session.streams.alone.get(raw_id) if session.streams is not None else None
+        if job is not None:
+            job.revoke()
     else:
         noted(session, message.method, body)
     return ACCEPTED

@@ -16,6 +16,7 @@ from crossfade.impls.python.codes import code_to_modern, http_status
 from crossfade.impls.python.gateway import modern, offer, paging
 from crossfade.impls.python.gateway.bridge import Bridged
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
+from crossfade.impls.python.gateway.listen import SUBSCRIBING, subscribed
 from crossfade.impls.python.gateway.principal import ANONYMOUS
 from crossfade.impls.python.gateway.voices import read_level
 from crossfade.impls.python.jsonrpc import LISTS
@@ -97,7 +98,7 @@ async def answer(
     return HttpAnswer(200, jsonrpc.result(raw_id, result_to_modern(method, result) if caller.modern else result))
 
 
-async def _result(
+async def _result(  # noqa: PLR0911  one per method with an answer of its own
     manager: PythonManager, caller: Caller, method: str, params: bytes, ticket: Ticket | None
 ) -> bytes | None:
     if method in LISTS:
@@ -112,6 +113,8 @@ async def _result(
     if method == "logging/setLevel" and caller.session is not None:
         await caller.session.upstream.set_level(read_level(params))
         return b"{}"
+    if method in SUBSCRIBING and caller.session is not None:
+        return await subscribed(manager, caller.session, method, params)
     try:
         fields = dict(_fields(params))
     except msgspec.DecodeError as error:

@@ -57,7 +57,7 @@ class Pump:
         self._reader = EventReader(instance.spec.max_message_bytes)
         self._done = False
         self._paused = False
-        self.speech = Speech(call.client, self)
+        self.speech = Speech(call.client, self, session)
         self._voice = LegacyVoice(self.speech, session.questions)
         self._ear = Ear(instance, self._voice, session.upstream.get(instance))
         self._ear.exchange = self
@@ -127,7 +127,11 @@ class Pump:
     # -- Job
 
     def cancel(self) -> None:
-        """The client is gone."""
+        """The client is gone; the call is not cancelled by that if what is said can be read again."""
+        if not self.speech.lost():
+            self._stop()
+
+    def _stop(self) -> None:
         self._over()
         self._call.leave()
         if self._conn.sink is self:
@@ -137,7 +141,8 @@ class Pump:
         """The client has cancelled in words; the server is told in words too, and by the id that it knows."""
         if self._conn.sink is self:
             self._instance.tell_cancelled(self._session.upstream.get(self._instance), self._call.raw_id)
-        self.cancel()
+        self._stop()
+        self.speech.silence()
 
     def pause(self) -> None:
         if self._conn.sink is self:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from crossfade.impls.python.instance import Instance
     from crossfade.impls.python.manager import PythonManager
 
-_KEEP_ALIVE_NS = 15_000_000_000
-
 
 class GatewayServer(Gateway):
     """A running face. ``receiving`` are the clients with half a request, watched for slowness."""
@@ -77,7 +75,7 @@ class GatewayServer(Gateway):
                 client.too_slow()
         for session in self.sessions.expired(now_ns):
             self.end_session(session)
-        if now_ns - self._kept_alive_ns >= _KEEP_ALIVE_NS:
+        if now_ns - self._kept_alive_ns >= self.spec.keep_alive_ms * 1_000_000:
             self._kept_alive_ns = now_ns
             for client in list(self.streams):
                 client.keep_stream_alive()
@@ -85,8 +83,10 @@ class GatewayServer(Gateway):
     def end_session(self, session: Session) -> None:
         """End what belongs to a session that is forgotten already."""
         session.end()
-        for client in list(session.streams or ()):
-            client.end_stream()
+        if session.listener is not None:
+            self.manager.notices.leave(session.listener)
+        if session.streams is not None:
+            session.streams.end()
 
     def end_upstream(self, instance: Instance) -> None:
         """An instance goes: clients whose session is with it get one with another on their next call."""

@@ -20,7 +20,8 @@ from crossfade.impls.python.jsonrpc import encode
 from crossfade.impls.python.translate import INFO_KEY
 
 if TYPE_CHECKING:
-    from crossfade.impls.python.gateway.client import ClientConnection
+    from crossfade.impls.python.gateway.streams import Streams
+    from crossfade.impls.python.notices import Listener
 
 
 class Guest(NamedTuple):
@@ -46,10 +47,11 @@ def guest_of(params: bytes) -> Guest:
 class Session:
     """One client's session. ``upstream`` holds its own sessions with legacy servers, ``questions`` what it is asked.
 
-    ``meta`` is what a modern server is told of the client with each request.
+    ``meta`` is what a modern server is told of the client with each request; ``listener`` hears of changes for it, and
+    ``streams`` are its event streams.
     """
 
-    __slots__ = ("id", "meta", "questions", "streams", "upstream", "used_ns", "version")
+    __slots__ = ("id", "listener", "meta", "questions", "streams", "upstream", "used_ns", "version")
 
     def __init__(self, version: str, guest: Guest, timeout_ms: int) -> None:
         self.id = secrets.token_urlsafe(24)
@@ -59,7 +61,8 @@ class Session:
         self.meta: dict[str, Any] = {CAPABILITIES_KEY: guest.capabilities}
         if guest.info is not None:
             self.meta[INFO_KEY] = guest.info
-        self.streams: set[ClientConnection] | None = None
+        self.streams: Streams | None = None
+        self.listener: Listener | None = None
         self.used_ns = monotonic_ns()
 
     def end(self) -> None:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from crossfade.impls.errors import CrossfadeError
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.envelope import EnvelopeError, Message, parse
 from crossfade.impls.python.gateway import legacy, methods, offer
+from crossfade.impls.python.gateway.listen import Listening
 from crossfade.impls.python.gateway.sessions import Session, guest_of
 from crossfade.impls.python.gateway.suspended import SuspendedCalls
 from crossfade.impls.python.jsonrpc import MODERN
+from crossfade.impls.python.notices import KINDS, Listener
 
 if TYPE_CHECKING:
     from crossfade.impls.python.manager import PythonManager
@@ -64,6 +67,19 @@ class _Line:
             self._face.write(message)
 
 
+class _Lines(Listener):
+    """What a legacy client hears of changes."""
+
+    __slots__ = ("_face",)
+
+    def __init__(self, face: _Face) -> None:
+        super().__init__(KINDS)
+        self._face = face
+
+    def tell(self, method: str, params: dict[str, msgspec.Raw]) -> None:
+        self._face.write(jsonrpc.notification(method, jsonrpc.encode(params)))
+
+
 class _Face:
     """The conversation: what is under way, by the client's own id."""
 
@@ -72,6 +88,7 @@ class _Face:
         self._out = out
         self._session: Session | None = None
         self._suspended = SuspendedCalls(manager.config.gateway.input_timeout_ms)
+        self._leaving = asyncio.Event()
         self.tasks: dict[bytes, asyncio.Task[None]] = {}
 
     def write(self, message: bytes) -> None:
@@ -103,22 +120,41 @@ class _Face:
             return
         raw_id = bytes(message.id)
         if method == "initialize":
-            if self._session is not None:
-                self._session.end()
+            self._end_session()
             params = methods.params_of(line)
             timeout_ms = self._manager.config.gateway.input_timeout_ms
             self._session = Session(offer.version(params), guest_of(params), timeout_ms)
-            work = self._welcome(raw_id, self._session.version)
+            work = self._welcome(raw_id, self._session)
         else:
             work = self._answer(message, method, raw_id, line)
         task = asyncio.get_running_loop().create_task(work)
         self.tasks[raw_id] = task
         task.add_done_callback(lambda _: self.tasks.pop(raw_id, None))
 
-    async def _welcome(self, raw_id: bytes, version: str) -> None:
+    async def _welcome(self, raw_id: bytes, session: Session) -> None:
         servers = list(self._manager.registry.values())
         await offer.meet(servers)
-        self.write(jsonrpc.result(raw_id, offer.initialize(servers, version)))
+        self.write(jsonrpc.result(raw_id, offer.initialize(servers, session.version)))
+        if session is self._session:
+            session.listener = _Lines(self)
+            self._manager.notices.join(session.listener)
+
+    async def _listen(self, raw_id: bytes, params: bytes) -> None:
+        listening = Listening(self._manager, raw_id, self._send)
+        try:
+            self.write(await listening.open(params))
+            listening.begin()
+            await self._leaving.wait()
+        except CrossfadeError as error:
+            self.write(jsonrpc.error_of(raw_id, error))
+        else:
+            self.write(listening.result())
+        finally:
+            listening.close()
+
+    def _send(self, message: bytes) -> bool:
+        self.write(message)
+        return True
 
     async def _answer(self, message: Message, method: str, raw_id: bytes, line: bytes) -> None:
         params = message.params
@@ -134,11 +170,15 @@ class _Face:
             text = "send initialize first, or params._meta of revision 2026-07-28"
             self.write(jsonrpc.error(raw_id, jsonrpc.INVALID_REQUEST, text))
             return
+        if caller.modern and method == "subscriptions/listen":
+            await self._listen(raw_id, methods.params_of(line))
+            return
         answer = await methods.answer(self._manager, caller, method, raw_id, methods.params_of(line))
         self.write(answer.body)
 
     async def drain(self) -> None:
-        """Let what is under way finish; nobody answers questions any more."""
+        """Let what is under way finish; nobody answers questions any more, and what would never end is ended."""
+        self._leaving.set()
         if self._session is not None:
             self._session.questions.end()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
@@ -148,5 +188,10 @@ class _Face:
         self._suspended.close()
         for task in list(self.tasks.values()):
             task.cancel()
+        self._end_session()
+
+    def _end_session(self) -> None:
         if self._session is not None:
             self._session.end()
+            if self._session.listener is not None:
+                self._manager.notices.leave(self._session.listener)

@@ -127,7 +127,7 @@ class ToolCall:
         job = self.client.job
         assert isinstance(job, TaskJob)  # noqa: S101  a task runs this
         if job.speech is None:
-            job.speech = Speech(self.client, job)
+            job.speech = Speech(self.client, job, self.session)
         return job.speech
 
     # -- after a first attempt
