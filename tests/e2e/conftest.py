@@ -9,6 +9,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from tests.e2e.kit import CROSSFADE, Background
 from tests.npm import Unavailable, installed
 
 HERE = Path(__file__).parent
+FASTMCP = "fastmcp==4.1.2"
 URL = re.compile(r"http://\S+/mcp")
 
 
@@ -27,7 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(60))
+            item.add_marker(
+                pytest.mark.timeout(60, func_only=True)
+            )  # what is installed first takes as long as it takes
 
 
 @pytest.fixture(scope="session")
@@ -66,12 +70,42 @@ def everything_url(everything: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def servers(everything: Path, everything_url: str) -> dict[str, Any]:
+def playground(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the file server may touch."""
+    return tmp_path_factory.mktemp("playground").resolve()
+
+
+@pytest.fixture(scope="session")
+def fastmcp_path() -> Path:
+    """A folder with fastmcp and all it needs, apart from what the tests are installed with."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folder = Path.home() / ".cache" / "crossfade" / f"{FASTMCP}-{version}"
+    done = folder / "installed"
+    if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(folder), FASTMCP]
+        installing = subprocess.run(command, capture_output=True, text=True, check=False)
+        if installing.returncode != 0:
+            unavailable(f"{FASTMCP} could not be installed; is a registry reachable? {installing.stderr[-400:]}")
+        done.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def servers(everything: Path, everything_url: str, npm_modules: Path, playground: Path) -> dict[str, Any]:
     """An ordinary ``mcpServers`` object with all third parties."""
+    scope = npm_modules / "@modelcontextprotocol"
     return {
         "every": {"command": "node", "args": [str(everything), "stdio"]},
         "web": {"url": everything_url},
+        "files": {"command": "node", "args": [str(scope / "server-filesystem" / "dist" / "index.js"), str(playground)]},
+        "memory": {
+            "command": "node",
+            "args": [str(scope / "server-memory" / "dist" / "index.js")],
+            "env": {"MEMORY_FILE_PATH": str(playground / "memory.jsonl")},
+        },
         "time": {"command": sys.executable, "args": ["-m", "mcp_server_time", "--local-timezone", "UTC"]},
+        "git": {"command": sys.executable, "args": ["-m", "mcp_server_git"]},
     }
 
 

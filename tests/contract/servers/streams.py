@@ -125,6 +125,10 @@ class Session:
         return True
 
 
+def _nobody(_: Message) -> None:
+    """The session has no stream of its own: what is said there is lost."""
+
+
 @dataclass
 class Asking:
     """Requests to the client of one call, on its own stream or on the session's."""
@@ -138,8 +142,8 @@ class Asking:
     def __call__(
         self, requests: list[tuple[str, Message]], *, via: str = "call", wait_s: float = 5, withdraw: bool = False
     ) -> list[Message | None]:
-        own = self.audience.of_peer(self.session.peer) if via == "get" else None
-        send = self.stream.send if own is None else own.send
+        own = self.audience.of_peer(self.session.peer)
+        send = self.stream.send if via == "call" else own.send if own is not None else _nobody
         with self.session.lock:
             ids = [self.session.asked + number for number in range(1, len(requests) + 1)]
             self.session.asked += len(requests)
