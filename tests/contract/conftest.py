@@ -31,6 +31,7 @@ PENDING = [
     "test_bridge_foreigners.py",
     "test_bridge_vanishing.py",
     "test_bridge_own_stream.py",
+    "test_sse_upstream.py",
 ]
 """What the shells are still to learn: whoever makes a file pass takes it out. CROSSFADE_PENDING=1 runs them."""
 

@@ -22,6 +22,7 @@ from crossfade.impls.python.http_exchange import Exchange, HttpAnswer
 from crossfade.impls.python.http_head import ResponseHeads
 from crossfade.impls.python.instance import Headers, Instance
 from crossfade.impls.python.peer import Peer
+from crossfade.impls.python.pipes import Pipes, older
 from crossfade.impls.python.translate import DISCOVER, header_value
 from crossfade.impls.snapshots import InstanceInfo
 
@@ -37,7 +38,7 @@ _GOODBYE_S: Final = 0.5
 class HttpInstance(Instance):
     """One URL. ``session`` is the manager's own legacy session; gateway clients may have others."""
 
-    __slots__ = ("_host", "_path", "_port", "_renewing", "head", "heads", "session", "url")
+    __slots__ = ("_host", "_path", "_port", "_renewing", "head", "heads", "pipes", "session", "url")
 
     def __init__(self, revision: Revision, index: int, url: str) -> None:
         super().__init__(revision, index)
@@ -49,6 +50,7 @@ class HttpInstance(Instance):
         self.heads = ResponseHeads()
         self.session: str | None = None
         self._renewing: asyncio.Task[str | None] | None = None
+        self.pipes: Pipes | None = None  # if the server has nothing newer than HTTP+SSE
         host = f"[{self._host}]" if ":" in self._host else self._host
         lines = [
             f"POST {self._path} HTTP/1.1",
@@ -63,7 +65,6 @@ class HttpInstance(Instance):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens."""
         return self._host, self._port
 
     def modern_head(self, method: str, name: str | None, extra: Headers = ()) -> bytes:
@@ -105,6 +106,8 @@ class HttpInstance(Instance):
             ear = Ear(self, voice) if voice is not None else None
             answer = await self.post(self.modern_head(method, name, extra), body, deadline_ns, request_id, ear)
             return answer.result(self.spec.name)
+        if self.pipes is not None:
+            return await self.pipes.request(request_id, body, deadline_ns, sessions, voice)
         session: str | None = None
         try:
             session = await self.session_for(sessions, deadline_ns)
@@ -172,17 +175,17 @@ class HttpInstance(Instance):
 
     def tell_cancelled(self, session: str | None, raw_id: bytes) -> None:
         """A legacy server learns in words that nobody waits for a request any more."""
-        note = jsonrpc.notification(
-            "notifications/cancelled", b'{"requestId":%b,"reason":"the caller gave up"}' % raw_id
-        )
-        self.spawn(self.notify(session, note))
+        params = b'{"requestId":%b,"reason":"the caller gave up"}' % raw_id
+        self.spawn(self.notify(session, jsonrpc.notification("notifications/cancelled", params)))
 
     async def notify(self, session: str | None, note: bytes) -> None:
         """Send a notification or a response to a legacy server; nobody minds if it does not arrive."""
         with contextlib.suppress(CrossfadeError, TimeoutError):
             async with asyncio.timeout(_LINGER_S):
                 head = self.legacy_head(session)
-                if self.pool.in_use < self.spec.pool.max_connections:
+                if self.pipes is not None:
+                    await self.pipes.tell(session, note, monotonic_ns() + int(_LINGER_S * 1e9))
+                elif self.pool.in_use < self.spec.pool.max_connections:
                     await self.ask(head, note, monotonic_ns() + int(_LINGER_S * 1e9))
                 else:  # the calls that have the connections may be waiting for this very message
                     (await EventStream.open(self, b"%b%d\r\n\r\n%b" % (head, len(note), note))).close()
@@ -193,13 +196,11 @@ class HttpInstance(Instance):
         """Do the legacy handshake; returns the session id (None if the server keeps no sessions) and the peer."""
         request_id = self.server.next_id()
         body = jsonrpc.request(request_id, "initialize", hello)
+        if self.pipes is not None:
+            return await self.pipes.open(request_id, body, deadline_ns)
         answer = await self.ask(self.head + b"Content-Length: ", body, deadline_ns, expect=request_id)
-        if answer.status in (404, 405) and answer.answer is None:
-            raise ServerStartError(
-                f"server {self.spec.name!r} ({self.url}) answered HTTP {answer.status} to initialize; check the path "
-                "of the URL (the HTTP+SSE transport of 2024-11-05 is not supported)",
-                server=self.spec.name,
-            )
+        if answer.status in (400, 404, 405) and answer.answer is None:
+            return await older(self, answer.status, request_id, body, deadline_ns)
         peer = discovery.legacy_peer(answer.result(self.spec.name), self.spec.name)
         head = self.legacy_head(answer.session)
         if self.peer is None:
@@ -211,6 +212,9 @@ class HttpInstance(Instance):
 
     async def close_session(self, session: str) -> None:
         """Tell the server that a session is over. One that does not support it (405) keeps it; that is its choice."""
+        if self.pipes is not None:
+            self.pipes.close(session)
+            return
         head = self.legacy_head(session).replace(b"POST ", b"DELETE ", 1)
         with contextlib.suppress(CrossfadeError, TimeoutError):
             async with asyncio.timeout(_LINGER_S):

@@ -52,6 +52,9 @@ class HttpSource(Source):
         if peer.era == "modern":
             await self.renew(wanted)
             return
+        if self._instance.pipes is not None:
+            await self._open_pipe(wanted)
+            return
         self._session = self._instance.session
         begun = asyncio.get_running_loop().create_future()
         self._task = self._instance.spawn(self._get(begun))
@@ -59,6 +62,15 @@ class HttpSource(Source):
         if done:
             begun.result()
         self._legacy = Subscriptions(self._watch, self._instance)
+        await self._legacy.want(wanted.uris)
+
+    async def _open_pipe(self, wanted: Wanted) -> None:
+        """Over HTTP+SSE all that the server says comes on the session's own stream."""
+        instance = self._instance
+        if instance.pipes is not None and instance.session not in instance.pipes:
+            await instance.renew(instance.session, monotonic_ns() + self._watch.server.timeout_ns)
+        self._session = instance.session
+        self._legacy = Subscriptions(self._watch, instance)
         await self._legacy.want(wanted.uris)
 
     async def renew(self, wanted: Wanted) -> None:
@@ -86,7 +98,10 @@ class HttpSource(Source):
             self._instance.spawn(self._legacy.want(frozenset()))
 
     def usable(self) -> bool:
-        return self._legacy is None or self._instance.session == self._session
+        instance = self._instance
+        if instance.pipes is not None and self._session not in instance.pipes:
+            return False
+        return self._legacy is None or instance.session == self._session
 
     # -- modern
 

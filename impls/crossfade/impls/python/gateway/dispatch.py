@@ -199,7 +199,7 @@ def _forward_head(  # noqa: PLR0911  one return per pair of eras
 ) -> bytes | None:
     """The head to send upstream, up to the length; None if the request needs more than a new head and a new name."""
     peer = instance.peer
-    if peer is None:
+    if peer is None or instance.pipes is not None:
         return None
     if session is None:
         if peer.era != "modern":
