@@ -77,6 +77,8 @@ class Miniature:
             self.kept.append(b"\x01" * 1024)
         if self.flaw == "tail" and self.calls % 50 == 0:
             await asyncio.sleep(0.02)
+        if self.flaw == "slow":
+            sum(range(400))
         writer.write(request)
         answer = await message(reader)
         if self.flaw == "caches":

@@ -37,6 +37,9 @@ DOUBTS: list[tuple[dict[str, Any], str | None]] = [
     ({"errors": {"reset": 400}}, r"400 of 15003 requests failed \(reset: 400\)"),
     ({"errors": {"reset": 3}}, None),
     ({"missed_sends": 400}, "the generator missed 400"),
+    ({"mode": "open", "lag": encode_hdr([3_000_000] * 60 + [1000] * 40)}, "left the generator more than 2 ms late"),
+    ({"mode": "open", "lag": encode_hdr([3_000_000] * 40 + [1000] * 60)}, None),
+    ({"mode": "closed", "lag": encode_hdr([3_000_000] * 60)}, None),
 ]
 
 

@@ -88,6 +88,8 @@ def conclude(found: LoadPoint, conductor: Conductor, rate_per_s: float, share: f
     void = None
     if found.mismatches:
         void = f"{found.mismatches} answers did not match their request; run `crossfade parity`"
+    elif loadrun.generator_late(found):
+        void = "the generator itself sent late, so that the series is not the target's; use a lower rate"
     elif restored is None:
         void = f"the rate did not come back to {share:.0%} before the block ended; see the series of this block"
     return Measured(metrics=metrics, points=(found,), marks=tuple(conductor.marks), errors=found.errors, void=void)

@@ -118,6 +118,9 @@ def doubt(found: LoadPoint) -> str | None:
         return f"{failed} of {found.sent} requests failed ({_kinds(found.errors)}); find out why before timing counts"
     if found.missed_sends > MISSED_LIMIT * max(1, found.sent):
         return f"the generator missed {found.missed_sends} of {found.sent} sends; use a lower rate or more processors"
+    if generator_late(found):
+        late_ms = LAG_LIMIT_US / 1000
+        return f"half of all sends left the generator more than {late_ms:g} ms late; lower the rate or add processors"
     return None
 
 
