@@ -27,6 +27,7 @@ COMMANDS = [
     "report",
     "compare",
     "gate",
+    "plan",
     "selftest",
     "doctor",
     "parity",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
+from crossfade.harness.cli.values import cores, count, duration, port, rate, seconds, seed, share
 from crossfade.harness.gateways import FLEET_PORT
 from crossfade.harness.problems import EX_USAGE
 from crossfade.scenarios import PROFILES
@@ -38,47 +38,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(EX_USAGE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
 
 
-def share(text: str) -> float:
-    """``5%`` or ``0.05`` as 0.05."""
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(%?)\s*", text)
-    value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
-    if not 0 < value < 10:
-        raise argparse.ArgumentTypeError(f"{text!r} is no threshold; write 5% or 0.05")
-    return value
-
-
-def count(text: str) -> int:
-    """A number of rounds."""
-    if not text.isdecimal() or not 2 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 2 to 1000, for an interval needs two")
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    """A duration above zero, at most ten minutes."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 600:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; give seconds, above 0 and at most 600")
-    return value
-
-
-def port(text: str) -> int:
-    """A TCP port; 0 lets the system choose."""
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 to 65535")
-    return int(text)
-
-
-def seed(text: str) -> int:
-    """A seed that fits every generator."""
-    if not text.isdecimal() or int(text) >= 1 << 32:
-        raise argparse.ArgumentTypeError(f"{text!r} is no seed; give 0 to 4294967295")
-    return int(text)
-
-
 def _later(module: str, function: str) -> Callable[[argparse.Namespace], int]:
     # A gateway must not carry the statistics, nor `list` the measuring, in its memory: a command imports its own part.
     def handler(options: argparse.Namespace) -> int:
@@ -101,6 +60,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     _measuring(commands)
     _judging(commands)
+    _planning(commands)
     _managing(commands)
     return parser
 
@@ -191,6 +151,25 @@ def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
     command.add_argument("what", choices=("scenarios", "impls"))
     _json(command)
     command.set_defaults(handler=_later("results", "list_"))
+
+
+def _planning(commands: argparse._SubParsersAction[Parser]) -> None:
+    command = commands.add_parser(
+        "plan",
+        help="how many nodes hold an objective, by a model",
+        description="How many nodes hold an objective: a model's answer, calibrated from a stored sweep. It is not a "
+        "measurement, and not yet validated against measured runs of several nodes.",
+    )
+    command.add_argument("--rate", type=rate, required=True, help="requests per second over all nodes")
+    command.add_argument("--slo-p99", type=duration, required=True, metavar="DURATION", help="for example 10ms")
+    command.add_argument(
+        "--results", type=Path, default=Path("results/latest"), help="with a rate-sweep (default: %(default)s)"
+    )
+    command.add_argument("--impl", metavar="NAME", help="variant (default: the baseline of the results)")
+    command.add_argument("--cores", type=cores, default=1, help="of each node (default: %(default)s)")
+    command.add_argument("--seed", type=seed, default=1, help="draws arrivals and times (default: %(default)s)")
+    _json(command)
+    command.set_defaults(handler=_later("planning", "plan"))
 
 
 def _judging(commands: argparse._SubParsersAction[Parser]) -> None:
