@@ -5,6 +5,7 @@
 //! there. Bytes are a JSON string of their UTF-8, or `{"b64": "..."}` where they have none.
 
 mod bridge;
+pub mod laws;
 mod value;
 
 use serde_json::Value;
