@@ -66,6 +66,8 @@ def parse(body: bytes) -> Message:
     """Read a complete body. Raises :class:`EnvelopeError`."""
     try:
         message = _decode(body)
+        if not body.isascii():
+            body.decode()  # msgspec does not look into strings that nobody asked for
     except msgspec.ValidationError as error:
         raise EnvelopeError(-32600, f"not a JSON-RPC message: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -100,18 +100,37 @@ impl Cursor<'_> {
         self.at += 1;
         match self.byte()? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
-            b'u' => {
-                self.at += 1;
-                for _ in 0..4 {
-                    if !self.byte()?.is_ascii_hexdigit() {
+            b'u' => match self.utf16()? {
+                // Half a pair has no UTF-8, and what readers make of it differs (RFC 8259 section 8.2, RFC 7493).
+                0xD800..=0xDBFF => {
+                    if self.byte()? != b'\\' {
                         return self.bad();
                     }
                     self.at += 1;
+                    if self.byte()? != b'u' || !(0xDC00..=0xDFFF).contains(&self.utf16()?) {
+                        return self.bad();
+                    }
                 }
-            }
+                0xDC00..=0xDFFF => return self.bad(),
+                _ => {}
+            },
             _ => return self.bad(),
         }
         Ok(())
+    }
+
+    /// The unit behind a `u`.
+    fn utf16(&mut self) -> Result<u32, Stop> {
+        let mut unit = 0;
+        for _ in 0..4 {
+            self.at += 1;
+            match (self.byte()? as char).to_digit(16) {
+                Some(digit) => unit = unit << 4 | digit,
+                None => return self.bad(),
+            }
+        }
+        self.at += 1;
+        Ok(unit)
     }
 }
 
