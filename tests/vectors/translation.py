@@ -10,11 +10,14 @@ import base64
 from collections.abc import Callable
 from typing import Any, Final
 
+from tests.vectors import translation_wire as wire
+
 from crossfade.impls.python import codes, cursor, event_id, progress, rounds, state_token
 from crossfade.impls.python.canonical import canonical
 from crossfade.impls.python.members import NotAnObject
 from crossfade.impls.python.rounds import Asked, BadRound
 from crossfade.impls.python.state_token import State
+from crossfade.impls.python.translate import header_value
 
 BAD: Final = {"bad": True}
 
@@ -78,6 +81,20 @@ def _round_write(asked: list[Any], state: str) -> Any:
     return of_bytes(rounds.input_required([Asked(k, m, some_bytes(p)) for k, m, p in asked], state))
 
 
+def _or_bad(raw: bytes | None) -> Any:
+    return BAD if raw is None else of_bytes(raw)
+
+
+def _events(stream: Any, step: int, limit: int) -> Any:
+    found = wire.events(to_bytes(stream), step, limit)
+    return BAD if found is None else [of_bytes(data) for data in found]
+
+
+def _chunks(raw: Any, step: int) -> Any:
+    found = wire.http_chunks(to_bytes(raw), step)
+    return BAD if found is None else {"payload": of_bytes(found[0]), "done": found[1]}
+
+
 OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "token.digest": lambda method, params: state_token.request_digest(method, to_bytes(params)).hex(),
     "token.make": _token_make,
@@ -109,6 +126,19 @@ OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "round.may_ask": lambda method: method in rounds.ASKING,
     "round.declares": lambda capabilities, method: rounds.declares(to_bytes(capabilities), method),
     "round.missing": lambda method: of_bytes(rounds.missing_capability(method)),
+    "name.expose": wire.expose,
+    "envelope.read": lambda body: wire.envelope(to_bytes(body)),
+    "meta.to_modern": lambda params, caps: _or_bad(wire.meta("modern", to_bytes(params), to_bytes(caps))),
+    "meta.to_legacy": lambda params, caps: _or_bad(wire.meta("legacy", to_bytes(params), to_bytes(caps))),
+    "result.to_modern": lambda method, raw: _or_bad(wire.result(method, to_bytes(raw))),
+    "header.write": header_value,
+    "header.read": lambda value: wire.header_read(to_bytes(value)),
+    "header.annotations": lambda schema: wire.header_annotations(to_bytes(schema)),
+    "header.params": lambda schema, params: wire.header_params(to_bytes(schema), to_bytes(params)),
+    "events.read": _events,
+    "http.request": lambda raw: wire.http_request(to_bytes(raw)),
+    "http.response": lambda raw: wire.http_response(to_bytes(raw)),
+    "http.chunks": _chunks,
 }
 
 

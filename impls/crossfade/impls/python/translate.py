@@ -92,7 +92,10 @@ def header_annotations(schema: Any) -> dict[str, tuple[str, ...]] | None:
     intermediary may read different values.
     """
     found: dict[str, tuple[str, ...]] = {}
-    if not _annotations(schema, (), found, reachable=True):
+    try:
+        if not _annotations(schema, (), found, reachable=True):
+            return None
+    except RecursionError:  # nobody can say what stands so deep in it
         return None
     names = [name.lower() for name in found]
     return found if len(names) == len(set(names)) else None
@@ -121,15 +124,30 @@ def _annotations(node: Any, path: tuple[str, ...], found: dict[str, tuple[str, .
     return True
 
 
+_SAFE_INTEGER: Final = 2**53 - 1
+
+
 def header_params(annotations: dict[str, tuple[str, ...]], arguments: Any) -> list[tuple[str, str]]:
-    """The ``Mcp-Param-*`` headers that ``arguments`` call for; values that are absent or null have none."""
+    """The ``Mcp-Param-*`` headers that ``arguments`` call for; values that are absent or null have none, nor have those
+    that no annotation can be about (objects, arrays, fractions, integers that JavaScript cannot hold).
+    """
     headers: list[tuple[str, str]] = []
     for name, path in annotations.items():
         value = arguments
         for step in path:
             value = value.get(step) if isinstance(value, dict) else None
-        if value is None:
-            continue
-        text = ("true" if value else "false") if isinstance(value, bool) else str(value)
-        headers.append((f"Mcp-Param-{name}", header_value(text)))
+        text = _plain(value)
+        if text is not None:
+            headers.append((f"Mcp-Param-{name}", header_value(text)))
     return headers
+
+
+def _plain(value: Any) -> str | None:
+    """A primitive value as text: integers in decimal digits, however they are written."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)) and abs(value) <= _SAFE_INTEGER and value == int(value):
+        return str(int(value))
+    return None

@@ -13,6 +13,7 @@ mod load;
 mod manager;
 mod probe;
 mod process;
+mod translation;
 
 /// The Rust side of crossfade: the manager on tokio, the policy cores, the load generator. Use it through
 /// `crossfade.impls.open_manager(config, "rust")`.
@@ -38,4 +39,6 @@ mod _native {
     use super::manager::Manager;
     #[pymodule_export]
     use super::probe::{bridge_probe, bridge_probes_running};
+    #[pymodule_export]
+    use super::translation::translation_step;
 }

@@ -79,7 +79,8 @@ fn is_token(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+.^_`|~-".contains(&byte))
 }
 
-/// The header lines that `params.arguments` call for; arguments that are absent or null have none.
+/// The header lines that `params.arguments` call for; arguments that are absent or null have none, nor have those that
+/// no annotation can be about (objects, arrays, fractions, integers that JavaScript cannot hold).
 pub(crate) fn lines(annotations: &[Annotation], params: &[u8]) -> Vec<u8> {
     let params: Value = serde_json::from_slice(params).unwrap_or_default();
     let mut out = Vec::new();
@@ -89,7 +90,11 @@ pub(crate) fn lines(annotations: &[Annotation], params: &[u8]) -> Vec<u8> {
             .try_fold(&params["arguments"], |value, step| value.get(step));
         let text = match value {
             Some(Value::String(text)) => text.clone(),
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
+            Some(Value::Bool(value)) => value.to_string(),
+            Some(Value::Number(number)) => match integer(number) {
+                Some(integer) => integer.to_string(),
+                None => continue,
+            },
             _ => continue,
         };
         out.extend_from_slice(
@@ -97,6 +102,21 @@ pub(crate) fn lines(annotations: &[Annotation], params: &[u8]) -> Vec<u8> {
         );
     }
     out
+}
+
+/// An integer, however it is written (`42.0`, `4.2e1`), if JavaScript can hold it.
+#[allow(clippy::cast_possible_truncation)] // in range, as is checked
+fn integer(number: &serde_json::Number) -> Option<i64> {
+    const SAFE: i64 = (1 << 53) - 1;
+    #[allow(clippy::cast_precision_loss)] // none: it is the largest that has none
+    let fits = |value: f64| value.abs() <= SAFE as f64 && value.fract() == 0.0;
+    number
+        .as_i64()
+        .filter(|value| (-SAFE..=SAFE).contains(value))
+        .or_else(|| {
+            let value = number.as_f64().filter(|_| number.is_f64())?;
+            fits(value).then_some(value as i64)
+        })
 }
 
 /// Whether a tool's definition says that calling it twice does no harm (`idempotentHint`, `readOnlyHint`).

@@ -7,6 +7,7 @@
 mod bridge;
 pub mod laws;
 mod value;
+mod wire;
 
 use serde_json::Value;
 
@@ -22,6 +23,13 @@ pub fn step(op: &str, args: &[Value]) -> Result<Value, String> {
         "progress" => bridge::progress(name, args),
         "round" => bridge::round(name, args),
         "json" => bridge::json(name, args),
+        "name" => wire::name(name, args),
+        "envelope" => wire::envelope(name, args),
+        "meta" => wire::meta(name, args),
+        "result" => wire::result(name, args),
+        "header" => wire::header(name, args),
+        "events" => wire::events(name, args),
+        "http" => wire::http(name, args),
         _ => None,
     }
     .ok_or_else(|| format!("no operation {op:?} with these arguments; see TRANSLATION.md"))

@@ -91,16 +91,16 @@ pub(crate) fn strip_hop(meta: &[u8]) -> Result<Vec<u8>, Fault> {
     Ok(out)
 }
 
-/// `_meta` with the keys that a modern server requires; `capabilities` are the caller's.
+/// `_meta` with the keys that a modern server requires; `capabilities` are the caller's, and so is what it says of
+/// itself.
 pub(crate) fn with_hop(meta: Option<&[u8]>, capabilities: &[u8]) -> Result<Vec<u8>, Fault> {
     let mut out = vec![b'{'];
+    let mut introduced = false;
     if let Some(meta) = meta {
         envelope::members(meta, |key, value| {
-            let replaced = matches!(
-                envelope::text(key).as_deref(),
-                Some(VERSION_KEY | CAPABILITIES_KEY | INFO_KEY)
-            );
-            if !replaced {
+            let name = envelope::text(key);
+            introduced |= name.as_deref() == Some(INFO_KEY);
+            if !matches!(name.as_deref(), Some(VERSION_KEY | CAPABILITIES_KEY)) {
                 push_member(&mut out, key, value.of(meta));
             }
         })?;
@@ -110,12 +110,14 @@ pub(crate) fn with_hop(meta: Option<&[u8]>, capabilities: &[u8]) -> Result<Vec<u
         format!("\"{VERSION_KEY}\"").as_bytes(),
         format!("\"{MODERN}\"").as_bytes(),
     );
-    let info = format!("{{\"name\":\"{NAME}\",\"version\":\"{VERSION}\"}}");
-    push_member(
-        &mut out,
-        format!("\"{INFO_KEY}\"").as_bytes(),
-        info.as_bytes(),
-    );
+    if !introduced {
+        let info = format!("{{\"name\":\"{NAME}\",\"version\":\"{VERSION}\"}}");
+        push_member(
+            &mut out,
+            format!("\"{INFO_KEY}\"").as_bytes(),
+            info.as_bytes(),
+        );
+    }
     push_member(
         &mut out,
         format!("\"{CAPABILITIES_KEY}\"").as_bytes(),
@@ -154,10 +156,14 @@ pub(crate) fn meta_edit<'a>(
     };
     match (params.meta, modern) {
         (None, false) => Ok(None),
-        (Some(at), false) => Ok(Some(Edit {
-            at,
-            with: strip_hop(at.of(input))?.into(),
-        })),
+        (Some(at), false) => {
+            let rest = strip_hop(at.of(input))?;
+            let empty = rest == b"{}";
+            Ok(Some(Edit {
+                at: if empty { whole_member(input, at) } else { at },
+                with: if empty { Vec::new() } else { rest }.into(),
+            }))
+        }
         (Some(at), true) => Ok(Some(Edit {
             at,
             with: with_hop(Some(at.of(input)), capabilities)?.into(),
@@ -176,6 +182,24 @@ pub(crate) fn meta_edit<'a>(
                 with: field.into(),
             }))
         }
+    }
+}
+
+/// The span of the member `_meta` whose value is at `value`, with the comma that leaves with it.
+fn whole_member(input: &[u8], value: Span) -> Span {
+    // Behind the value or before the key; the key itself holds no quote, however it is spelled.
+    let before = &input[..value.start];
+    let quote = memchr::memrchr(b'"', before).unwrap_or(0);
+    let start = memchr::memrchr(b'"', &before[..quote]).unwrap_or(0);
+    let behind = input[value.end..].trim_ascii_start();
+    if behind.starts_with(b",") {
+        let end = input.len() - behind.len() + 1;
+        return Span { start, end };
+    }
+    let ahead = input[..start].trim_ascii_end();
+    Span {
+        start: ahead.len() - usize::from(ahead.ends_with(b",")),
+        end: value.end,
     }
 }
 

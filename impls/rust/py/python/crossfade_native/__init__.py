@@ -34,6 +34,7 @@ from crossfade_native._native import (
     fleet_stdio,
     load_run,
     policy_bench,
+    translation_step,
 )
 
 __all__ = [
@@ -67,4 +68,5 @@ __all__ = [
     "fleet_stdio",
     "load_run",
     "policy_bench",
+    "translation_step",
 ]

@@ -54,6 +54,7 @@ __all__ = [
     "fleet_stdio",
     "load_run",
     "policy_bench",
+    "translation_step",
 ]
 
 _T_co = TypeVar("_T_co", covariant=True)
@@ -355,3 +356,9 @@ def fleet_http(config: bytes, on_event: Callable[[str], object], /) -> None:
 
 def fleet_stdio(config: bytes, /) -> None:
     """Serves the fleet over standard input and output until the input ends. Raises as ``load_run``."""
+
+def translation_step(op: str, args_json: str) -> str:
+    """One operation of ``impls/vectors/TRANSLATION.md`` with a JSON array of arguments; the answer is JSON.
+
+    For tests that compare it with Python's. Raises ``ValueError`` for what is no operation.
+    """

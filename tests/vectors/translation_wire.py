@@ -1,0 +1,137 @@
+"""The second half of :mod:`tests.vectors.translation`: what a hop changes in messages, and how it reads what arrives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from crossfade.impls import names
+from crossfade.impls.python import translate
+from crossfade.impls.python.ask import encode_params
+from crossfade.impls.python.canonical import canonical
+from crossfade.impls.python.envelope import CAPABILITIES_KEY, EnvelopeError, parse
+from crossfade.impls.python.http_chunks import ResponseChunks
+from crossfade.impls.python.http_head import BadHead, RequestHead, ResponseHead
+from crossfade.impls.python.sse import EventReader, EventTooLong
+
+BAD = {"bad": True}
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_SET = msgspec.UNSET
+
+
+def expose(server: str, name: str) -> str:
+    return names.expose(server, name)
+
+
+def envelope(body: bytes) -> Any:
+    try:
+        message = parse(body)
+    except EnvelopeError:
+        return BAD
+    params = message.params
+    meta = _SET if params is _SET else params.meta
+    found = {
+        "method": message.method,
+        "id": message.id,
+        "name": _SET if params is _SET else params.name,
+        "uri": _SET if params is _SET else params.uri,
+        "version": _SET if meta is _SET else meta.version,
+        "capabilities": _SET if meta is _SET else meta.capabilities,
+    }
+    texts = {key: bytes(value).decode() if isinstance(value, msgspec.Raw) else value for key, value in found.items()}
+    return {key: value for key, value in texts.items() if value is not _SET}
+
+
+def meta(era: Any, params: bytes, capabilities: bytes) -> bytes | None:
+    try:
+        fields: dict[str, Any] = _fields(params)
+        raw = fields.pop("_meta", None)
+        found: dict[str, Any] = {} if raw is None else _fields(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if era == "modern":
+        found[CAPABILITIES_KEY] = msgspec.Raw(capabilities)
+    return canonical(encode_params(era, fields, found))
+
+
+def result(method: str, raw: bytes) -> bytes | None:
+    try:
+        return translate.result_to_modern(method, raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def header_read(value: bytes) -> str | None:
+    return translate.header_text(value.decode("latin-1"))
+
+
+def header_annotations(schema: bytes) -> Any:
+    found = translate.header_annotations(msgspec.json.decode(schema))
+    return None if found is None else {name: list(path) for name, path in found.items()}
+
+
+def header_params(schema: bytes, params: bytes) -> Any:
+    annotations = translate.header_annotations(msgspec.json.decode(schema))
+    fields = msgspec.json.decode(params)
+    arguments = fields.get("arguments") if isinstance(fields, dict) else None
+    return dict(translate.header_params(annotations or {}, arguments))
+
+
+def events(stream: bytes, step: int, limit: int) -> list[bytes] | None:
+    reader = EventReader(limit)
+    try:
+        found = [event for at in range(0, len(stream), step) for event in reader.feed(stream[at : at + step])]
+    except EventTooLong:
+        return None
+    return [event.data for event in found]
+
+
+def _length(length: int) -> int | str:
+    return {-1: "chunked", -2: "close"}.get(length, length)
+
+
+def http_request(raw: bytes) -> Any:
+    try:
+        head = RequestHead(raw)
+        host, origin = head.header(b"host"), head.header(b"origin")
+    except BadHead:
+        return BAD
+    if host is None:  # said by gateway.access
+        return BAD
+    return {
+        "method": head.method if head.method in ("GET", "POST", "DELETE") else "other",
+        "length": _length(head.length),
+        "keep_alive": head.keep_alive,
+        "expect": head.expect,
+        "host": host,
+        "origin": origin,
+        "session": head.session,
+        "version": head.version,
+        "mcp_method": head.mcp_method,
+        "mcp_name": head.mcp_name,
+    }
+
+
+def http_response(raw: bytes) -> Any:
+    try:
+        head = ResponseHead(raw)
+    except BadHead:
+        return BAD
+    return {
+        "status": head.status,
+        "length": _length(head.length),
+        "keep_alive": head.keep_alive,
+        "json": head.is_json,
+        "events": head.is_sse,
+        "session": head.session,
+    }
+
+
+def http_chunks(raw: bytes, step: int) -> tuple[bytes, bool] | None:
+    reader = ResponseChunks()
+    try:
+        payload = b"".join([reader.feed(raw[at : at + step]) for at in range(0, len(raw), step)])
+    except ValueError:
+        return None
+    return payload, reader.done
