@@ -1,4 +1,4 @@
-"""The second half of :mod:`tests.vectors.translation`: what a hop changes in messages, and how it reads what arrives."""
+"""The other half of :mod:`tests.vectors.translation`: what a hop changes, and how it reads what arrives."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from crossfade.impls import names
+from crossfade.impls.errors import ProtocolViolation
 from crossfade.impls.python import translate
 from crossfade.impls.python.ask import encode_params
 from crossfade.impls.python.canonical import canonical
@@ -21,7 +22,7 @@ _SET = msgspec.UNSET
 
 
 def expose(server: str, name: str) -> str:
-    return names.expose(server, name)
+    return names.exposed(server, name)
 
 
 def envelope(body: bytes) -> Any:
@@ -58,7 +59,7 @@ def meta(era: Any, params: bytes, capabilities: bytes) -> bytes | None:
 def result(method: str, raw: bytes) -> bytes | None:
     try:
         return translate.result_to_modern(method, raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except ProtocolViolation:
         return None
 
 

@@ -233,7 +233,10 @@ def _on_meta(data: bytes, name: bytes, start: int, found: Envelope) -> int:
 def _text(data: bytes, start: int, end: int, what: str) -> str:
     if data[start : start + 1] != b'"':
         raise EnvelopeError(-32600, f"{what} must be a string")
-    return msgspec.json.decode(data[start:end], type=str)
+    try:
+        return msgspec.json.decode(data[start:end], type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EnvelopeError(-32700, f"not JSON: {what}: {error}") from None
 
 
 def skip(data: bytes, at: int) -> int:

@@ -21,10 +21,13 @@ class NotAnObject(ValueError):
 
 
 class Member(NamedTuple):
-    """``key`` is a JSON string without needless escapes, quotes included; the spans are of the key and the value."""
+    """``key`` is the name between quotes, without escapes; it stands from ``at`` to ``behind`` as it was written, its
+    value from ``start`` to ``end``.
+    """
 
     key: bytes
     at: int
+    behind: int
     start: int
     end: int
 
@@ -59,7 +62,7 @@ def members(raw: bytes) -> list[Member]:
     while (key := KEY.match(raw, at)) is not None:
         name = key.group(1)
         end = skip(raw, key.end())
-        found.append(Member(plain(name) if b"\\" in name else name, key.start(1), key.end(), end))
+        found.append(Member(plain(name) if b"\\" in name else name, *key.span(1), key.end(), end))
         after = AFTER.match(raw, end)
         assert after is not None  # noqa: S101  it is an object
         at = after.end()
@@ -89,7 +92,11 @@ def replaced(raw: bytes, key: bytes, value: bytes) -> bytes:
 def without(raw: bytes, *keys: bytes) -> bytes:
     """The object without some of its members; the bytes themselves if it has none of them."""
     found = members(raw)
-    kept = [raw[member.at : member.end] for member in found if member.key not in keys]
+    kept = [
+        raw[member.at : member.behind] + b":" + raw[member.start : member.end]
+        for member in found
+        if member.key not in keys
+    ]
     return raw if len(kept) == len(found) else b"{" + b",".join(kept) + b"}"
 
 

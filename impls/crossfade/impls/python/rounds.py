@@ -174,7 +174,7 @@ def _object(raw: bytes, what: str) -> dict[str, bytes]:
         found = members(raw)
     except NotAnObject:
         raise BadRound(f"{what} is no object") from None
-    fields = {json.loads(member.key): raw[member.start : member.end] for member in found}
+    fields = {json.loads(raw[member.at : member.behind]): raw[member.start : member.end] for member in found}
     if len(fields) < len(found):
         raise BadRound(f"{what} has a member that stands twice")
     return fields

@@ -8,13 +8,13 @@ Metadata", server/utilities/caching of revision 2026-07-28.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
+from crossfade.impls.errors import ProtocolViolation
 from crossfade.impls.python.envelope import CAPABILITIES_KEY, VERSION_KEY
 from crossfade.impls.python.jsonrpc import CACHEABLE, CLIENT_INFO, MODERN, encode
 
@@ -43,12 +43,16 @@ DISCOVER: Final = b'{"_meta":' + MODERN_META + b"}"
 def result_to_modern(method: str, raw: bytes) -> bytes:
     """A legacy ``result`` with what a modern client must find: ``resultType``, and the caching hints where they belong.
 
-    A legacy server gave no hint, so the honest one is "stale at once, for nobody else".
+    A legacy server gave no hint, so the honest one is "stale at once, for nobody else". Raises ProtocolViolation for
+    what is no object.
     """
-    at = raw.find(b"{")
-    if at < 0:
-        return raw
-    present = _OBJECT.decode(raw)
+    try:
+        present = _OBJECT.decode(raw)
+        if not raw.isascii():
+            raw.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ProtocolViolation(f"the result of {method} is no JSON object; update the server") from None
+    at = raw.index(b"{")
     added = []
     if "resultType" not in present:
         added.append(b'"resultType":"complete"')
@@ -78,7 +82,7 @@ def header_text(value: str) -> str | None:
         return value
     try:
         return base64.b64decode(value[9:-2], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # binascii.Error and UnicodeDecodeError are
         return None
 
 

@@ -222,7 +222,7 @@ pub(crate) fn result_to_modern(method: &str, raw: &[u8], out: &mut Vec<u8>) -> R
     let (mut kind, mut ttl, mut scope, mut empty) = (false, false, false, true);
     envelope::members(raw, |key, _| {
         empty = false;
-        match key {
+        match &*envelope::plain_key(key) {
             b"\"resultType\"" => kind = true,
             b"\"ttlMs\"" => ttl = true,
             b"\"cacheScope\"" => scope = true,

@@ -86,6 +86,8 @@ async def answer(
             result = await _result(manager, caller, method, params, ticket)
         else:
             result = await manager.serving(method, params, lambda p: _result(manager, caller, method, p, ticket))
+        if result is not None and caller.modern:
+            result = result_to_modern(method, result)
     except CrossfadeError as error:
         if caller.modern and isinstance(error, RemoteError):
             code = error.remote_code = code_to_modern(method, error.remote_code)
@@ -95,7 +97,7 @@ async def answer(
         if caller.modern:
             return modern.not_found(raw_id, method)
         return HttpAnswer(200, jsonrpc.error(raw_id, jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method}"))
-    return HttpAnswer(200, jsonrpc.result(raw_id, result_to_modern(method, result) if caller.modern else result))
+    return HttpAnswer(200, jsonrpc.result(raw_id, result))
 
 
 async def _result(  # noqa: PLR0911  one per method with an answer of its own

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from crossfade.impls.errors import CrossfadeError, ServerError
+from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerError
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.codes import http_status
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
@@ -98,7 +98,10 @@ class StdioRelay(Reply):
         elif answer.result is msgspec.UNSET:
             body = jsonrpc.error(raw_id, jsonrpc.INTERNAL_ERROR, "the server sent a response without result")
         elif self._modern and b'"resultType"' not in bytes(answer.result)[:64]:
-            body = jsonrpc.result(raw_id, result_to_modern("tools/call", bytes(answer.result)))
+            try:
+                body = jsonrpc.result(raw_id, result_to_modern("tools/call", bytes(answer.result)))
+            except ProtocolViolation as error:
+                body = jsonrpc.error_of(raw_id, error)
         else:
             body = jsonrpc.result(raw_id, answer.result)
         if self._call.ticket is not None:

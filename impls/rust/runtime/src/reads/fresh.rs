@@ -19,7 +19,7 @@ pub(super) struct Hints {
 /// Reads `resultType`, `ttlMs` and `cacheScope` of a result.
 pub(super) fn hints(raw: &[u8]) -> Hints {
     let (mut kind, mut scope, mut ttl) = (None, None, None);
-    let walked = envelope::members(raw, |key, value| match key {
+    let walked = envelope::members(raw, |key, value| match &*envelope::plain_key(key) {
         b"\"resultType\"" => kind = Some(value),
         b"\"cacheScope\"" => scope = Some(value),
         b"\"ttlMs\"" => ttl = Some(value),

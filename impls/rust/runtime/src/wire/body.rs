@@ -129,7 +129,8 @@ impl Chunks {
                 self.left = self.left << 4 | u64::from(digit);
                 State::Size
             }
-            (State::Size, b';' | b' ' | b'\t') if self.digits > 0 => {
+            // White space before an extension (RFC 9112 section 7.1.1, "BWS") is refused: readers differ in it.
+            (State::Size, b';') if self.digits > 0 => {
                 self.overhead = 0;
                 State::Extension
             }
@@ -200,6 +201,7 @@ mod tests {
             b"1\r\nxy",
             b"fffffffffffffffff\r\n",
             b"1;a\nx",
+            b"1 \r\nx\r\n",
         ] {
             let mut body = Body::Chunked(Chunks::default());
             assert_eq!(body.advance(wire, |_| {}), Err(BadFraming));
