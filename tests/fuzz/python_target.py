@@ -13,8 +13,17 @@ import atheris
 
 with atheris.instrument_imports(include=["crossfade", "tests.vectors"]):
     from crossfade.impls.errors import ProtocolViolation
-    from crossfade.impls.python import canonical, codes, cursor, event_id, members, progress, rounds, state_token
-    from crossfade.impls.python import translate
+    from crossfade.impls.python import (
+        canonical,
+        codes,
+        cursor,
+        event_id,
+        members,
+        progress,
+        rounds,
+        state_token,
+        translate,
+    )
     from crossfade.impls.python.envelope import EnvelopeError, parse, scan
     from crossfade.impls.python.http_chunks import ResponseChunks
     from crossfade.impls.python.http_head import BadHead, RequestHead, ResponseHead
@@ -56,7 +65,7 @@ def translations(data: bytes) -> None:
     translate.header_text(text)
     event_id.read(text)
     cursor.read(text, b"0123456789", 9)
-    if not isinstance(state_token.read(b"k" * 32, text, 0, "", b""), str):
+    if state_token.read(b"k" * 32, text, 0, "", b"") not in ("malformed", "forged"):
         raise AssertionError("a token of nobody's holds")
 
 
