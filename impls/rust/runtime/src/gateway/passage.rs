@@ -7,6 +7,7 @@
 mod again;
 mod answer;
 mod ending;
+mod pump;
 mod request;
 mod stream;
 
@@ -22,6 +23,7 @@ pub(super) use again::Retold;
 
 use super::client::Client;
 use super::dispatch::Who;
+use super::sessions::Session;
 use crate::error::Error;
 use crate::upstream::http::HttpLink;
 use crate::upstream::lease::{Conn, Lease};
@@ -47,6 +49,8 @@ pub(super) struct Job<'a> {
     pub(super) client: &'a mut Client,
     pub(super) link: Arc<HttpLink>,
     pub(super) id: &'a [u8],
+    /// The client's session.
+    pub(super) own: Option<&'a Arc<Session>>,
     pub(super) modern_client: bool,
     pub(super) method: &'static str,
     pub(super) deadline: Instant,

@@ -131,6 +131,7 @@ pub(crate) async fn run(
         client,
         link,
         id,
+        own: who.session(),
         modern_client: who.is_modern(),
         method: verb.method(),
         deadline,

@@ -93,12 +93,12 @@ impl Forward {
         if self.shared && !own && fleet.candidate.is_none() && reads::is_on(&fleet.current.spec) {
             return Way::Call;
         }
+        // Who may be asked in the middle, or chose what is logged, has ids and levels of its own on both sides.
+        if self.who.session().is_some_and(|session| session.talks()) {
+            return Way::Call;
+        }
         match (self.who.is_modern(), era) {
             (true, Era::Legacy) => Way::Call,
-            // It may have to be asked, or told what to log.
-            (false, Era::Modern) if self.who.session().is_some_and(|session| session.talks()) => {
-                Way::Call
-            }
             (false, Era::Modern) => Way::Relay { edits_meta: true },
             (false, Era::Legacy) if fleet.current.spec.stateless => {
                 // In a session that clients share, their ids would collide.

@@ -4,6 +4,7 @@
 //! a connection counts as clean only if nothing lies behind the answer.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 
 use super::{Job, Stop};
@@ -56,6 +57,16 @@ impl Job<'_> {
                     more.map_err(|stop| crash(self, stop))?;
                 }
                 self.short(conn, &head, length, reply).await
+            }
+            _ if head.status == 200 && head.content == Content::Events => {
+                match (self.own, self.session.clone()) {
+                    (Some(own), Some(upstream)) => {
+                        let own = Arc::clone(own);
+                        let pumped = Box::pin(self.pump(conn, head, &own, upstream)).await;
+                        pumped
+                    }
+                    _ => Box::pin(self.long(conn, head, reply)).await,
+                }
             }
             _ if head.status == 200 && head.content != Content::Other => {
                 Box::pin(self.long(conn, head, reply)).await

@@ -70,7 +70,7 @@ impl Job<'_> {
     }
 
     /// A legacy server does not take a closed connection for a cancellation, so it is told.
-    fn tell_cancelled(&self) {
+    pub(super) fn tell_cancelled(&self) {
         let Some(session) = self.session.clone() else {
             return;
         };

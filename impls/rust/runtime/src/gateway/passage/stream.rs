@@ -16,7 +16,7 @@ use crate::wire::{Body, PIECE, ResponseHead};
 const GLANCE: usize = 1024;
 
 /// The shortest time that a stream may be silent.
-const IDLE: std::time::Duration = std::time::Duration::from_secs(30);
+pub(super) const IDLE: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl Job<'_> {
     /// A long answer or a stream: passed on as it comes.
@@ -95,6 +95,11 @@ impl Job<'_> {
                 Err(Stop::Untouched(_)) if body == Body::UntilClose => return Ok(false),
                 Err(Stop::Untouched(error)) => return Err(Stop::Cut(self.link.crashed(&error))),
                 Err(Stop::Failed(error)) => return Err(Stop::Cut(error)),
+                Err(Stop::Cancelled) => {
+                    // No other answer may follow what has begun.
+                    self.tell_cancelled();
+                    return Err(Stop::Gone);
+                }
                 Err(other) => return Err(other),
             }
         }
