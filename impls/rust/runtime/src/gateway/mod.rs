@@ -15,6 +15,7 @@ pub(crate) mod hears;
 mod inputs;
 pub(crate) mod listen;
 pub(crate) mod pages;
+mod paging;
 mod passage;
 pub(crate) mod patience;
 pub(crate) mod pipe;

@@ -242,6 +242,9 @@ pub(super) async fn prepare(
     deadline: Instant,
 ) -> Result<Ground> {
     let agreed = link.ready(deadline).await?;
+    if link.is_pipe() {
+        return Ok(Ground::OtherEra);
+    }
     let session = match (agreed.era, who) {
         (Era::Modern, Who::Modern(_)) => None,
         (Era::Modern, Who::Legacy(_)) if edits_meta => None,

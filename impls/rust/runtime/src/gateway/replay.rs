@@ -11,37 +11,12 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use crate::clock::lock;
+pub(crate) use crate::translate::event_id::EventId;
 
 /// Bytes that are kept for one session, at most.
 const BYTES: usize = 1 << 20;
 /// Even where nothing is to be replayed, events wait here for their own stream.
 const LEAST: usize = 16;
-
-/// Which event of which stream: written `<stream>-<n>`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct EventId {
-    pub(crate) stream: u64,
-    pub(crate) n: u64,
-}
-
-impl EventId {
-    /// What a client sent as `Last-Event-ID`; `None` if it is none of ours.
-    pub(crate) fn read(text: &[u8]) -> Option<Self> {
-        let (stream, n) = std::str::from_utf8(text).ok()?.split_once('-')?;
-        let number = |digits: &str| {
-            let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            plain.then(|| digits.parse().ok()).flatten()
-        };
-        Some(Self {
-            stream: number(stream)?,
-            n: number(n)?,
-        })
-    }
-
-    pub(crate) fn text(self) -> String {
-        format!("{}-{}", self.stream, self.n)
-    }
-}
 
 #[derive(Debug, Default)]
 struct Stream {
@@ -124,19 +99,6 @@ impl Streams {
         };
         self.grown.notify_waiters();
         id
-    }
-
-    /// Adds an event to the stream that belongs to no request; false if there is none.
-    pub(crate) fn say(&self, message: &[u8]) -> bool {
-        let general = {
-            let state = lock(&self.state);
-            let mut open = state.streams.iter().filter(|(_, one)| one.general);
-            open.find(|(_, one)| !one.over).map(|(number, _)| *number)
-        };
-        if let Some(number) = general {
-            self.add(number, message);
-        }
-        general.is_some()
     }
 
     /// Nothing is added to it any more.
@@ -288,24 +250,5 @@ mod tests {
         }
         let state = lock(&streams.state);
         assert!(state.bytes <= BYTES && state.kept.len() <= LEAST && state.streams.len() <= 9);
-    }
-
-    #[test]
-    fn an_id_that_is_none_of_ours_names_nothing() {
-        let id = EventId { stream: 3, n: 14 };
-        assert_eq!(EventId::read(id.text().as_bytes()), Some(id));
-        for text in [
-            "",
-            "3",
-            "3-",
-            "-1",
-            "3--1",
-            "a-1",
-            "3-1-1",
-            "+3-1",
-            "3-99999999999999999999",
-        ] {
-            assert_eq!(EventId::read(text.as_bytes()), None, "{text}");
-        }
     }
 }

@@ -152,7 +152,7 @@ fn show(client: &mut Client, session: &Session, shown: &mut Shown) -> bool {
         return false;
     };
     for (id, message) in &following.events {
-        let text = streams.replays().then(|| id.text());
+        let text = streams.replays().then(|| id.to_string());
         sse::push_event(&mut client.output, text.as_deref(), message);
         shown.n = id.n;
     }

@@ -54,7 +54,7 @@ impl Track {
     /// Keeps an event for a client that is away; its id.
     pub(crate) fn keep(&self, message: &[u8]) -> Option<String> {
         let streams = self.session.as_ref()?.streams(&self.gateway);
-        Some(streams.add(self.stream?, message).text())
+        Some(streams.add(self.stream?, message).to_string())
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::answer::{Answer, INVALID_PARAMS};
 use super::dispatch::{Plan, Who};
 use super::voice::Voice;
-use super::{Gateway, calling, listen};
+use super::{Gateway, calling, listen, paging};
 use crate::envelope::{self, Envelope};
 use crate::manager::ListKind;
 use crate::principal::Principal;
@@ -40,7 +40,7 @@ pub(crate) async fn run(
     match plan {
         Plan::Answer(answer) => *answer,
         Plan::Whole => Answer::refusal(400, "the body ends inside the message; send all of it"),
-        Plan::List(kind, id, who) => list(gateway, kind, &id, &who, body, ask.principal).await,
+        Plan::List(kind, id, who) => list(gateway, kind, &id, &who, body, env, ask.principal).await,
         Plan::Discover(id) => discover(gateway, &id).await,
         Plan::Listen(id) => Answer::rpc_error(
             200,
@@ -75,6 +75,7 @@ async fn list(
     id: &[u8],
     who: &Who,
     body: &[u8],
+    env: &Envelope,
     principal: Principal<'_>,
 ) -> Answer {
     let found = match gateway
@@ -84,6 +85,16 @@ async fn list(
     {
         Ok(found) => found,
         Err(error) => return Answer::failure(id, &error),
+    };
+    let cut = match paging::cut(
+        kind,
+        &found.items,
+        body,
+        env,
+        gateway.manager.gateway.page_size,
+    ) {
+        Ok(cut) => cut,
+        Err(why) => return Answer::rpc_error(200, Some(id), INVALID_PARAMS, why),
     };
     let mut result = b"{".to_vec();
     if who.is_modern() {
@@ -97,13 +108,17 @@ async fn list(
         result.extend_from_slice(format!("\"_meta\":{partial},").as_bytes());
     }
     result.extend_from_slice(format!("\"{}\":[", kind.key()).as_bytes());
-    for (index, item) in found.items.iter().enumerate() {
+    for (index, item) in found.items[cut.start..cut.end].iter().enumerate() {
         if index > 0 {
             result.push(b',');
         }
         result.extend_from_slice(&item.data);
     }
-    result.extend_from_slice(b"]}");
+    result.push(b']');
+    if let Some(cursor) = cut.following {
+        result.extend_from_slice(format!(",\"nextCursor\":\"{cursor}\"").as_bytes());
+    }
+    result.push(b'}');
     Answer::result(id, &result)
 }
 

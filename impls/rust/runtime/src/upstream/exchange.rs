@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::hearing::Ear;
 use super::http::{Head, HttpLink};
 use super::lease::Lease;
+use super::resuming::Point;
 use crate::envelope;
 use crate::error::{Error, Result};
 use crate::wire::head::{self, Content};
@@ -22,6 +23,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) session: Option<String>,
     pub(crate) body: Vec<u8>,
+    /// The stream ended before it; where, if it can be gone on with.
+    cut: Option<Point>,
 }
 
 impl HttpLink {
@@ -62,10 +65,13 @@ impl HttpLink {
                     (Err(error), _) => return Err(error),
                 };
                 match self.attempt(&mut lease, request, ear).await {
-                    Ok((answer, end)) => {
+                    Ok((mut answer, end)) => {
                         match end {
                             End::Clean => lease.park(),
                             End::Open => drop(lease),
+                        }
+                        if let (Some(point), Some(ear)) = (answer.cut.take(), ear) {
+                            answer.body = Box::pin(self.resume(point, ear)).await?;
                         }
                         return Ok(answer);
                     }
@@ -131,6 +137,7 @@ impl HttpLink {
             }
             match io::fill(&mut conn.stream, &mut conn.buffer).await {
                 Ok(0) if reader.head.body == crate::wire::Body::UntilClose => break,
+                Ok(0) | Err(_) if reader.point().is_some() => break,
                 Ok(0) => {
                     return Err(Attempt::Failed(
                         self.crashed(&std::io::ErrorKind::UnexpectedEof.into()),
@@ -148,6 +155,7 @@ impl HttpLink {
         let answer = Answer {
             status: head.status,
             session,
+            cut: reader.point().filter(|_| !answered),
             body: reader.body,
         };
         Ok((answer, if clean { End::Clean } else { End::Open }))
@@ -193,6 +201,12 @@ struct AnswerReader<'a> {
 }
 
 impl AnswerReader<'_> {
+    /// Where a stream can be gone on with: only those of a session can.
+    fn point(&self) -> Option<Point> {
+        self.ear?.session?;
+        Point::of(&self.events)
+    }
+
     /// Consumes what is buffered; true once an event stream brought the response.
     fn take(&mut self, link: &Arc<HttpLink>, buffer: &mut Vec<u8>) -> Result<bool> {
         let Self {

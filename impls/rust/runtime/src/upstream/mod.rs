@@ -14,6 +14,7 @@ pub(crate) mod lease;
 mod message;
 mod owned;
 mod queue;
+mod resuming;
 mod server;
 pub(crate) mod session;
 mod slots;
@@ -207,9 +208,7 @@ impl Link {
     /// Tells the conversation that the manager has with it now from those before.
     fn conversation(&self) -> Option<usize> {
         match self {
-            Self::Http(link) => link
-                .shared_session()
-                .map(|session| Arc::as_ptr(&session).addr()),
+            Self::Http(link) => link.conversation(),
             Self::Stdio(link) => link.pid().map(|pid| pid as usize),
         }
     }

@@ -32,6 +32,7 @@ impl UpstreamSession {
             Err(error @ Error::ServerStart { .. }) => return Err(error),
             Err(error) => return Err(link.start_error(&error)),
         };
+        link.refused(answer.status);
         let result = match link.read(&answer) {
             Ok(Ok(result)) => result,
             Ok(Err(fault)) => {

@@ -39,7 +39,7 @@ pub(crate) struct Received {
 /// What came back.
 #[derive(Debug)]
 pub(crate) enum Opened {
-    Stream(EventStream),
+    Stream(Box<EventStream>),
     /// Anything but a stream.
     Else {
         status: u16,
@@ -131,7 +131,7 @@ impl HttpLink {
             over: false,
         };
         if head.status == 200 && head.content == Content::Events {
-            return Ok(Opened::Stream(opened));
+            return Ok(Opened::Stream(Box::new(opened)));
         }
         let body = opened.rest().await?;
         Ok(Opened::Else {

@@ -81,8 +81,8 @@ impl Forward {
             return Way::Call; // whoever looks on sees only whole answers
         }
         let link = match &fleet.front {
-            Some(Link::Http(link)) => link,
-            Some(Link::Stdio(_)) => return Way::Call,
+            Some(Link::Http(link)) if !link.is_pipe() => link,
+            Some(_) => return Way::Call,
             None => return Way::Unknown,
         };
         let Some(era) = link.era() else {

@@ -3,9 +3,11 @@
 //! The rule: callers share one attempt; whoever waited for it takes what it brought instead of trying again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::{Head, HttpLink};
+use super::{Head, HttpLink, Pipe};
+use crate::clock::lock;
 use crate::config::EraSpec;
 use crate::error::{Error, Result};
 use crate::translate::MODERN;
@@ -16,7 +18,9 @@ use crate::upstream::session::UpstreamSession;
 impl HttpLink {
     /// The agreement; finds it out first if nobody has. Callers share one attempt.
     pub(crate) async fn ready(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Agreed>> {
-        if let Some(agreed) = self.agreed.load_full() {
+        if let Some(agreed) = self.agreed.load_full()
+            && !self.is_cut()
+        {
             return Ok(agreed);
         }
         Box::pin(self.prepare(deadline)).await
@@ -25,10 +29,13 @@ impl HttpLink {
     async fn prepare(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Agreed>> {
         let limit = deadline.min(Instant::now() + self.start_timeout);
         let _one = self.preparing.lock().await;
-        if let Some(agreed) = self.agreed.load_full() {
+        if let Some(agreed) = self.agreed.load_full()
+            && !self.is_cut()
+        {
             return Ok(agreed);
         }
         let agreed = match self.era {
+            _ if self.is_pipe() => None,
             EraSpec::Legacy => None,
             EraSpec::Auto | EraSpec::Modern => match self.discover(limit).await? {
                 Verdict::Modern(agreed) => Some(agreed),
@@ -44,9 +51,7 @@ impl HttpLink {
         let agreed = if let Some(agreed) = agreed {
             agreed
         } else {
-            let (session, agreed) = UpstreamSession::open(self, PLAIN, limit).await?;
-            self.session.store(Some(Arc::new(session)));
-            agreed
+            self.greet(limit).await?
         };
         let agreed = Arc::new(agreed);
         self.agreed.store(Some(Arc::clone(&agreed)));
@@ -54,6 +59,62 @@ impl HttpLink {
         self.poke();
         self.pool.start();
         Ok(agreed)
+    }
+
+    /// The handshake of the legacy era: in a session, or over the older transport if that is refused.
+    async fn greet(self: &Arc<Self>, limit: Instant) -> Result<Agreed> {
+        if !self.is_pipe() {
+            self.refusal.store(0, Relaxed);
+            match UpstreamSession::open(self, PLAIN, limit).await {
+                Ok((session, agreed)) => {
+                    self.session.store(Some(Arc::new(session)));
+                    return Ok(agreed);
+                }
+                Err(error) => {
+                    // 2025-11-25 transports, "Backwards Compatibility".
+                    if !(400..500).contains(&self.refusal.load(Relaxed)) {
+                        return Err(error);
+                    }
+                    let Ok((pipe, agreed)) = Box::pin(self.open_pipe(limit)).await else {
+                        return Err(error);
+                    };
+                    self.keep_pipe(pipe);
+                    return Ok(agreed);
+                }
+            }
+        }
+        let (pipe, agreed) = Box::pin(self.open_pipe(limit)).await?;
+        self.keep_pipe(pipe);
+        Ok(agreed)
+    }
+
+    fn keep_pipe(&self, pipe: Arc<Pipe>) {
+        self.is_pipe.store(true, Relaxed);
+        let closed = self.closed.load(Relaxed);
+        let old = lock(&self.pipe).replace(Arc::clone(&pipe));
+        if let Some(old) = old {
+            old.close();
+        }
+        if closed {
+            pipe.close();
+        }
+    }
+
+    /// The open pipe; opened now if it is not.
+    pub(super) async fn prepared_pipe(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Pipe>> {
+        self.ready(deadline).await?;
+        self.pipe()
+            .ok_or_else(|| self.crashed(&std::io::ErrorKind::UnexpectedEof.into()))
+    }
+
+    /// All came on one stream, and that is gone.
+    fn is_cut(&self) -> bool {
+        self.is_pipe() && self.pipe().is_none()
+    }
+
+    /// The handshake was answered with this status.
+    pub(crate) fn refused(&self, status: u16) {
+        self.refusal.store(status, Relaxed);
     }
 
     async fn discover(self: &Arc<Self>, deadline: Instant) -> Result<Verdict> {
@@ -100,7 +161,7 @@ impl HttpLink {
     }
 
     /// Whoever watches the server looks again.
-    fn poke(&self) {
+    pub(super) fn poke(&self) {
         if let Some(server) = self.server.upgrade() {
             server.interest.poke();
         }

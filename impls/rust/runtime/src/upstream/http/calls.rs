@@ -64,6 +64,9 @@ impl HttpLink {
     /// One call; see [`crate::upstream::Link::call`].
     pub(crate) async fn call(self: &Arc<Self>, outgoing: Outgoing<'_>) -> Result<Bytes> {
         let agreed = self.ready(outgoing.deadline).await?;
+        if self.is_pipe() {
+            return Box::pin(self.call_pipe(outgoing)).await;
+        }
         let modern = agreed.era == Era::Modern;
         let params = hop_params(outgoing.params, modern, &outgoing.caller)?;
         // The caller's own session, unless the server is said to keep none.

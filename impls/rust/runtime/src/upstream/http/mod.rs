@@ -7,8 +7,9 @@ mod agreement;
 mod calls;
 mod head;
 mod leasing;
+mod pipe;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::config::{EraSpec, ServerSpec};
 use crate::error::Error;
 use crate::info::Era;
 pub(crate) use head::Head;
+use pipe::Pipe;
 
 #[derive(Debug)]
 pub(crate) struct HttpLink {
@@ -44,6 +46,10 @@ pub(crate) struct HttpLink {
     guests: Mutex<Vec<Weak<UpstreamSession>>>,
     /// Sessions for one call at a time.
     dedicated: Arc<Dedicated>,
+    is_pipe: AtomicBool,
+    pipe: Mutex<Option<Arc<Pipe>>>,
+    /// With which status it refused the handshake last; 0: with none.
+    refusal: AtomicU16,
     closed: AtomicBool,
     preparing: tokio::sync::Mutex<()>,
     ids: AtomicU64,
@@ -74,6 +80,9 @@ impl HttpLink {
             session: ArcSwapOption::empty(),
             guests: Mutex::default(),
             dedicated: Dedicated::new(spec, shared),
+            is_pipe: AtomicBool::new(false),
+            pipe: Mutex::default(),
+            refusal: AtomicU16::new(0),
             closed: AtomicBool::new(false),
             preparing: tokio::sync::Mutex::new(()),
             ids: AtomicU64::new(1),
@@ -104,7 +113,21 @@ impl HttpLink {
 
     /// Whether it speaks the transport of 2024-11-05, where all answers come on one stream.
     pub(crate) fn is_pipe(&self) -> bool {
-        false
+        self.is_pipe.load(Relaxed)
+    }
+
+    /// The stream that everything comes on, if there is one and it is open.
+    fn pipe(&self) -> Option<Arc<Pipe>> {
+        lock(&self.pipe).clone().filter(|pipe| !pipe.is_dead())
+    }
+
+    /// Tells the manager's conversation with it from those before; `None` while there is none.
+    pub(crate) fn conversation(&self) -> Option<usize> {
+        if self.is_pipe() {
+            return self.pipe().map(|pipe| Arc::as_ptr(&pipe).addr());
+        }
+        let session = self.session.load();
+        session.as_ref().map(|session| Arc::as_ptr(session).addr())
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -130,6 +153,9 @@ impl HttpLink {
 
     pub(crate) async fn close(&self) {
         self.closed.store(true, Relaxed);
+        if let Some(pipe) = lock(&self.pipe).take() {
+            pipe.close();
+        }
         let guests = std::mem::take(&mut *lock(&self.guests));
         let own = self.session.swap(None);
         let resting = self.dedicated.close().into_iter();

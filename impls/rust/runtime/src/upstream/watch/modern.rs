@@ -113,7 +113,7 @@ fn fault(message: &[u8]) -> Option<RemoteFault> {
 // -- over HTTP
 
 struct Open {
-    stream: EventStream,
+    stream: Box<EventStream>,
     resources: Vec<Arc<str>>,
 }
 
