@@ -75,7 +75,7 @@ impl HttpLink {
                     if !(400..500).contains(&self.refusal.load(Relaxed)) {
                         return Err(error);
                     }
-                    let Ok((pipe, agreed)) = Box::pin(self.open_pipe(limit)).await else {
+                    let Some((pipe, agreed)) = Box::pin(self.open_pipe(limit)).await? else {
                         return Err(error);
                     };
                     self.keep_pipe(pipe);
@@ -83,7 +83,10 @@ impl HttpLink {
                 }
             }
         }
-        let (pipe, agreed) = Box::pin(self.open_pipe(limit)).await?;
+        let Some((pipe, agreed)) = Box::pin(self.open_pipe(limit)).await? else {
+            let gone = self.violation("offers its stream of events no more");
+            return Err(self.start_error(&gone));
+        };
         self.keep_pipe(pipe);
         Ok(agreed)
     }

@@ -89,19 +89,13 @@ impl Pipe {
 }
 
 impl HttpLink {
-    /// Opens the stream and shakes hands over it.
+    /// Opens the stream and shakes hands over it; `None` if there is no stream.
     pub(super) async fn open_pipe(
         self: &Arc<Self>,
         deadline: Instant,
-    ) -> Result<(Arc<Pipe>, Agreed)> {
-        let opened = self.get_stream(&Get::default(), deadline).await?;
-        let mut stream = match opened {
-            Opened::Stream(stream) => *stream,
-            Opened::Else { status, .. } => {
-                return Err(self.start_error(&self.violation(&format!(
-                    "speaks no MCP transport that is known (HTTP {status} to GET, too)"
-                ))));
-            }
+    ) -> Result<Option<(Arc<Pipe>, Agreed)>> {
+        let Opened::Stream(mut stream) = self.get_stream(&Get::default(), deadline).await? else {
+            return Ok(None);
         };
         let first = tokio::time::timeout_at(deadline.into(), endpoint(&mut stream));
         let path = first
@@ -123,12 +117,12 @@ impl HttpLink {
         let reading = Arc::clone(&pipe);
         let link = Arc::clone(self);
         self.handle()
-            .spawn(async move { link.read_pipe(&reading, stream).await });
+            .spawn(async move { link.read_pipe(&reading, *stream).await });
         // A handshake that fails, or that nobody waits for any more, ends the stream.
         let mut unfinished = Unfinished(Some(Arc::clone(&pipe)));
         let agreed = self.shake_hands(&pipe, deadline).await?;
         unfinished.0 = None;
-        Ok((pipe, agreed))
+        Ok(Some((pipe, agreed)))
     }
 
     async fn shake_hands(self: &Arc<Self>, pipe: &Arc<Pipe>, deadline: Instant) -> Result<Agreed> {
