@@ -10,7 +10,7 @@ from crossfade.harness.problems import EX_OK, Unavailable
 from crossfade.harness.store import load
 
 MODEL = (
-    "a model's answer, not a measurement: nodes that share nothing, Poisson arrivals, first come first served; "
+    "a model's answer, not a measurement: nodes that share nothing, Poisson arrivals, no breaker and no balancer; "
     "not yet validated against measured runs of several nodes"
 )
 
