@@ -32,6 +32,9 @@ PENDING = [
     "test_bridge_vanishing.py",
     "test_bridge_own_stream.py",
     "test_sse_upstream.py",
+    "test_answers_resumed.py",
+    "test_streams_lost.py",
+    "test_watch.py",
 ]
 """What the shells are still to learn: whoever makes a file pass takes it out. CROSSFADE_PENDING=1 runs them."""
 

@@ -7,6 +7,7 @@ replaced, and the client's answers find their way back. All else passes as it is
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,6 +19,7 @@ from crossfade.impls.python.gateway.speech import Speech
 from crossfade.impls.python.gateway.voices import LegacyVoice
 from crossfade.impls.python.http_ear import Ear
 from crossfade.impls.python.jsonrpc import Answer, NotJsonRpc, decode_answer
+from crossfade.impls.python.resuming import resumable, resume
 from crossfade.impls.python.sse import EventReader, EventTooLong
 from crossfade.impls.python.voice import CANCELLED, UPDATED
 
@@ -40,7 +42,9 @@ class Pump:
         "_instance",
         "_paused",
         "_reader",
+        "_resuming",
         "_session",
+        "_violated",
         "_voice",
         "counted",
         "raw",
@@ -57,6 +61,8 @@ class Pump:
         self._reader = EventReader(instance.spec.max_message_bytes)
         self._done = False
         self._paused = False
+        self._violated = False
+        self._resuming: asyncio.Task[None] | None = None
         self.speech = Speech(call.client, self, session)
         self._voice = LegacyVoice(self.speech, session.questions)
         self._ear = Ear(instance, self._voice, session.upstream.get(instance))
@@ -82,19 +88,15 @@ class Pump:
             limit = self._instance.spec.max_message_bytes
             return self._broken(f"sent an event of more than {limit} bytes; raise maxMessageBytes, or look at it")
         for event in events:
-            try:
-                answer = decode_answer(event.data)
-            except NotJsonRpc:
-                return self._broken(f"sent an event that is not JSON-RPC: {event.data[:80]!r}; look at the server")
-            if self._take(answer, event.data):
-                return True
-        if complete:
+            if self._take_event(event.data):
+                return not self._violated
+        if complete and not self._resume():
             return self._broken("ended its event stream without a response; look at the server")
         return True
 
     def on_failed(self, error: CrossfadeError, resend: bool) -> None:
         del resend  # its answer has begun
-        if not self._done:
+        if not self._done and not self._resume(error):
             self._fail(error)
 
     def pause_sending(self) -> None:
@@ -108,6 +110,31 @@ class Pump:
         if self._conn.sink is self:
             self._conn.deadline_ns += by_ns
             self._conn.started_ns += waited_ns
+
+    def _take_event(self, data: bytes) -> bool:
+        """One message; True when there is nothing more to wait for."""
+        try:
+            answer = decode_answer(data)
+        except NotJsonRpc:
+            self._violated = True
+            self._broken(f"sent an event that is not JSON-RPC: {data[:80]!r}; look at the server")
+            return True
+        return self._take(answer, data)
+
+    def _resume(self, error: CrossfadeError | None = None) -> bool:
+        """Read the rest from where the stream broke, if the server can."""
+        if not resumable(self._instance, self._reader, error):
+            return False
+        self._resuming = self._instance.spawn(self._read_on(self._conn.deadline_ns))
+        return True
+
+    async def _read_on(self, deadline_ns: int) -> None:
+        head = self._instance.legacy_head(self._session.upstream.get(self._instance))
+        try:
+            await resume(self._instance, head, self._reader, deadline_ns, self._take_event)
+        except CrossfadeError as error:
+            if not self._done:
+                self._fail(error)
 
     def _take(self, answer: Answer, data: bytes) -> bool:
         """Pass one message on; True if it was the response."""
@@ -134,12 +161,14 @@ class Pump:
     def _stop(self) -> None:
         self._over()
         self._call.leave()
+        if self._resuming is not None:
+            self._resuming.cancel()
         if self._conn.sink is self:
             self._conn.cancel()
 
     def revoke(self) -> None:
         """The client has cancelled in words; the server is told in words too, and by the id that it knows."""
-        if self._conn.sink is self:
+        if self._conn.sink is self or self._resuming is not None:
             self._instance.tell_cancelled(self._session.upstream.get(self._instance), self._call.raw_id)
         self._stop()
         self.speech.silence()
