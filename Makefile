@@ -143,6 +143,31 @@ test-tsan: ## Sixteen threads on registry, pool and breaker under ThreadSanitize
 	RUSTFLAGS='-Zsanitizer=thread' cargo +nightly test --quiet --manifest-path $(RUST)/Cargo.toml -Zbuild-std \
 	  --target x86_64-unknown-linux-gnu --target-dir '$(CARGO_TARGET_DIR)/tsan' --package crossfade-runtime --lib hammer
 
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS := envelope translation request response events
+FUZZ_DICT_envelope := json
+FUZZ_DICT_translation := json
+FUZZ_DICT_request := http
+FUZZ_DICT_response := http
+FUZZ_DICT_events := events
+FUZZ_WORK := $(CACHE)/fuzz
+
+.PHONY: fuzz
+fuzz: setup ## Fuzz parsers and translators of both languages, FUZZ_SECONDS each (nightly Rust, cargo-fuzz, atheris)
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "fuzz: cargo-fuzz not found; cargo install cargo-fuzz" >&2; exit 1; }
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --group fuzz
+	@set -e; $(foreach t,$(FUZZ_TARGETS),mkdir -p '$(FUZZ_WORK)/$(t)'; echo "fuzz: $(t), $(FUZZ_SECONDS) s"; \
+	  (cd $(RUST) && cargo +nightly fuzz run --fuzz-dir fuzz $(t) '$(FUZZ_WORK)/$(t)' fuzz/corpus/$(t) -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -dict=fuzz/dictionaries/$(FUZZ_DICT_$(t)).dict -verbosity=0 \
+	    -print_final_stats=1);)
+	@echo "fuzz: python, $(FUZZ_SECONDS) s"; mkdir -p '$(FUZZ_WORK)/python'
+	@PYTHONPATH=. $(BIN)/python tests/fuzz/python_target.py -max_total_time=$(FUZZ_SECONDS) -max_len=2048 -verbosity=0 \
+	  -print_final_stats=1 '$(FUZZ_WORK)/python' $(addprefix $(RUST)/fuzz/corpus/,$(FUZZ_TARGETS))
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## The same for a few seconds each, over the kept corpus
+	@$(MAKE) fuzz FUZZ_SECONDS=5
+
 .PHONY: bench
 bench: $(VENV)/.stamp-python $(VENV)/.stamp-native-release ## Set everything up, measure every variant, print the report's path
 	$(BIN)/crossfade run --profile quick $(RUN_FLAGS)
