@@ -193,7 +193,12 @@ fn own_params(routed: &Routed, at: Span, body: &[u8]) -> Vec<u8> {
 }
 
 /// An error with a number of its own, as a server would have answered it.
-pub(super) fn fault(server: &str, code: i64, message: &str, data: Option<&str>) -> Error {
+pub(in crate::gateway) fn fault(
+    server: &str,
+    code: i64,
+    message: &str,
+    data: Option<&str>,
+) -> Error {
     let mut raw = format!("{{\"code\":{code},\"message\":").into_bytes();
     translate::push_json_string(&mut raw, message);
     if let Some(data) = data {

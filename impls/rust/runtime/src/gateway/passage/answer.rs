@@ -11,6 +11,8 @@ use super::{Job, Stop};
 use crate::envelope::{self, Span};
 use crate::error::Error;
 use crate::gateway::answer::reason;
+use crate::gateway::calling::fault;
+use crate::translate::rounds;
 use crate::upstream::lease::Conn;
 use crate::wire::head::{self, Content};
 use crate::wire::{Body, PIECE, ResponseHead, io};
@@ -129,6 +131,11 @@ impl Job<'_> {
         let Some(code) = self.check(body) else {
             return Err(Stop::Failed(self.bad_answer(head.status, body)));
         };
+        // A modern server asks a client that declared nothing: who could be asked does not come this way.
+        if self.own.is_some() && self.session.is_none() && asks(body) {
+            let why = "the server needs input of its client, which declared no capability for that; declare it in initialize";
+            return Err(Stop::Failed(fault(self.link.name(), -32021, why, None)));
+        }
         let status = self.status(code);
         if status != 200 {
             let line = format!("HTTP/1.1 {status} {}\r\n", reason(status));
@@ -227,4 +234,11 @@ fn error_code(error: &[u8]) -> i64 {
         }
     });
     code.unwrap_or(-32603)
+}
+
+/// Whether a response asks for input.
+fn asks(body: &[u8]) -> bool {
+    let result = || envelope::scan(body).ok()?.result;
+    memchr::memmem::find(body, b"input_required").is_some()
+        && result().is_some_and(|result| rounds::is_input_required(result.of(body)))
 }
