@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.contract.bridging import ERAS, TALKERS
+from tests.contract.bridging import ERAS, TALKERS, announced
 from tests.contract.clients import serving
 from tests.contract.kit import HttpServer, http_spec, until
 
@@ -40,5 +40,5 @@ async def test_a_server_that_comes_back_is_listened_to_again_and_its_lists_count
         await talker.hear("notifications/tools/list_changed")
         await until(lambda: bool(again.log(METHODS[era])), what="a new watch")
         talker.heard.clear()
-        assert await talker.text("announce", what="prompts/list_changed", params={}) == "1"
+        await announced(talker, "prompts/list_changed")
         await talker.hear("notifications/prompts/list_changed")

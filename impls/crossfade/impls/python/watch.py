@@ -132,7 +132,7 @@ class Watch:
             source = self._source = self._open(instance)
             if instance is None or source is None:
                 self._settled.set()
-                self._lost = self._lost or (instance is not None and instance.peer is not None)
+                self._lost = True  # whoever listed meanwhile has missed it
                 await self._poked.wait()
                 continue
             began = monotonic_ns()
