@@ -8,22 +8,26 @@ client, and one that is opened too late for that is closed at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from crossfade.impls.errors import CrossfadeError, ManagerClosed
 from crossfade.impls.python.jsonrpc import CLIENT_INFO, LEGACY, encode
 from crossfade.impls.python.own_child import OwnChild
+from crossfade.impls.python.own_stream import listen
 from crossfade.impls.python.upstream_http import HttpInstance
 from crossfade.impls.python.upstream_stdio import StdioInstance
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from crossfade.impls.python.instance import Instance
+    from crossfade.impls.python.voice import Voice
 
 ASKED: Final = ("sampling", "elicitation", "roots")
 """What a client declares if a server may ask it."""
+_LISTENING_S: Final = 1.0
 _LEVEL_NS: Final = 10_000_000_000
 
 
@@ -53,6 +57,11 @@ class Dedicated(dict["Instance", "str | None"]):
         self.ended = False
         self.children: dict[Instance, OwnChild] = {}
         self._levels: dict[Instance, str] = {}
+        self.voices: list[Voice] = []
+        """Those of its requests under way, the latest last."""
+        self.home: Callable[[], Voice | None] = lambda: None
+        """The voice for what belongs to no request."""
+        self._listening: dict[Instance, asyncio.Task[None]] = {}
         self._opening: dict[Instance, asyncio.Task[Any]] = {}
 
     @property
@@ -106,7 +115,14 @@ class Dedicated(dict["Instance", "str | None"]):
 
     async def _open_session(self, instance: HttpInstance, deadline_ns: int) -> None:
         self._levels.pop(instance, None)
-        self[instance], _ = await instance.open_session(deadline_ns, self.hello)
+        session, _ = await instance.open_session(deadline_ns, self.hello)
+        self[instance] = session
+        if session is not None and self.asked:
+            opened = asyncio.Event()
+            self._listening[instance] = instance.spawn(listen(instance, self, session, opened))
+            with contextlib.suppress(TimeoutError):  # what it asks first must not be lost, and must not hold us up
+                async with asyncio.timeout(_LISTENING_S):
+                    await opened.wait()
 
     async def _open_child(self, instance: StdioInstance, deadline_ns: int) -> None:
         await instance.seats.enter(deadline_ns)
@@ -145,6 +161,10 @@ class Dedicated(dict["Instance", "str | None"]):
         except CrossfadeError:
             self._levels.pop(instance, None)
 
+    def voice(self) -> Voice | None:
+        """Whom a question reaches that belongs to no request."""
+        return self.home() or (self.voices[-1] if self.voices else None)
+
     def tell(self, note: bytes) -> None:
         """A notification of the client's to all of them."""
         for instance, session in self.items():
@@ -158,6 +178,8 @@ class Dedicated(dict["Instance", "str | None"]):
     def leave(self, instance: Instance) -> None:
         """End the one with this instance, if there is one."""
         session = self.pop(instance, None)
+        if (listening := self._listening.pop(instance, None)) is not None:
+            listening.cancel()
         self._levels.pop(instance, None)
         child = self.children.pop(instance, None)
         if session is not None and isinstance(instance, HttpInstance):

@@ -51,6 +51,12 @@ async def _request(
         instance.breaker.forget(now_ns, monotonic_ns() - now_ns)
         raise
     own = sessions if target is instance else None
-    return await target.request(
-        ask.method, params, ask.deadline_ns, name=ask.name, sessions=own, extra=ask.extra, voice=voice
-    )
+    if voice is not None:
+        sessions.voices.append(voice)
+    try:
+        return await target.request(
+            ask.method, params, ask.deadline_ns, name=ask.name, sessions=own, extra=ask.extra, voice=voice
+        )
+    finally:
+        if voice is not None:
+            sessions.voices.remove(voice)

@@ -16,10 +16,12 @@ import msgspec
 from crossfade.impls.python.dedicated import Dedicated, can_be_asked, hello
 from crossfade.impls.python.envelope import CAPABILITIES_KEY
 from crossfade.impls.python.gateway.questions import Questions
+from crossfade.impls.python.gateway.voices import LegacyVoice
 from crossfade.impls.python.jsonrpc import encode
 from crossfade.impls.python.translate import INFO_KEY
 
 if TYPE_CHECKING:
+    from crossfade.impls.python.gateway.speech import Speaker
     from crossfade.impls.python.gateway.streams import Streams
     from crossfade.impls.python.notices import Listener
 
@@ -51,19 +53,31 @@ class Session:
     ``streams`` are its event streams.
     """
 
-    __slots__ = ("id", "listener", "meta", "questions", "streams", "upstream", "used_ns", "version")
+    __slots__ = ("_home", "id", "line", "listener", "meta", "questions", "streams", "upstream", "used_ns", "version")
 
     def __init__(self, version: str, guest: Guest, timeout_ms: int) -> None:
         self.id = secrets.token_urlsafe(24)
         self.version = version
         self.upstream = Dedicated(hello(guest.capabilities, guest.info), asked=can_be_asked(guest.capabilities))
+        self.upstream.home = self.home
         self.questions = Questions(encode(guest.capabilities), timeout_ms)
+        self.line: Speaker | None = None
+        self._home: LegacyVoice | None = None
         self.meta: dict[str, Any] = {CAPABILITIES_KEY: guest.capabilities}
         if guest.info is not None:
             self.meta[INFO_KEY] = guest.info
         self.streams: Streams | None = None
         self.listener: Listener | None = None
         self.used_ns = monotonic_ns()
+
+    def home(self) -> LegacyVoice | None:
+        """The voice for what belongs to no request: on the client's ``line``, or its GET stream if it has one."""
+        speaker = self.line or self.streams
+        if speaker is None or (self.streams is not None and self.streams.speaks is None):
+            return None
+        if self._home is None or self._home.speaker is not speaker:
+            self._home = LegacyVoice(speaker, self.questions)
+        return self._home
 
     def end(self) -> None:
         """The client is gone: what belongs to it upstream ends, and what it was asked is not answered."""
