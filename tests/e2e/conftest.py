@@ -29,9 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(
-                pytest.mark.timeout(60, func_only=True)
-            )  # what is installed first takes as long as it takes
+            item.add_marker(pytest.mark.timeout(60, func_only=True))  # not what is installed first
 
 
 @pytest.fixture(scope="session")

@@ -107,6 +107,8 @@ class Behaviour:
         tool = TOOLS.get("echo" if name in self.grown else name)
         if tool is None:
             raise RpcError(-32602, f"Unknown tool: {name}")
+        if not isinstance(call.params.get("arguments") or {}, dict):
+            raise RpcError(-32602, "arguments must be an object")
         result = tool(self, call.params.get("arguments") or {}, call)
         return self._dress(result) if call.modern and isinstance(result, dict) else result
 

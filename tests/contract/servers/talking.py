@@ -195,6 +195,11 @@ def _raw(_: Behaviour, arguments: Message, call: Call) -> Message:
     return text("said")
 
 
+def _round(_: Behaviour, arguments: Message, __: Call) -> Message:
+    """A round of input with whatever is given for it."""
+    return {"resultType": "input_required", **arguments}
+
+
 TALKING: dict[str, Callable[[Behaviour, Message, Call], Outcome]] = {
     "gather": gather,
     "ask": _ask,
@@ -210,4 +215,5 @@ TALKING: dict[str, Callable[[Behaviour, Message, Call], Outcome]] = {
     "drop": _drop,
     "need": _need,
     "raw": _raw,
+    "round": _round,
 }
