@@ -82,10 +82,14 @@ def warnings(cpu: Cpu, native: dict[str, Any] | None) -> list[str]:
 
 
 def native_build() -> dict[str, Any] | None:
-    """``crossfade_native.build_info()``, or None where it is not installed. Raises Unavailable for a debug build."""
+    """``crossfade_native.build_info()``, or None where it is not installed. Raises Unavailable for a debug build, or a broken one."""
     if importlib.util.find_spec("crossfade_native") is None:
         return None
-    info: dict[str, Any] = dict(importlib.import_module("crossfade_native").build_info())
+    try:
+        info: dict[str, Any] = dict(importlib.import_module("crossfade_native").build_info())
+    except ImportError as error:
+        why = f"crossfade_native is installed and cannot be loaded ({error})"
+        raise Unavailable(f"{why}; run `make native-release`, or uninstall it") from error
     if info.get("profile") == "debug":
         raise Unavailable("crossfade_native is a debug build, whose numbers mean nothing; run `make native-release`")
     return info
