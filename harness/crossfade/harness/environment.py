@@ -82,7 +82,7 @@ def warnings(cpu: Cpu, native: dict[str, Any] | None) -> list[str]:
 
 
 def native_build() -> dict[str, Any] | None:
-    """``crossfade_native.build_info()``, or None where it is not installed. Raises Unavailable for a debug build, or a broken one."""
+    """``crossfade_native.build_info()``, or None if missing. Raises Unavailable for a debug or broken build."""
     if importlib.util.find_spec("crossfade_native") is None:
         return None
     try:
