@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -56,11 +56,12 @@ class HttpSource(Source):
             await self._open_pipe(wanted)
             return
         self._session = self._instance.session
-        begun = asyncio.get_running_loop().create_future()
-        self._task = self._instance.spawn(self._get(begun))
-        done, _ = await asyncio.wait({begun}, timeout=_GET_S)
-        if done:
-            begun.result()
+        if _announces(peer.capabilities):
+            begun = asyncio.get_running_loop().create_future()
+            self._task = self._instance.spawn(self._get(begun))
+            done, _ = await asyncio.wait({begun}, timeout=_GET_S)
+            if done:
+                begun.result()
         self._legacy = Subscriptions(self._watch, self._instance)
         await self._legacy.want(wanted.uris)
 
@@ -179,3 +180,9 @@ class HttpSource(Source):
                 answer = jsonrpc.error(message.id, jsonrpc.METHOD_NOT_FOUND, text)
             self._instance.spawn(self._instance.notify(self._session, answer))
         return message
+
+
+def _announces(capabilities: dict[str, Any]) -> bool:
+    """Whether a server says that it tells of any change; one that does not is not listened to."""
+    declared = [value for value in capabilities.values() if isinstance(value, dict)]
+    return any(value.get("listChanged") or value.get("subscribe") for value in declared)
