@@ -23,17 +23,10 @@ HERE = Path(__file__).parent
 
 
 PENDING = [
-    "test_bridge_telling.py",
-    "test_bridge_asking.py",
-    "test_bridge_changes.py",
     "test_bridge_streams.py",
-    "test_bridge_state.py",
-    "test_bridge_foreigners.py",
-    "test_bridge_vanishing.py",
     "test_bridge_own_stream.py",
     "test_bridge_garbage.py",
     "test_bridge_aggregation.py",
-    "test_sse_upstream.py",
     "test_answers_resumed.py",
     "test_streams_lost.py",
     "test_watch.py",
