@@ -181,3 +181,22 @@ async def test_an_unknown_tool_is_32602_and_says_what_to_do(variant: str) -> Non
         assert "ghost" in error["message"]
         missing = await client.error("tools/call", {"arguments": {}})
         assert missing["code"] == -32602
+
+
+async def test_a_listening_stream_says_if_its_connection_ends_with_it(variant: str) -> None:
+    """A client sends its next request on a connection whose answer is complete and that was not said to end."""
+    async with (
+        serving(variant, stdio_spec("fix", era="legacy")) as served,
+        served.legacy() as client,
+        await Connection.open(client.connection.gateway) as listening,
+        asyncio.timeout(10),
+    ):
+        await listening.send(listening.head("GET", "/mcp", {**client.headers(), "Accept": "text/event-stream"}))
+        _, headers = await listening.response_head()
+        await client.delete()
+        try:
+            await listening.reader.readuntil(b"0\r\n\r\n")
+        except asyncio.IncompleteReadError:  # cut: nobody takes that for an end
+            return
+        if headers.get("connection", "").lower() != "close":
+            assert (await listening.request("GET", "/healthz")).status == 200

@@ -288,8 +288,11 @@ class ClientConnection(asyncio.Protocol):
     # -- answers that are event streams
 
     def stay(self, job: LastingJob) -> None:
-        """Answer with a stream that stays open until its job ends it."""
+        """Answer with a stream that stays open until its job ends it. Who only listens is told its end by that of the
+        connection, so the head announces that: a client would send its next request into it.
+        """
         self.job = job
+        self.keep_alive = False
         self.begin_stream()
 
     def begin_stream(self) -> None:
@@ -314,9 +317,8 @@ class ClientConnection(asyncio.Protocol):
             self.transport.write(KEEP_ALIVE)
 
     def end_stream(self) -> None:
-        """The stream is over; the next request may begin. Who only listened is told by the end of the connection."""
+        """The stream is over; the next request may begin."""
         self.gateway.streams.discard(self)
-        self.keep_alive = self.keep_alive and not isinstance(self.job, LastingJob)
         if self.transport is not None:
             self.transport.write(END)
         self.finished()
