@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.vectors.test_translation import CASES
 from tests.vectors.translation import of_bytes, step
@@ -200,13 +200,15 @@ def test_they_cut_streams_into_the_same_events(stream: str, size: int) -> None:
     assert agree("events.read", stream, size, 1000) == agree("events.read", stream, 1000, 1000)
 
 
-chunks = st.lists(
-    st.sampled_from(["1\r\nx\r\n", "2;a=b\r\nxy\r\n", "0\r\n\r\n", "0\r\nT: v\r\n\r\n", "A\r\n0123456789\r\n"]),
-    max_size=4,
-).map("".join)
+chunks = st.builds(
+    lambda sized, last: "".join(sized) + last,
+    st.lists(st.sampled_from(["1\r\nx\r\n", "2;a=b\r\nxy\r\n", "A\r\n0123456789\r\n"]), max_size=3),
+    st.sampled_from(["0\r\n\r\n", "0\r\nT: v\r\n\r\n"]),
+)
 
 
-@given(chunks, st.integers(0, 40), st.sampled_from(["", "", "\r", "\n", "g"]), st.integers(1, 9))
-@settings(suppress_health_check=[HealthCheck.filter_too_much])
-def test_they_end_chunked_bodies_at_the_same_byte(raw: str, at: int, added: str, size: int) -> None:
+@given(chunks, st.integers(2, 40), st.sampled_from(["", "", "\r", "\n", "g"]), st.integers(1, 9))
+def test_they_end_chunked_bodies_at_the_same_byte(raw: str, back: int, added: str, size: int) -> None:
+    """Empty lines behind a body are not compared: one codec takes them for the beginning of the next message."""
+    at = max(len(raw) - back, 0)
     agree("http.chunks", raw[:at] + added + raw[at:], size)

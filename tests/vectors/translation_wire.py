@@ -14,6 +14,7 @@ from crossfade.impls.python.canonical import canonical
 from crossfade.impls.python.envelope import CAPABILITIES_KEY, EnvelopeError, parse
 from crossfade.impls.python.http_chunks import ResponseChunks
 from crossfade.impls.python.http_head import BadHead, RequestHead, ResponseHead
+from crossfade.impls.python.members import is_object
 from crossfade.impls.python.sse import EventReader, EventTooLong
 
 BAD = {"bad": True}
@@ -45,6 +46,8 @@ def envelope(body: bytes) -> Any:
 
 
 def meta(era: Any, params: bytes, capabilities: bytes) -> bytes | None:
+    if not is_object(params):  # said by envelope.parse, before anybody sees params
+        return None
     try:
         fields: dict[str, Any] = _fields(params)
         raw = fields.pop("_meta", None)

@@ -74,6 +74,7 @@ enum State {
     DataCr,
     DataLf,
     TrailerStart,
+    TrailerName,
     Trailer,
     TrailerLf,
     LastLf,
@@ -155,9 +156,15 @@ impl Chunks {
             (State::LastLf, b'\n') => State::End,
             (State::Trailer, b'\r') => State::TrailerLf,
             (State::TrailerLf, b'\n') => State::TrailerStart,
-            (State::TrailerStart | State::Trailer, other)
-                if other != b'\n' && self.overhead < MAX_TRAILERS =>
+            // A field line (RFC 9112 section 7.1.2), and no more is looked at.
+            (State::TrailerStart | State::TrailerName, other)
+                if is_token(other) && self.overhead < MAX_TRAILERS =>
             {
+                self.overhead += 1;
+                State::TrailerName
+            }
+            (State::TrailerName, b':') => State::Trailer,
+            (State::Trailer, other) if other != b'\n' && self.overhead < MAX_TRAILERS => {
                 self.overhead += 1;
                 State::Trailer
             }
@@ -165,6 +172,11 @@ impl Chunks {
         };
         Ok(())
     }
+}
+
+/// A byte of a field name.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+.^_`|~-".contains(&byte)
 }
 
 #[cfg(test)]
