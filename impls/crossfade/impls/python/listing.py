@@ -26,12 +26,13 @@ TOGETHER_MS: Final = 5_000
 """How long a list of several servers waits for one of them, if ``timeoutMs`` does not say less."""
 PARTIAL: Final = "io.crossfade/partial"
 """The key of ``_meta`` under which a list names the servers that are missing in it."""
-_CAPABILITY: Final = {
+CAPABILITY: Final = {
     "tools/list": "tools",
     "prompts/list": "prompts",
     "resources/list": "resources",
     "resources/templates/list": "resources",
 }
+"""What a server announces that has such a list; also what its changes are told as."""
 _page = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -45,17 +46,23 @@ class Listing:
 
 async def read_all(catalog: Catalog, servers: list[Server], method: str, principal: str | None) -> Listing:
     """Ask all servers at once."""
-    asked = (read(catalog, s, method, principal, within_ms=min(s.spec.timeout_ms, TOGETHER_MS)) for s in servers)
+    asked = (read(catalog, s, method, principal, within_ms=patience_ms(s)) for s in servers)
     found = Listing([], [])
     for server, part in zip(servers, await asyncio.gather(*asked, return_exceptions=True), strict=True):
         if isinstance(part, CrossfadeError):
             catalog.errors[part.code] += 1
             found.missing.append(server.spec.name)
+            server.watched.returning.missed(method, catalog, part)
         elif isinstance(part, BaseException):
             raise part
         else:
             found.items.extend(part)
     return found
+
+
+def patience_ms(server: Server) -> int:
+    """How long one of several servers may take for its list."""
+    return min(server.spec.timeout_ms, TOGETHER_MS)
 
 
 async def read(
@@ -65,10 +72,18 @@ async def read(
 
     A list is one request to rate limits; without ``principal`` it is the manager's own, which they are not for.
     """
+    items = await _read(catalog, server, method, principal, within_ms)
+    server.watched.returning.found(method)
+    return items
+
+
+async def _read(
+    catalog: Catalog, server: Server, method: str, principal: str | None, within_ms: int | None
+) -> list[Item]:
     server.calls.admit(None, principal)
     deadline_ns = monotonic_ns() + (server.spec.timeout_ms if within_ms is None else within_ms) * 1_000_000
     peer = server.peer
-    if peer is not None and _CAPABILITY[method] not in peer.capabilities:
+    if peer is not None and CAPABILITY[method] not in peer.capabilities:
         return []
     key = LISTS[method]
     name = server.spec.name

@@ -213,6 +213,7 @@ class PythonManager(Requests, Deploying):
         self._changed(name)
         await server.deployment.end()
         server.draining = True
+        server.end_probes()  # what they ask is not worth waiting for
         try:
             await server.drained(drain_s)
         finally:

@@ -151,6 +151,7 @@ class Server(Routing):
 
     def end_probes(self) -> None:
         """No more probes, also none that is under way."""
+        self.watched.returning.close()
         if self._probes is not None:
             self._probes.cancel()
 
@@ -177,6 +178,8 @@ class Server(Routing):
             old, self.state = self.state, new
             self.touched()
             self.publish(Event(kind="state", server=self.spec.name, old=old, new=new))
+            if new in (ServerState.HEALTHY, ServerState.DEGRADED):
+                self.watched.returning.wake()
 
     def maintain(self, on: bool) -> None:
         """Take the server out of routing, or put it back. What is under way goes on."""

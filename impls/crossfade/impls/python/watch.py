@@ -18,6 +18,7 @@ import msgspec
 from crossfade.impls.errors import CrossfadeError, RemoteError, UnknownTarget
 from crossfade.impls.python.jsonrpc import Answer, encode
 from crossfade.impls.python.notices import KINDS
+from crossfade.impls.python.returning import Returning
 from crossfade.impls.python.upstream_http import HttpInstance
 from crossfade.impls.python.upstream_stdio import StdioInstance
 from crossfade.impls.python.watch_http import HttpSource
@@ -57,6 +58,7 @@ class Watch:
         "_task",
         "closed",
         "refused",
+        "returning",
     )
 
     def __init__(self, server: Server) -> None:
@@ -71,6 +73,7 @@ class Watch:
         self._position: Position | None = None
         self.closed = False
         self.refused: dict[str, CrossfadeError] = {}
+        self.returning = Returning(server)
 
     @property
     def wanted(self) -> Wanted:
@@ -81,6 +84,7 @@ class Watch:
         """Something has changed: what is wanted, or (``back``) who is there to be asked."""
         if self.closed:
             return
+        self.returning.poke()
         wanted = self.wanted
         self.refused = {uri: error for uri, error in self.refused.items() if uri in wanted.uris}
         if not wanted.lists and not wanted.uris:
