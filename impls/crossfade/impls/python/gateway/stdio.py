@@ -18,6 +18,7 @@ from crossfade.impls.python.envelope import EnvelopeError, Message, parse
 from crossfade.impls.python.gateway import legacy, methods, offer
 from crossfade.impls.python.gateway.listen import Listening
 from crossfade.impls.python.gateway.sessions import Session, guest_of
+from crossfade.impls.python.gateway.stdin import connect
 from crossfade.impls.python.gateway.suspended import SuspendedCalls
 from crossfade.impls.python.jsonrpc import MODERN
 from crossfade.impls.python.notices import KINDS, Listener
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
 async def serve_stdio(manager: PythonManager, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> None:
     """Serve until stdin ends; then wait for what is under way, and return."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=manager.config.gateway.max_body_bytes)
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stdin or sys.stdin.buffer)
+    reader, transport = await connect(stdin or sys.stdin.buffer, manager.config.gateway.max_body_bytes)
     face = _Face(manager, stdout or sys.stdout.buffer)
     try:
         while True:
