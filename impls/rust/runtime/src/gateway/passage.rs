@@ -9,6 +9,7 @@ mod answer;
 mod ending;
 mod pump;
 mod request;
+mod source;
 mod stream;
 
 use std::future::{Future, poll_fn};
@@ -140,12 +141,18 @@ impl Job<'_> {
 
     /// What may end the wait for the server: the deadline, the client's leaving, a cancellation.
     fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
+        // While a body is on its way, its reader notices that the client left.
+        match self.poll_late_or_cancelled(cx) {
+            Poll::Pending if self.unsent == 0 && self.client.poll_gone(cx) => {
+                Poll::Ready(Stop::Gone)
+            }
+            stop => stop,
+        }
+    }
+
+    fn poll_late_or_cancelled(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
         if self.client.poll_late(cx) {
             return Poll::Ready(Stop::Failed(self.link.timeout(self.method)));
-        }
-        // While a body is on its way, its reader notices that the client left.
-        if self.unsent == 0 && self.client.poll_gone(cx) {
-            return Poll::Ready(Stop::Gone);
         }
         if let Some(cancelled) = &mut self.cancelled
             && cancelled.as_mut().poll(cx).is_ready()

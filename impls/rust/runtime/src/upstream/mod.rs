@@ -48,6 +48,7 @@ use http::HttpLink;
 use interest::Audience;
 pub(crate) use message::token_of;
 pub(crate) use owned::Owned;
+pub(crate) use resuming::Point;
 pub(crate) use server::{Instance, Revision, Server, Ticket, Wish};
 pub(crate) use stdio::StdioLink;
 pub(crate) use traffic::{Pass, Place, Shed, may_go_elsewhere, may_go_on};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::hearing::Ear;
 use super::http::HttpLink;
+use super::session::UpstreamSession;
 use super::stream::{EventStream, Get, Opened, pause};
 use crate::envelope;
 use crate::error::Result;
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST: Duration = Duration::from_secs(5);
 
 /// Where a stream ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Point {
     after: Vec<u8>,
     pause: Duration,
@@ -27,10 +28,18 @@ pub(crate) struct Point {
 
 impl Point {
     /// `None` if the server named no event.
-    pub(super) fn of(events: &Events) -> Option<Self> {
+    pub(crate) fn of(events: &Events) -> Option<Self> {
         Some(Self {
             after: events.last_id()?.to_vec(),
             pause: pause(events),
+        })
+    }
+
+    /// Where a stream that went on behind this one ended.
+    pub(crate) fn behind(self, open: &EventStream) -> Self {
+        Self::of(&open.events).unwrap_or(Self {
+            pause: open.pause(),
+            ..self
         })
     }
 }
@@ -45,6 +54,21 @@ impl HttpLink {
         let Some(session) = ear.session else {
             return Err(self.crashed(&std::io::ErrorKind::UnexpectedEof.into()));
         };
+        loop {
+            let mut open = self.reopen(&point, session).await?;
+            if let Some(answer) = self.answer_in(&mut open, ear).await? {
+                return Ok(answer);
+            }
+            point = point.behind(&open);
+        }
+    }
+
+    /// The stream that goes on behind `point`, asked for until the server gives or refuses it.
+    pub(crate) async fn reopen(
+        self: &Arc<Self>,
+        point: &Point,
+        session: &UpstreamSession,
+    ) -> Result<Box<EventStream>> {
         let mut failed = Duration::ZERO;
         loop {
             tokio::time::sleep(point.pause.max(failed)).await;
@@ -54,16 +78,7 @@ impl HttpLink {
                 after: Some(&point.after),
             };
             match self.get_stream(&get, Instant::now() + PATIENCE).await {
-                Ok(Opened::Stream(mut open)) => {
-                    if let Some(answer) = self.answer_in(&mut open, ear).await? {
-                        return Ok(answer);
-                    }
-                    failed = Duration::ZERO;
-                    point = Point::of(&open.events).unwrap_or(Point {
-                        pause: open.pause(),
-                        ..point
-                    });
-                }
+                Ok(Opened::Stream(open)) => return Ok(open),
                 Ok(Opened::Else { status, .. }) => {
                     return Err(self.violation(&format!(
                         "ended the stream of an answer and refused to go on with it (HTTP {status})"

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::gateway::answer::reason;
 use crate::gateway::calling::fault;
 use crate::translate::rounds;
+use crate::upstream::http::HttpLink;
 use crate::upstream::lease::Conn;
 use crate::wire::head::{self, Content};
 use crate::wire::{Body, PIECE, ResponseHead, io};
@@ -61,13 +62,9 @@ impl Job<'_> {
                 self.short(conn, &head, length, reply).await
             }
             _ if head.status == 200 && head.content == Content::Events => {
-                match (self.own, self.session.clone()) {
-                    (Some(own), Some(upstream)) => {
-                        let own = Arc::clone(own);
-                        let pumped = Box::pin(self.pump(conn, head, &own, upstream)).await;
-                        pumped
-                    }
-                    _ => Box::pin(self.long(conn, head, reply)).await,
+                match self.own.map(Arc::clone) {
+                    Some(own) => Box::pin(self.pump(conn, head, &own)).await,
+                    None => Box::pin(self.long(conn, head, reply)).await,
                 }
             }
             _ if head.status == 200 && head.content != Content::Other => {
@@ -131,10 +128,11 @@ impl Job<'_> {
         let Some(code) = self.check(body) else {
             return Err(Stop::Failed(self.bad_answer(head.status, body)));
         };
-        // A modern server asks a client that declared nothing: who could be asked does not come this way.
-        if self.own.is_some() && self.session.is_none() && asks(body) {
-            let why = "the server needs input of its client, which declared no capability for that; declare it in initialize";
-            return Err(Stop::Failed(fault(self.link.name(), -32021, why, None)));
+        if self.own.is_some()
+            && self.session.is_none()
+            && let Some(error) = undeclared(&self.link, body)
+        {
+            return Err(Stop::Failed(error));
         }
         let status = self.status(code);
         if status != 200 {
@@ -236,9 +234,12 @@ fn error_code(error: &[u8]) -> i64 {
     code.unwrap_or(-32603)
 }
 
-/// Whether a response asks for input.
-fn asks(body: &[u8]) -> bool {
+/// The error for a response of a modern server that asks a legacy client for input: one that declared nothing, because
+/// who could be asked does not come this way.
+pub(super) fn undeclared(link: &HttpLink, body: &[u8]) -> Option<Error> {
     let result = || envelope::scan(body).ok()?.result;
-    memchr::memmem::find(body, b"input_required").is_some()
-        && result().is_some_and(|result| rounds::is_input_required(result.of(body)))
+    let asks = memchr::memmem::find(body, b"input_required").is_some()
+        && result().is_some_and(|result| rounds::is_input_required(result.of(body)));
+    let why = "the server needs input of its client, which declared no capability for that; declare it in initialize";
+    asks.then(|| fault(link.name(), -32021, why, None))
 }

@@ -1,60 +1,82 @@
-//! A stream of events between a legacy client and a legacy server: passed on event by event.
+//! A stream of events for a legacy client: passed on event by event.
 //!
 //! The rules: messages stay the bytes that they were, except for ids of requests, which are the gateway's; event ids are
-//! the gateway's, too, because the client comes back to it; once begun, the stream outlives the client's connection.
+//! the gateway's, too, because the client comes back to it; once begun, the stream outlives the client's connection and,
+//! where the server can go on with it, the server's.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::answer::undeclared;
+use super::source::Source;
 use super::stream::IDLE;
 use super::{Job, Stop};
 use crate::envelope;
+use crate::error::{Error, Result};
+use crate::gateway::answer::Answer;
 use crate::gateway::sessions::Session;
 use crate::gateway::sse;
 use crate::gateway::track::Track;
 use crate::gateway::voice::{Manner, Voice};
 use crate::upstream::Asker;
+use crate::upstream::http::HttpLink;
 use crate::upstream::lease::Conn;
-use crate::upstream::session::UpstreamSession;
+use crate::wire::ResponseHead;
 use crate::wire::sse::Events;
-use crate::wire::{Body, ResponseHead, io};
 
 /// What is known of one stream.
-struct Pump {
-    events: Events,
-    asker: Asker,
+pub(super) struct Pump {
+    pub(super) events: Events,
+    link: Arc<HttpLink>,
+    id: Box<[u8]>,
+    /// The way back to the server; a modern one asks nothing on its streams.
+    asker: Option<Asker>,
     voice: Arc<Voice>,
-    answered: bool,
+    pub(super) answered: bool,
 }
 
 impl Pump {
-    /// The messages of a piece of the stream, for the client.
-    fn take(&mut self, piece: &[u8], out: &mut Vec<Vec<u8>>) -> bool {
-        let Self {
-            events,
-            asker,
-            voice,
-            answered,
-        } = self;
-        let fed = events.feed(piece, |data| {
-            let Ok(found) = envelope::scan(data) else {
-                return;
-            };
-            if found.method.is_some() && found.id.is_some() {
-                asker.clone().asked(data, &found, Some(voice));
-                let mut cx = Context::from_waker(Waker::noop());
-                while let Poll::Ready(said) = voice.poll_said(&mut cx) {
-                    out.push(said);
-                }
-            } else if found.complete {
-                *answered |= found.method.is_none();
-                out.push(data.to_vec());
-            }
-        });
+    /// Feeds a piece of the stream; false if an event is too long.
+    pub(super) fn take(&mut self, piece: &[u8], out: &mut Vec<Vec<u8>>) -> bool {
+        let mut events = std::mem::take(&mut self.events);
+        let fed = events.feed(piece, |data| self.message(data, out));
+        self.events = events;
         fed.is_ok()
     }
+
+    /// What the client is told for a message of the server's.
+    pub(super) fn message(&mut self, data: &[u8], out: &mut Vec<Vec<u8>>) {
+        let Ok(found) = envelope::scan(data) else {
+            return;
+        };
+        if found.method.is_some() && found.id.is_some() {
+            let Some(asker) = &self.asker else { return };
+            asker.clone().asked(data, &found, Some(&self.voice));
+            let mut cx = Context::from_waker(Waker::noop());
+            while let Poll::Ready(said) = self.voice.poll_said(&mut cx) {
+                out.push(said);
+            }
+        } else if found.complete && !self.answered {
+            self.answered = found.method.is_none();
+            let asks = self.answered && self.asker.is_none();
+            let refused = asks.then(|| undeclared(&self.link, data)).flatten();
+            out.push(match refused {
+                Some(error) => Answer::failure(&self.id, &error).body,
+                None => data.to_vec(),
+            });
+        }
+    }
+}
+
+enum Next {
+    More(Result<Vec<Vec<u8>>>),
+    Stop(Stop),
+    /// Nothing was said for long.
+    Silence,
 }
 
 impl Job<'_> {
@@ -64,108 +86,116 @@ impl Job<'_> {
         conn: &mut Conn,
         head: ResponseHead,
         session: &Arc<Session>,
-        upstream: Arc<UpstreamSession>,
     ) -> Result<bool, Stop> {
-        let limit = self.client.gateway.input_limit();
-        let mut track = Track::new(&self.client.gateway, Some(session));
+        let gateway = Arc::clone(&self.client.gateway);
+        let upstream = self.session.clone();
+        let manner = Manner::Session(Arc::clone(session));
         let mut pump = Pump {
             events: Events::new(self.link.max_message),
-            asker: Asker::Http(Arc::clone(&self.link), upstream),
-            voice: Voice::new(None, true, Manner::Session(Arc::clone(session)), limit),
+            id: self.id.into(),
+            asker: upstream
+                .clone()
+                .map(|upstream| Asker::Http(Arc::clone(&self.link), upstream)),
+            link: Arc::clone(&self.link),
+            voice: Voice::new(None, true, manner, gateway.input_limit()),
             answered: false,
         };
-        let mut body = head.body;
+        let mut source = Source::new(&self.link, upstream, conn, head);
+        let mut track = Track::new(&gateway, Some(session));
+        let every = Duration::from_millis(gateway.manager.gateway.keep_alive_ms.max(1));
+        let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+        let mut ended = pin!(session.end.notified());
         self.client.begin_stream(self.keep_alive);
         track.begin(&mut self.client.output);
         let mut here = true;
+        let mut until = self.silent_until();
         loop {
-            let (mut messages, mut short) = (Vec::new(), true);
-            let used = body
-                .advance(&conn.buffer, |piece| {
-                    short &= pump.take(piece, &mut messages)
-                })
-                .map_err(|_| Stop::Cut(self.link.violation("sent broken chunked framing")))?;
-            conn.buffer.drain(..used);
-            if !short {
-                return Err(Stop::Cut(self.link.too_long()));
-            }
-            for message in messages {
-                track.push(&mut self.client.output, &message);
-            }
-            let over = body.is_done();
-            if over && !pump.answered {
-                return Err(Stop::Cut(
-                    self.link
-                        .violation("ended its answer without a JSON-RPC response"),
-                ));
-            }
-            if over {
-                self.client.output.extend_from_slice(sse::END);
-            }
-            if here && !self.client.output.is_empty() {
-                here = self.client.deliver().await;
-            }
-            self.client.output.clear();
-            if !here && track.resumable().is_none() {
+            here = here && self.client.deliver().await;
+            if !here && (track.resumable().is_none() || session.ended.load(Relaxed)) {
                 return Err(Stop::Gone);
             }
-            if over {
-                return if here {
-                    Ok(head.keep_alive && conn.buffer.is_empty())
-                } else {
-                    Err(Stop::Gone)
-                };
-            }
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            self.client.deadline(Instant::now() + left.max(IDLE));
-            let filled = if here {
-                self.fill(conn).await
-            } else {
-                self.fill_alone(conn).await
+            self.client.clear_output();
+            self.client.deadline(until);
+            let next = {
+                let mut more = pin!(source.more(&mut pump));
+                poll_fn(|cx| {
+                    if let Poll::Ready(more) = more.as_mut().poll(cx) {
+                        return Poll::Ready(Next::More(more));
+                    }
+                    if let Poll::Ready(stop) = self.poll_end(here, ended.as_mut(), cx) {
+                        return Poll::Ready(Next::Stop(stop));
+                    }
+                    beat.poll_tick(cx).map(|_| Next::Silence)
+                })
+                .await
             };
-            match filled {
-                Ok(_) => {}
-                Err(Stop::Gone) => here = false,
-                Err(Stop::Untouched(_)) if body == Body::UntilClose && pump.answered => {
-                    body = Body::Done;
-                    self.keep_alive = false;
+            match next {
+                Next::Silence => self.client.output.extend_from_slice(sse::BEAT),
+                Next::More(Ok(messages)) if messages.is_empty() => {
+                    self.close_stream(here).await?;
+                    return Ok(source.is_clean());
                 }
-                Err(Stop::Untouched(error)) => return Err(Stop::Cut(self.link.crashed(&error))),
-                Err(Stop::Failed(error)) => return Err(Stop::Cut(error)),
-                Err(Stop::Cancelled) => {
+                Next::More(Ok(messages)) => {
+                    for message in messages {
+                        track.push(&mut self.client.output, &message);
+                    }
+                    beat.reset();
+                    until = self.silent_until();
+                }
+                Next::Stop(Stop::Gone) if here => here = false,
+                Next::Stop(Stop::Cancelled) => {
                     // Nothing of JSON-RPC follows for a cancelled request.
                     self.tell_cancelled();
-                    self.client.clear_output();
-                    self.client.output.extend_from_slice(sse::END);
-                    let _ = self.client.deliver().await;
+                    self.close_stream(here).await?;
                     return Err(Stop::Gone);
                 }
-                Err(other) => return Err(other),
+                Next::Stop(Stop::Failed(error)) | Next::More(Err(error)) => {
+                    return Err(self.break_off(error, &track, &pump, here).await);
+                }
+                Next::Stop(stop) => return Err(stop),
             }
         }
     }
 
-    /// Reads on for a client that may come back for it.
-    async fn fill_alone(&mut self, conn: &mut Conn) -> Result<usize, Stop> {
-        let ended = || Stop::Untouched(std::io::ErrorKind::UnexpectedEof.into());
-        poll_fn(|cx| {
-            match io::poll_fill(&mut conn.stream, &mut conn.buffer, cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ended())),
-                Poll::Ready(Ok(read)) => return Poll::Ready(Ok(read)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Stop::Untouched(error))),
-                Poll::Pending => {}
-            }
-            if self.client.poll_late(cx) {
-                return Poll::Ready(Err(Stop::Failed(self.link.timeout(self.method))));
-            }
-            if let Some(cancelled) = &mut self.cancelled
-                && cancelled.as_mut().poll(cx).is_ready()
-            {
-                self.cancelled = None;
-                return Poll::Ready(Err(Stop::Cancelled));
-            }
-            Poll::Pending
-        })
-        .await
+    /// A stream may be silent for long, as long as it is not the whole time of a request.
+    fn silent_until(&self) -> Instant {
+        let now = Instant::now();
+        now + self.deadline.saturating_duration_since(now).max(IDLE)
+    }
+
+    /// What may end a stream: for a client that is away, the end of its session, too.
+    fn poll_end(
+        &mut self,
+        here: bool,
+        ended: Pin<&mut impl Future>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Stop> {
+        if here {
+            return self.poll_stop(cx);
+        }
+        if ended.poll(cx).is_ready() {
+            return Poll::Ready(Stop::Gone);
+        }
+        self.poll_late_or_cancelled(cx)
+    }
+
+    /// The end of the stream, for a client that is there.
+    async fn close_stream(&mut self, here: bool) -> Result<(), Stop> {
+        self.client.output.extend_from_slice(sse::END);
+        if here && !self.client.deliver().await {
+            return Err(Stop::Gone);
+        }
+        self.keep_alive &= here;
+        Ok(())
+    }
+
+    /// The client is told why no answer comes; the stream is over with that.
+    async fn break_off(&mut self, error: Error, track: &Track, pump: &Pump, here: bool) -> Stop {
+        if !pump.answered {
+            let answer = Answer::failure(self.id, &error);
+            track.push(&mut self.client.output, &answer.body);
+        }
+        let _ = self.close_stream(here).await;
+        Stop::Cut(error)
     }
 }
