@@ -46,7 +46,7 @@ class RustManager(api.Manager):
     async def __aenter__(self) -> Self:
         native = crossfade_native.Manager(self.config.to_json())
         self._logs = follow(native.logs())
-        self.event_log.follow(lambda: _events(native.subscribe()))
+        self.event_log.follow(lambda: _events(native.overhear()))
         try:
             await native.start()
         except BaseException:

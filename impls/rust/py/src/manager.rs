@@ -273,6 +273,11 @@ impl Manager {
         Subscription::new(self.runtime.subscribe())
     }
 
+    /// Events from now on, without wanting that servers are listened to.
+    fn overhear(&self) -> Subscription {
+        Subscription::new(self.runtime.overhear())
+    }
+
     /// What servers write to stderr, from now on; one reader at a time.
     fn logs(&self) -> Logs {
         Logs::new(self.runtime.logs())

@@ -13,6 +13,7 @@ pub(crate) mod dispatch;
 mod entry;
 pub(crate) mod hears;
 mod inputs;
+mod lines;
 pub(crate) mod listen;
 pub(crate) mod pages;
 mod paging;

@@ -14,8 +14,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::answer::Answer;
 use super::dispatch::{self, Heads, Plan};
 use super::hears::notification;
+use super::lines::{Lines, TOO_LONG};
 use super::listen::Listen;
 use super::sessions::Session;
 use super::work::{self, Ask};
@@ -50,7 +52,7 @@ pub(crate) async fn serve(manager: Arc<Inner>) -> Result<()> {
     let in_flight: InFlight = Arc::default();
     let mut tasks = JoinSet::new();
     let mut stdin = tokio::io::stdin();
-    let mut input = Vec::new();
+    let mut lines = Lines::new(limit);
     let mut chunk = vec![0; 64 * 1024];
     let mut session: Option<String> = None;
     loop {
@@ -62,14 +64,13 @@ pub(crate) async fn serve(manager: Arc<Inner>) -> Result<()> {
         if read == 0 {
             break;
         }
-        let searched = input.len();
-        input.extend_from_slice(&chunk[..read]);
-        let mut from = 0;
-        let mut search = searched;
-        while let Some(end) = memchr::memchr(b'\n', &input[search..]) {
-            let line = input[from..search + end].to_vec();
-            from = search + end + 1;
-            search = from;
+        lines.feed(&chunk[..read]);
+        while let Some(line) = lines.next() {
+            let Ok(line) = line else {
+                let refused = Answer::refusal(413, TOO_LONG).body;
+                let _ = answers.send(refused).await;
+                continue;
+            };
             take(
                 &gateway,
                 line,
@@ -80,15 +81,7 @@ pub(crate) async fn serve(manager: Arc<Inner>) -> Result<()> {
             )
             .await;
         }
-        input.drain(..from);
         while tasks.try_join_next().is_some() {}
-        if input.len() > limit {
-            return Err(Error::Config {
-                message: format!(
-                    "the client sent a line of more than {limit} bytes; raise gateway.maxBodyBytes"
-                ),
-            });
-        }
     }
     // The client is gone: nobody reads the answers that are still missing.
     tasks.abort_all();

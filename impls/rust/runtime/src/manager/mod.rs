@@ -221,10 +221,14 @@ impl Manager {
         self.inner.shared.log.subscribe()
     }
 
-    /// Events from now on.
+    /// Events from now on. Servers are listened to for as long as somebody holds this.
     pub fn subscribe(&self) -> Subscription {
+        self.overhear().listening(Listening::new(&self.inner))
+    }
+
+    /// Events from now on, of which some come only while others subscribe: a log is no reason to listen to a server.
+    pub fn overhear(&self) -> Subscription {
         let subscription = self.inner.shared.events.subscribe();
-        let subscription = subscription.listening(Listening::new(&self.inner));
         if self.inner.phase.load(Relaxed) == CLOSED {
             subscription.close();
         }

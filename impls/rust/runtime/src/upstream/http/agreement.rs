@@ -78,7 +78,7 @@ impl HttpLink {
                     let Some((pipe, agreed)) = Box::pin(self.open_pipe(limit)).await? else {
                         return Err(error);
                     };
-                    self.keep_pipe(pipe);
+                    self.keep_pipe(&pipe);
                     return Ok(agreed);
                 }
             }
@@ -87,14 +87,14 @@ impl HttpLink {
             let gone = self.violation("offers its stream of events no more");
             return Err(self.start_error(&gone));
         };
-        self.keep_pipe(pipe);
+        self.keep_pipe(&pipe);
         Ok(agreed)
     }
 
-    fn keep_pipe(&self, pipe: Arc<Pipe>) {
+    fn keep_pipe(&self, pipe: &Arc<Pipe>) {
         self.is_pipe.store(true, Relaxed);
         let closed = self.closed.load(Relaxed);
-        let old = lock(&self.pipe).replace(Arc::clone(&pipe));
+        let old = lock(&self.pipe).replace(Arc::clone(pipe));
         if let Some(old) = old {
             old.close();
         }
