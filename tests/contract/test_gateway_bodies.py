@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from tests.contract.clients import Client, serving
+from tests.contract.clients import Client, LegacyClient, serving
 from tests.contract.kit import HttpServer, http_spec, stdio_spec
 
 from crossfade.impls import ServerSpec
@@ -187,3 +187,21 @@ async def test_a_json_answer_in_chunks_is_an_answer(variant: str, piece: int) ->
         for era in ("modern", "legacy"):
             async with served.client(era) as client, asyncio.timeout(10):
                 assert await client.text("fix__echo") == "in chunks"
+
+
+TWICE = {
+    "name": b'"name":"fix__echo","name":"fix__refuse","arguments":{}',
+    "escaped": b'"name":"fix__echo","n\\u0061me":"fix__refuse","arguments":{}',
+    "long": b'"name":"fix__echo","arguments":{"text":"' + b"x" * 4000 + b'"},"name":"fix__refuse"',
+}
+
+
+@pytest.mark.parametrize("how", TWICE)
+async def test_a_name_that_stands_twice_reaches_no_server(variant: str, how: str, upstream: ServerSpec) -> None:
+    """Two readers that choose differently would let a call pass that a filter has refused."""
+    async with serving(variant, upstream) as served, await LegacyClient.open(served.gateway) as client:
+        body = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{%b}}' % TWICE[how]
+        headers = {"Mcp-Session-Id": client.session, "MCP-Protocol-Version": "2025-11-25"}
+        answer = await client.connection.post(body, headers)
+        assert (answer.status, answer.message["error"]["code"]) == (400, -32600)
+        assert await client.text("fix__echo", text="on") == "on"
