@@ -68,7 +68,7 @@ pub(crate) async fn run(
     };
     let every = Duration::from_millis(gateway.manager.gateway.keep_alive_ms.max(1));
     let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
-    client.begin_stream(true);
+    client.begin_stream(false); // its connection ends with it
     loop {
         let (ended, grown) = (session.end.notified(), session.streams(&gateway).grown());
         let mut over = session.ended.load(Relaxed) || gateway.is_closing();

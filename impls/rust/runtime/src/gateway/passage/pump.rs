@@ -189,13 +189,16 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// The client is told why no answer comes; the stream is over with that.
+    /// The client is told why no answer comes. The connection closes behind that without an end of the stream: after one,
+    /// the client could send its next request on it.
     async fn break_off(&mut self, error: Error, track: &Track, pump: &Pump, here: bool) -> Stop {
         if !pump.answered {
             let answer = Answer::failure(self.id, &error);
             track.push(&mut self.client.output, &answer.body);
         }
-        let _ = self.close_stream(here).await;
+        if here {
+            self.client.deliver().await;
+        }
         Stop::Cut(error)
     }
 }
