@@ -39,21 +39,19 @@ enum End {
     Nothing,
 }
 
-/// Whether what was heard so far is all that there was to hear.
+/// Whether what was heard since somebody wanted it is all that there was to hear. An opening that failed counts: who
+/// listens was told so before.
 #[derive(Debug, Default)]
 struct Gap {
-    /// Something was open before.
-    opened: bool,
     missed: bool,
 }
 
 impl Gap {
     /// It is open (again). `resumed`: nothing can have been missed.
     fn open(&mut self, server: &Server, resumed: bool) {
-        if self.opened && self.missed && !resumed {
+        if self.missed && !resumed {
             server.out_of_sight();
         }
-        self.opened = true;
         self.missed = false;
     }
 
