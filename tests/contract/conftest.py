@@ -24,7 +24,6 @@ HERE = Path(__file__).parent
 
 PENDING = [
     "test_bridge_streams.py",
-    "test_bridge_own_stream.py",
     "test_bridge_garbage.py",
     "test_bridge_aggregation.py",
     "test_answers_resumed.py",

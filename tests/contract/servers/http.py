@@ -64,12 +64,12 @@ class Handler(Plain, BaseHTTPRequestHandler):
             stream.dispose()
         else:
             stream = self._stream()
-            stream.open()
             self._keep(stream, Listener(stream.send, stream.finish, session.peer))
 
     def _keep(self, stream: EventStream, listener: Listener) -> None:
         """A stream of changes, until either side ends it."""
         self.state.behaviour.audience.join(listener)
+        stream.start()  # whoever sees it open can be sure to hear
         ready, _, _ = select.select([self.connection, stream.ended], [], [], 600)
         self.state.behaviour.audience.leave(listener)
         self.state.behaviour.log.add("unlistened", id=listener.id, by_client=self.connection in ready)

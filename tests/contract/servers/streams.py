@@ -59,6 +59,11 @@ class EventStream:
             for part in (event[:cut], event[cut:]):
                 self._chunk(part)
 
+    def start(self) -> None:
+        """Opens it, unless something that was sent did."""
+        with self._lock:
+            self.open()
+
     def promise(self, retry_ms: int) -> str:
         """The id to come back with, and how long to wait before; then the stream ends."""
         event_id = f"{self._name}-promised"

@@ -12,6 +12,7 @@ pub(crate) mod client;
 pub(crate) mod dispatch;
 mod entry;
 pub(crate) mod hears;
+mod home;
 mod inputs;
 mod lines;
 pub(crate) mod listen;
@@ -105,7 +106,7 @@ impl Gateway {
         let spec = &manager.gateway;
         Self {
             access: Access::new(spec, loopback),
-            sessions: Sessions::new(spec.session_idle_ms),
+            sessions: Sessions::new(spec),
             suspended: Suspended::new(),
             addr,
             closing: AtomicBool::new(false),

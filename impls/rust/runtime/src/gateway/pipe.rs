@@ -196,6 +196,7 @@ async fn take(
             let _ = answers.send(answer.body).await;
             let id = answer.session.as_ref().map(String::as_bytes);
             if let Some(session) = id.and_then(|id| gateway.sessions.get(id)) {
+                session.home.on(answers);
                 tasks.spawn(tell(Arc::clone(gateway), session, answers.clone()));
             }
         }

@@ -173,6 +173,14 @@ impl Streams {
         Some(self.open(true))
     }
 
+    /// The stream that belongs to no request and that a connection shows.
+    pub(crate) fn general(&self) -> Option<u64> {
+        let state = lock(&self.state);
+        let mut streams = state.streams.iter();
+        let shown = streams.find(|(_, one)| one.general && one.shown && !one.over);
+        shown.map(|(number, _)| *number)
+    }
+
     pub(crate) fn has(&self, number: u64, taken: u64) -> bool {
         lock(&self.state)
             .streams

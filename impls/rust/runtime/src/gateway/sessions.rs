@@ -3,18 +3,22 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::Gateway;
 use super::asking::Book;
 use super::hears::Hears;
+use super::home::Home;
 use super::replay::Streams;
+use super::suspended::random;
 use crate::clock::{lock, now_ns};
+use crate::config::GatewaySpec;
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::upstream::StdioLink;
+use crate::upstream::beside;
 use crate::upstream::dedicated::{Guise, OwnChild};
 use crate::upstream::http::HttpLink;
 use crate::upstream::session::UpstreamSession;
@@ -56,6 +60,7 @@ pub(crate) struct Session {
     /// Connections that listen to it.
     pub(crate) streaming: AtomicUsize,
     streams: OnceLock<Box<Streams>>,
+    pub(super) home: Home,
     hears: OnceLock<Box<Hears>>,
     pub(crate) ended: AtomicBool,
     pub(crate) end: Notify,
@@ -73,7 +78,7 @@ impl Session {
 
     /// The upstream session of this client, opened now if it has none, or anew if it has only `gone`.
     pub(crate) async fn open_upstream(
-        &self,
+        self: &Arc<Self>,
         link: &Arc<HttpLink>,
         gone: Option<&Arc<UpstreamSession>>,
         deadline: Instant,
@@ -90,10 +95,16 @@ impl Session {
             session.set_level(link, &level, deadline).await;
         }
         let session = Arc::new(session);
+        link.host(&session);
+        if self.can_be_asked {
+            Box::pin(beside::listen(link, &session, Some(self))).await;
+        }
         let mut upstream = lock(&self.upstream);
         upstream.retain(|(known, _)| !Arc::ptr_eq(known, link) && !known.is_closed());
         upstream.push((Arc::clone(link), Arc::clone(&session)));
-        link.host(&session);
+        if self.ended.load(Relaxed) {
+            session.beside.end();
+        }
         Ok(session)
     }
 
@@ -142,6 +153,12 @@ impl Session {
             .get_or_init(|| Box::new(Streams::new(gateway.manager.gateway.replay_events)))
     }
 
+    /// The stream that shows what belongs to no request, if the client has it open.
+    pub(super) fn general(&self) -> Option<(&Streams, u64)> {
+        let streams = self.streams.get()?;
+        Some((streams, streams.general()?))
+    }
+
     /// What this client hears of changes.
     pub(crate) fn hears(&self, gateway: &Gateway) -> &Hears {
         self.hears
@@ -184,13 +201,15 @@ impl Drop for Entered {
 pub(crate) struct Sessions {
     by_id: Mutex<HashMap<String, Arc<Session>>>,
     idle_ns: u64,
+    input_limit: Duration,
 }
 
 impl Sessions {
-    pub(crate) fn new(idle_ms: u64) -> Self {
+    pub(crate) fn new(spec: &GatewaySpec) -> Self {
         Self {
             by_id: Mutex::default(),
-            idle_ns: idle_ms * 1_000_000,
+            idle_ns: spec.session_idle_ms * 1_000_000,
+            input_limit: Duration::from_millis(spec.input_timeout_ms),
         }
     }
 
@@ -218,6 +237,7 @@ impl Sessions {
             in_flight: Mutex::default(),
             streaming: AtomicUsize::new(0),
             streams: OnceLock::new(),
+            home: Home::new(self.input_limit),
             hears: OnceLock::new(),
             ended: AtomicBool::new(false),
             end: Notify::new(),
@@ -285,16 +305,16 @@ impl Sessions {
 fn finish(session: &Session, metrics: &Metrics) {
     session.ended.store(true, Relaxed);
     session.end_children();
+    for (_, upstream) in session.upstreams() {
+        upstream.beside.end();
+    }
     session.end.notify_waiters();
     metrics.sessions.fetch_sub(1, Relaxed);
 }
 
 /// 128 bits of the system's randomness, so that a session cannot be guessed.
 fn random_id() -> String {
-    let mut bytes = [0u8; 16];
-    // SAFETY: the pointer and length describe `bytes`; requests of up to 256 bytes are never cut short (getrandom(2)).
-    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    assert_eq!(got, 16, "the system gives no randomness");
+    let bytes: [u8; 16] = random();
     bytes
         .iter()
         .fold(String::with_capacity(32), |mut text, byte| {

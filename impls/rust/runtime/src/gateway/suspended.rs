@@ -120,7 +120,7 @@ fn now_ms() -> u64 {
     })
 }
 
-fn random<const N: usize>() -> [u8; N] {
+pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     // SAFETY: the pointer and length describe `bytes`; requests of up to 256 bytes are never cut short (getrandom(2)).
     let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };

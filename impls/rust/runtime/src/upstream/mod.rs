@@ -2,6 +2,7 @@
 //!
 //! The rule: a [`Link`] is all that the rest knows of a transport; a [`Server`] chooses among its links.
 
+pub(crate) mod beside;
 pub(crate) mod catalog;
 pub(crate) mod child;
 pub(crate) mod dedicated;

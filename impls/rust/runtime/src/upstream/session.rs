@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::beside::Beside;
 use super::dedicated::{self, Guise, Level};
 use super::discovery::{self, Agreed};
 use super::http::{Head, HttpLink};
@@ -14,6 +15,7 @@ pub(crate) struct UpstreamSession {
     pub(crate) id: Option<String>,
     pub(crate) version: String,
     pub(crate) level: Level,
+    pub(crate) beside: Beside,
 }
 
 impl UpstreamSession {
@@ -56,6 +58,7 @@ impl UpstreamSession {
             id,
             version: agreed.version.clone(),
             level: Level::default(),
+            beside: Beside::default(),
         };
         let head = Head {
             version: Some(&session.version),
@@ -92,6 +95,7 @@ impl UpstreamSession {
 
     /// Tells the server that the session is over; what it answers does not matter.
     pub(crate) async fn end(&self, link: &HttpLink) {
+        self.beside.end();
         let Some(id) = &self.id else { return };
         let mut request = Vec::new();
         link.write_bare_head(&mut request, "DELETE", id, &self.version);

@@ -115,12 +115,15 @@ impl HttpLink {
                 own: alone,
             };
             let params = with_token(&params, id, &outgoing.caller);
+            let mine = session.as_ref().filter(|_| alone);
+            let calling = mine.and_then(|session| session.beside.calling(outgoing.caller.voice));
             let answer = self
                 .ask(ear, &head, outgoing.method, &params, outgoing.deadline)
                 .await;
             given_up.over |= !matches!(answer, Err(Error::ServerTimeout { .. }));
             leased = given_up.leased.take().filter(|_| given_up.over);
             drop(given_up);
+            drop(calling);
             let answer = answer?;
             if answer.status == 404 && head.session.is_some() && !renewed {
                 // The session is gone; once anew, and never in a loop (2025-11-25 transports, "Session Management" 4).

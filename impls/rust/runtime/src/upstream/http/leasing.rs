@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use super::HttpLink;
 use crate::error::Result;
+use crate::gateway::asking;
 use crate::upstream::Caller;
+use crate::upstream::beside;
 use crate::upstream::dedicated::{Leased, Line};
 use crate::upstream::session::UpstreamSession;
 
@@ -48,6 +50,9 @@ impl HttpLink {
         let (session, _) = UpstreamSession::open(self, caller.guise(), deadline).await?;
         let session = Arc::new(session);
         leased.replace(Line::Http(Arc::downgrade(self), Arc::clone(&session)));
+        if asking::is_asked(caller.capabilities) {
+            Box::pin(beside::listen(self, &session, None)).await;
+        }
         Ok(session)
     }
 

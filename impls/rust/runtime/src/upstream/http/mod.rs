@@ -165,6 +165,9 @@ impl HttpLink {
         });
         let guests = guests.iter().filter_map(Weak::upgrade);
         let sessions: Vec<_> = guests.chain(own).chain(resting).collect();
+        for session in &sessions {
+            session.beside.end();
+        }
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
             for session in &sessions {
                 session.end(self).await;
