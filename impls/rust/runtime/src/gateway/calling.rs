@@ -14,6 +14,7 @@ use super::{asking, inputs, suspended};
 use crate::envelope::{Envelope, Span, text};
 use crate::error::{Error, RemoteFault, Result};
 use crate::info::Era;
+use crate::listing;
 use crate::route::{self, Routed};
 use crate::translate::{self, Edit, codes, rounds};
 use crate::upstream::{Caller, Outgoing, Pass, token_of};
@@ -129,6 +130,10 @@ async fn attempt(
     );
     let modern = forward.who.is_modern();
     let can_be_asked = modern && rounds::may_ask(method) && asking::is_asked(capabilities);
+    if !modern && !legacy_server && method == "tools/call" && server.spec().command.is_none() {
+        // A legacy client repeats no arguments in headers; the server's list says which of them it wants there.
+        Box::pin(listing::index(server, gateway.manager.gateway.prefix)).await;
+    }
     let outgoing = Outgoing {
         method,
         params: &params,
