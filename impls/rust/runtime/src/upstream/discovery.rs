@@ -4,6 +4,9 @@
 //! modern error means modern, anything else (or silence, on stdio) means legacy, then `initialize`. The fallback is
 //! never keyed to one code.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -28,6 +31,20 @@ impl Agreed {
     pub(crate) fn offers(&self, name: &str) -> bool {
         let raw = self.capabilities.as_ref().map(|raw| raw.get().as_bytes());
         raw.is_some_and(|raw| crate::gateway::asking::declares(raw, name))
+    }
+
+    /// Whether the server says that it tells of any change.
+    pub(crate) fn announces(&self) -> bool {
+        type Declared<'a> = HashMap<Cow<'a, str>, serde_json::Value>;
+        let raw = self.capabilities.as_ref();
+        let declared = raw.and_then(|raw| serde_json::from_str::<Declared<'_>>(raw.get()).ok());
+        declared.is_some_and(|declared| {
+            let says =
+                |value: &serde_json::Value, key| value.get(key).is_some_and(|said| said == true);
+            declared
+                .values()
+                .any(|value| says(value, "listChanged") || says(value, "subscribe"))
+        })
     }
 }
 

@@ -31,13 +31,17 @@ pub(super) async fn run(server: &Arc<Server>, link: &Link, gap: &mut Gap) -> End
 
 async fn listen(server: &Arc<Server>, link: &Link, gap: &mut Gap) -> End {
     match link {
-        Link::Http(http) if !http.is_pipe() => stream(server, http, gap).await,
+        Link::Http(http) if !http.is_pipe() && announces(link) => stream(server, http, gap).await,
         _ => {
-            // What it says comes with its answers.
+            // What it says comes with its answers, or it has nothing to say.
             gap.open(server, false);
             std::future::pending().await
         }
     }
+}
+
+fn announces(link: &Link) -> bool {
+    link.agreed().is_none_or(|agreed| agreed.announces())
 }
 
 async fn stream(server: &Arc<Server>, link: &Arc<HttpLink>, gap: &mut Gap) -> End {
