@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,18 +20,6 @@ importlib.import_module("crossfade.impls.python.on_numba")  # compiles on a fres
 
 HERE = Path(__file__).parent
 
-
-PENDING = [
-    "test_bridge_streams.py",
-    "test_bridge_garbage.py",
-    "test_bridge_aggregation.py",
-    "test_answers_resumed.py",
-    "test_streams_lost.py",
-    "test_watch.py",
-]
-"""What the shells are still to learn: whoever makes a file pass takes it out. CROSSFADE_PENDING=1 runs them."""
-
-collect_ignore = [] if os.environ.get("CROSSFADE_PENDING") == "1" else PENDING
 
 SAME_SHELL = {"numba", "rust-core"}
 """Variants that differ from ``python`` by their cores alone, which see no event loop."""
