@@ -57,7 +57,7 @@ class Handler(Plain, BaseHTTPRequestHandler):
             return
         self.state.behaviour.log.add("GET", session=self.headers.get("Mcp-Session-Id"), last_event=last_event)
         if session is None:
-            self.refuse(405)
+            self.refuse(404 if self.headers.get("Mcp-Session-Id") else 405)
         elif last_event in session.promised:
             stream = self._stream()
             stream.finish(session.promised.pop(last_event))

@@ -44,6 +44,8 @@ enum End {
 #[derive(Debug, Default)]
 struct Gap {
     missed: bool,
+    /// There is a new session since it was open.
+    renewed: bool,
 }
 
 impl Gap {
@@ -52,7 +54,17 @@ impl Gap {
         if self.missed && !resumed {
             server.out_of_sight();
         }
-        self.missed = false;
+        *self = Self::default();
+    }
+
+    /// The session is another one: at once in that, but not in one after the other.
+    fn renewed(&mut self) -> End {
+        self.miss();
+        if std::mem::replace(&mut self.renewed, true) {
+            End::Lost
+        } else {
+            End::Other
+        }
     }
 
     fn miss(&mut self) {

@@ -21,9 +21,9 @@ pub(super) async fn run(server: &Arc<Server>, link: &Link, gap: &mut Gap) -> End
     let end = tokio::select! {
         end = listen(server, link, gap) => end,
         () = subscribe(server, link) => End::Lost,
-        () = other => End::Lost,
+        () = other => gap.renewed(),
     };
-    if end == End::Lost {
+    if end != End::Failed {
         server.interest.unsettle();
     }
     end
@@ -68,11 +68,11 @@ async fn stream(server: &Arc<Server>, link: &Arc<HttpLink>, gap: &mut Gap) -> En
             Ok(Opened::Else { status: 404, .. }) if session.id.is_some() => {
                 // The session is gone, and what it was subscribed to with it.
                 let renewed = link.renew(Some(&session), Instant::now() + PATIENCE);
-                return if Box::pin(renewed).await.is_ok() {
-                    End::Lost
-                } else {
-                    End::Failed
-                };
+                if Box::pin(renewed).await.is_err() {
+                    return End::Failed;
+                }
+                // There is another conversation now, and whoever looks for that goes on with it.
+                std::future::pending::<()>().await;
             }
             Ok(Opened::Else { status, .. }) if (400..500).contains(&status) => {
                 gap.open(server, false);
