@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.contract.kit import HttpServer, http_spec, manager_of, stdio_spec
+from tests.contract.kit import HttpServer, http_spec, manager_of, stdio_spec, until
 
 from crossfade.impls import BreakerSpec, Manager, PoolSpec, ServerState
 from crossfade.impls.errors import (
@@ -233,7 +233,7 @@ async def test_a_full_pool_refuses_in_time_and_serves_again(
     spec = stdio_spec("fix", pool=pool) if transport == "stdio" else http_spec(shared_http(era="modern"), pool=pool)
     async with manager_of(variant, spec) as manager:
         busy = [asyncio.create_task(manager.call_tool("fix__sleep", {"ms": 500})) for _ in range(2)]
-        await asyncio.sleep(0)
+        await until(lambda: manager.metrics().in_flight == 2, what="both calls")
         with pytest.raises(PoolTimeout) as caught:
             await manager.call_tool("fix__echo", {})
         explains_itself(caught.value)

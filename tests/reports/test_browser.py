@@ -89,7 +89,8 @@ def test_no_complaint_and_no_request(which: str, chromium: Browser, request: pyt
     chromium.requests()
     chromium.console()
     chromium.open(path)
-    assert chromium.requests() == [path.as_uri()]
+    # A browser that has just started may still be busy with a page of its own.
+    assert [url for url in chromium.requests() if not url.startswith("chrome://")] == [path.as_uri()]
     assert chromium.console() == []
 
 
