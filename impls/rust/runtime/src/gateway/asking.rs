@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use super::voice::Voice;
 use crate::clock::lock;
 use crate::envelope::{self, Envelope};
-use crate::translate::{self, Edit};
-use crate::upstream::{Asker, token_of};
+use crate::translate::{self, progress};
+use crate::upstream::Asker;
 
 /// Questions that wait for one client, at most.
 const OPEN: usize = 256;
@@ -90,23 +90,23 @@ impl Book {
         }
         state.last += 1;
         let number = state.last;
-        let at = params.and_then(token_of);
-        let token = at.and_then(|at| Some(at.of(params?).into()));
+        let token = params.and_then(progress::asked_for);
         let mut out = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
         out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         out.extend_from_slice(b",\"method\":");
         translate::push_json_string(&mut out, method);
         if let Some(params) = params {
             out.extend_from_slice(b",\"params\":");
-            let with = number.to_string().into_bytes();
-            let edit = at.map(|at| Edit {
-                at,
-                with: with.into(),
-            });
-            translate::splice(params, edit.as_slice(), &mut out);
+            match token {
+                Some(_) => {
+                    let ours = number.to_string();
+                    out.extend_from_slice(&progress::with_token(params, ours.as_bytes()));
+                }
+                None => out.extend_from_slice(params),
+            }
         }
         out.push(b'}');
-        let voice = Arc::downgrade(voice);
+        let (token, voice) = (token.map(Into::into), Arc::downgrade(voice));
         state.open.insert(number, Asked { by, token, voice });
         Some((number, out))
     }
@@ -146,12 +146,12 @@ impl Book {
 
     /// Progress that the client tells of a question; for the server that asked, with the token that it gave.
     pub(crate) fn progressed(&self, body: &[u8], env: &Envelope) {
-        let Some(at) = super::voice::progress_token(body, env) else {
+        let Some(ours) = progress::token_in(body, env) else {
             return;
         };
         let told = {
             let state = lock(&self.state);
-            let asked = number(at.of(body)).and_then(|number| state.open.get(&number));
+            let asked = number(ours).and_then(|number| state.open.get(&number));
             match asked {
                 Some(Asked {
                     by: By::Server(server, _),
@@ -161,10 +161,9 @@ impl Book {
                 _ => None,
             }
         };
-        if let Some((server, token)) = told {
-            let mut note = Vec::with_capacity(body.len() + token.len());
-            let with = (&*token).into();
-            translate::splice(body, &[Edit { at, with }], &mut note);
+        if let Some((server, token)) = told
+            && let Some(note) = progress::retold(body, env, &token)
+        {
             server.tell(note);
         }
     }

@@ -16,8 +16,8 @@ use crate::error::{Error, RemoteFault, Result};
 use crate::info::Era;
 use crate::listing;
 use crate::route::{self, Routed};
-use crate::translate::{self, Edit, codes, rounds};
-use crate::upstream::{Caller, Outgoing, Pass, token_of};
+use crate::translate::{self, Edit, codes, progress, rounds};
+use crate::upstream::{Caller, Outgoing, Pass};
 
 /// The voice of a request: where goes what is said before its answer.
 pub(crate) fn voice(gateway: &Gateway, plan: &Plan, body: &[u8], env: &Envelope) -> Arc<Voice> {
@@ -26,7 +26,7 @@ pub(crate) fn voice(gateway: &Gateway, plan: &Plan, body: &[u8], env: &Envelope)
         return Voice::new(None, false, Manner::Nobody, limit);
     };
     let params = env.params.map(|span| span.of(body));
-    let token = params.and_then(|params| Some(token_of(params)?.of(params)));
+    let token = params.and_then(progress::asked_for);
     match who {
         Who::Modern(_) => {
             let logs = level(who, body, env).is_some();

@@ -20,9 +20,9 @@ use super::voice::{Manner, Voice};
 use crate::clock::lock;
 use crate::error::{Error, Result};
 use crate::manager::Inner;
-use crate::translate::rounds;
 use crate::translate::state_token::{self, Digest, State};
-use crate::upstream::{Outgoing, Owned, Server, token_of};
+use crate::translate::{progress, rounds};
+use crate::upstream::{Outgoing, Owned, Server};
 
 /// Calls that wait for their clients, at most.
 const CALLS: usize = 1024;
@@ -159,10 +159,8 @@ pub(super) async fn call(
         let token = rounds::state_text(state);
         let call = gateway.suspended.resume(&token, &principal, &digest)?;
         call.voice.answer(&retry.responses);
-        call.voice.speak_to(
-            token_of(asked).map(|at| at.of(asked)),
-            outgoing.caller.level.is_some(),
-        );
+        call.voice
+            .speak_to(progress::asked_for(asked), outgoing.caller.level.is_some());
         call
     } else {
         begin(gateway, server, &outgoing)
@@ -174,7 +172,7 @@ pub(super) async fn call(
 fn begin(gateway: &Gateway, server: &Arc<Server>, outgoing: &Outgoing<'_>) -> Call {
     let round = Round::new(outgoing.caller.capabilities);
     let limit = gateway.input_limit();
-    let token = token_of(outgoing.params).map(|at| at.of(outgoing.params));
+    let token = progress::asked_for(outgoing.params);
     let logs = outgoing.caller.level.is_some();
     // Who comes back too late finds that the call is over, and not that its questions were refused.
     let voice = Voice::new(token, logs, Manner::Rounds(round), limit * 2);

@@ -17,8 +17,8 @@ use super::patience::{Over, Patience};
 use super::round::Round;
 use super::sessions::Session;
 use crate::clock::lock;
-use crate::envelope::{self, Envelope, Span};
-use crate::translate::{self, Edit, rounds};
+use crate::envelope::{self, Envelope};
+use crate::translate::{progress, rounds};
 
 /// Messages that wait for a client, and their bytes, at most.
 const MESSAGES: usize = 256;
@@ -327,29 +327,13 @@ impl Drop for Voice {
     }
 }
 
-/// Where the token of a progress message stands.
-pub(crate) fn progress_token(message: &[u8], found: &Envelope) -> Option<Span> {
-    let params = found.params?;
-    let mut at = None;
-    envelope::members(params.of(message), |key, value| {
-        if key == b"\"progressToken\"" {
-            at = Some(value.shift(params.start));
-        }
-    })
-    .ok()?;
-    at
-}
-
 /// A progress message with the client's token in place of the one that stood for it; `None` if it is about another.
 fn restored(message: &[u8], found: &Envelope, standing: u64, token: &[u8]) -> Option<Vec<u8>> {
-    let at = progress_token(message, found)?;
-    if at.of(message) != itoa::Buffer::new().format(standing).as_bytes() {
+    let theirs = progress::token_in(message, found)?;
+    if theirs != itoa::Buffer::new().format(standing).as_bytes() {
         return None;
     }
-    let mut out = Vec::with_capacity(message.len() + token.len());
-    let with = token.into();
-    translate::splice(message, &[Edit { at, with }], &mut out);
-    Some(out)
+    progress::retold(message, found, token)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::{Edit, members};
-use crate::envelope::{self, Span};
+use crate::envelope::{self, Envelope, Span};
 
 const META: &[u8] = b"\"_meta\"";
 const TOKEN: &[u8] = b"\"progressToken\"";
@@ -44,6 +44,20 @@ pub(crate) fn with_token<'a>(params: &'a [u8], token: &[u8]) -> Cow<'a, [u8]> {
 /// The params of a progress notification with the client's token, as [`asked_for`] found it.
 pub(crate) fn restored<'a>(params: &'a [u8], token: &[u8]) -> Cow<'a, [u8]> {
     members::replaced(params, TOKEN, token).unwrap_or(params.into())
+}
+
+/// [`token_of`] of a whole notification.
+pub(crate) fn token_in<'a>(message: &'a [u8], found: &Envelope) -> Option<&'a [u8]> {
+    token_of(found.params?.of(message))
+}
+
+/// [`restored`] for a whole notification; `None` if it has no params.
+pub(crate) fn retold(message: &[u8], found: &Envelope, token: &[u8]) -> Option<Vec<u8>> {
+    let at = found.params?;
+    let with = restored(at.of(message), token);
+    let mut out = Vec::with_capacity(message.len() + token.len());
+    super::splice(message, &[Edit { at, with }], &mut out);
+    Some(out)
 }
 
 fn value(raw: &[u8], key: &[u8]) -> Option<Span> {

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{Caller, discovery};
-use crate::envelope::{self, Envelope, Span};
+use crate::envelope::{self, Envelope};
 use crate::error::{Error, RemoteFault, Result};
-use crate::translate::{self, Edit, LOG_KEY};
+use crate::translate::{self, LOG_KEY, progress};
 
 /// Result or error object of a complete response message.
 pub(super) fn read_message(body: &[u8], found: &Envelope) -> Option<Result<Bytes, RemoteFault>> {
@@ -64,26 +64,7 @@ pub(super) fn with_token<'a>(params: &'a [u8], token: u64, caller: &Caller<'_>) 
     if !caller.voice.is_some_and(|voice| voice.wants_progress()) {
         return params.into();
     }
-    let Some(at) = token_of(params) else {
-        return params.into();
-    };
-    let mut out = Vec::with_capacity(params.len() + 8);
-    let with = token.to_string().into_bytes().into();
-    translate::splice(params, &[Edit { at, with }], &mut out);
-    out.into()
-}
-
-/// Where the progress token of `params` stands.
-pub(crate) fn token_of(params: &[u8]) -> Option<Span> {
-    let meta = envelope::scan_params(params).ok()?.meta?;
-    let mut token = None;
-    envelope::members(meta.of(params), |key, value| {
-        if key == b"\"progressToken\"" {
-            token = Some(value.shift(meta.start));
-        }
-    })
-    .ok()?;
-    token.filter(|span| envelope::is_id(span.of(params)))
+    progress::with_token(params, token.to_string().as_bytes())
 }
 
 /// What becomes of `_meta`, with the log level of a client that gave it once and for all.

@@ -47,7 +47,6 @@ pub(crate) use discovery::fault;
 pub(crate) use hearing::Asker;
 use http::HttpLink;
 use interest::Audience;
-pub(crate) use message::token_of;
 pub(crate) use owned::Owned;
 pub(crate) use resuming::Point;
 pub(crate) use server::{Instance, Revision, Server, Ticket, Wish};

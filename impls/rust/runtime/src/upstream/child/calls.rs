@@ -15,7 +15,8 @@ use super::Child;
 use crate::clock::lock;
 use crate::envelope::{self, Envelope};
 use crate::error::{Error, RemoteFault, Result};
-use crate::gateway::voice::{Voice, progress_token};
+use crate::gateway::voice::Voice;
+use crate::translate::progress;
 use crate::upstream::hearing::Asker;
 use crate::upstream::message::{request_body, with_token};
 use crate::upstream::slots::Slot;
@@ -198,8 +199,8 @@ impl Child {
 
     /// Whose request a progress message is about: its id stands for the client's token.
     fn told_progress(&self, line: &[u8], found: &Envelope) -> Option<(u64, Arc<Voice>)> {
-        let token = progress_token(line, found)?;
-        let id = std::str::from_utf8(token.of(line)).ok()?.parse().ok()?;
+        let token = progress::token_in(line, found)?;
+        let id = std::str::from_utf8(token).ok()?.parse().ok()?;
         let voice = lock(&self.pending).get(&id)?.voice.clone()?;
         Some((id, voice))
     }

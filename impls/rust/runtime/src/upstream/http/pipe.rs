@@ -17,7 +17,8 @@ use super::{HttpLink, head};
 use crate::clock::lock;
 use crate::envelope::{self, Envelope};
 use crate::error::{Error, RemoteFault, Result};
-use crate::gateway::voice::{Voice, progress_token};
+use crate::gateway::voice::Voice;
+use crate::translate::progress;
 use crate::upstream::dedicated::PLAIN;
 use crate::upstream::discovery::{self, Agreed};
 use crate::upstream::message::{hop_params, read_message, request_body, with_token};
@@ -81,8 +82,8 @@ impl Pipe {
 
     /// Whose request a progress message is about.
     fn voice_of(&self, data: &[u8], found: &Envelope) -> Option<(u64, Arc<Voice>)> {
-        let token = progress_token(data, found)?;
-        let id = std::str::from_utf8(token.of(data)).ok()?.parse().ok()?;
+        let token = progress::token_in(data, found)?;
+        let id = std::str::from_utf8(token).ok()?.parse().ok()?;
         let voice = lock(&self.pending).get(&id)?.voice.clone()?;
         Some((id, voice))
     }
