@@ -10,19 +10,15 @@ import argparse
 import base64
 import contextlib
 import json
-import os
 import select
 import socket
-import sys
-import threading
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import BaseHTTPRequestHandler
 
 from tests.contract.servers.audience import Listener
 from tests.contract.servers.base import Call, Dropped, Literal, Message, Outcome, Peer, RpcError, answer, failure
 from tests.contract.servers.behaviour import Behaviour
-from tests.contract.servers.plain import Plain
+from tests.contract.servers.plain import Plain, Server, run
 from tests.contract.servers.streams import NEWLINES, Asking, EventStream, Session
 
 NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -204,17 +200,6 @@ class Handler(Plain, BaseHTTPRequestHandler):
             self.json(status, message, session)
 
 
-class Server(ThreadingHTTPServer):
-    """Quiet about connections that are cut: that is what the tests do."""
-
-    daemon_threads = True
-    request_queue_size = 256
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(request, client_address)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--era", choices=("legacy", "modern", "both"), default="legacy")
@@ -227,12 +212,7 @@ def main() -> None:
     options = parser.parse_args()
     behaviour = Behaviour(era=options.era, name=options.name, fail=options.fail, delay_ms=options.delay_ms)
     Handler.state = State(behaviour, sse=options.sse, newline=NEWLINES[options.newline])
-    server = Server(("127.0.0.1", options.port), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdout.write(json.dumps({"port": server.server_address[1]}) + "\n")
-    sys.stdout.flush()
-    sys.stdin.read()
-    os._exit(0)
+    run(Server(("127.0.0.1", options.port), Handler))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import queue
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
+
+from tests.contract.servers.plain import Server, run
 
 Message = dict[str, Any]
 TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("echo", "progress", "drop", "announce")]
@@ -96,13 +96,7 @@ def answer(message: Message, told: queue.Queue[Message | None]) -> None:
 
 def main() -> None:
     Handler.foreign = "--foreign" in sys.argv
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdout.write(json.dumps({"port": server.server_address[1]}) + "\n")
-    sys.stdout.flush()
-    sys.stdin.read()
-    os._exit(0)
+    run(Server(("127.0.0.1", 0), Handler))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,35 @@
-"""Answers of the HTTP fixtures that are no streams, and bodies of requests however they are framed."""
+"""What the HTTP fixtures share: their server, answers that are no streams, bodies however they are framed."""
 
 from __future__ import annotations
 
 import json
-from http.server import BaseHTTPRequestHandler
+import os
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.contract.servers.base import Literal, Message
+
+
+class Server(ThreadingHTTPServer):
+    """Quiet about connections that are cut: that is what the tests do."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
+def run(server: ThreadingHTTPServer) -> None:
+    """Print ``{"port": N}`` and serve until stdin ends, and the process with it."""
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdout.write(json.dumps({"port": server.server_address[1]}) + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    os._exit(0)
 
 
 class Plain(BaseHTTPRequestHandler):
