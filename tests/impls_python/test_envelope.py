@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossfade.impls.python import envelope
 from crossfade.impls.python.envelope import VERSION_KEY, Envelope, EnvelopeError, find_once, parse, scan
 
 VECTORS = Path(__file__).parents[2] / "impls" / "vectors" / "envelope.jsonl"
@@ -131,3 +132,38 @@ def test_nesting_without_end_is_an_error_and_not_a_crash() -> None:
 def test_a_token_that_stands_twice_is_not_guessed() -> None:
     assert find_once(b'{"name":"a__b"}', b'"a__b"') == 8
     assert find_once(b'{"x":"a__b","name":"a__b"}', b'"a__b"') == -1
+
+
+ORDINARY = {
+    "a client that names itself": b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"_meta":{'
+    b'"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c",'
+    b'"version":"1"},"io.modelcontextprotocol/clientCapabilities":{}},"name":"up__echo","arguments":{"text":"t"}}}',
+    "arguments that are called as the envelope's keys": b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{'
+    b'"name":"t","arguments":{"id":1,"name":"x","uri":"u","method":"m","params":{"_meta":{}}}}}',
+}
+
+
+@pytest.mark.parametrize("body", ORDINARY.values(), ids=ORDINARY.keys())
+def test_an_ordinary_request_is_not_read_twice(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second reading costs more than all the rest of a relayed call."""
+
+    def scanned(*_: object, **__: object) -> None:
+        raise AssertionError("scanned")
+
+    monkeypatch.setattr(envelope, "scan", scanned)
+    assert envelope.parse(body).method == "tools/call"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"id":1,"method":"tools/call","params":{"name":"a","arguments":{"name":"x"},"name":"b"}}',
+        b'{"id":1,"method":"tools/call","params":{"name":"a","arguments":{"name":"x"},"arguments":{},"name":"b"}}',
+        b'{"id":1,"method":"tools/call","params":{"name":"a","_meta":{"io.modelcontextprotocol/clientInfo":{"name":"x"},'
+        b'"io.modelcontextprotocol/clientInfo":{}},"name":"b"}}',
+        b'{"id":1,"method":"tools/call","id":2,"params":{"name":"a","arguments":{"id":3}}}',
+    ],
+)
+def test_what_may_hold_any_key_hides_no_second_one(body: bytes) -> None:
+    with pytest.raises(envelope.EnvelopeError, match="twice"):
+        envelope.parse(body)

@@ -22,6 +22,7 @@ import msgspec
 
 VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
+CLIENT_INFO_KEY: Final = "io.modelcontextprotocol/clientInfo"
 
 Span = tuple[int, int]
 
@@ -40,14 +41,19 @@ class Meta(msgspec.Struct, gc=False):
 
     version: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=VERSION_KEY)
     capabilities: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=CAPABILITIES_KEY)
+    client_info: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=CLIENT_INFO_KEY)
 
 
 class Params(msgspec.Struct, gc=False):
-    """The keys of ``params`` that a hop looks at; ``name`` and ``uri`` as they stand, quotes and escapes included."""
+    """The keys of ``params`` that a hop looks at; ``name`` and ``uri`` as they stand, quotes and escapes included.
+
+    ``arguments`` is here to be left alone: what stands in it is no key of the envelope.
+    """
 
     name: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     uri: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     meta: Meta | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="_meta")
+    arguments: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class Message(msgspec.Struct, gc=False):
@@ -76,31 +82,47 @@ def parse(body: bytes) -> Message:
         raise EnvelopeError(-32700, "not JSON that can be read: it is nested too deeply; flatten it") from None
     if message.id is not msgspec.UNSET and not ID.fullmatch(message.id):
         raise EnvelopeError(-32600, "the id of a request must be a string or an integer")
-    if _may_repeat(body):
+    if _may_repeat(body, message):
         scan(body, complete=True)
     return message
 
 
 _COUNTED: Final = 2048
+_KEYS: Final = (b'"name"', b'"method"', b'"params"', b'"_meta"', b'"id"', b'"uri"', b'/protocolVersion"')
 
 
-def _may_repeat(body: bytes) -> bool:
+def _may_repeat(body: bytes, message: Message) -> bool:
     """Whether a key of the envelope may stand twice: msgspec takes the last one and does not tell.
 
-    A word that stands once is no second key, unless it is spelt with escapes. What only looks so costs one
-    :func:`scan`, and so does a long body, in which so many words are not counted faster.
+    A word that stands once outside of values that may hold anything is no second key, unless it is spelt with escapes.
+    What only looks so costs one :func:`scan`, and so does a long body, in which so many words are not counted faster.
     """
-    return (
-        len(body) > _COUNTED
-        or body.count(b'"name"') > 1
-        or body.count(b'"method"') > 1
-        or body.count(b'"params"') > 1
-        or body.count(b'"_meta"') > 1
-        or body.count(b'"id"') > 1
-        or body.count(b'"uri"') > 1
-        or body.count(b'/protocolVersion"') > 1
-        or b"\\u" in body
-    )
+    if len(body) > _COUNTED or b"\\u" in body:
+        return True
+    count = body.count
+    if not (
+        count(b'"method"') > 1
+        or count(b'"params"') > 1
+        or count(b'"_meta"') > 1
+        or count(b'"id"') > 1
+        or count(b'"uri"') > 1
+        or count(b'/protocolVersion"') > 1
+    ):
+        named = count(b'"name"')
+        # Nearly every request names its client beside its tool.
+        return named > 1 and named - _inside(message.params).count(b'"name"') > 1
+    inside = _inside(message.params)
+    return any(count(key) - inside.count(key) > 1 for key in _KEYS)
+
+
+def _inside(params: Params | msgspec.UnsetType) -> bytes:
+    """The values of an envelope that may hold any keys."""
+    if params is msgspec.UNSET:
+        return b""
+    free = b"" if params.arguments is msgspec.UNSET else bytes(params.arguments)
+    if params.meta is not msgspec.UNSET and params.meta.client_info is not msgspec.UNSET:
+        free += bytes(params.meta.client_info)
+    return free
 
 
 def find_once(body: bytes, token: bytes | memoryview) -> int:
