@@ -16,6 +16,7 @@ from crossfade.harness.gateways import FLEET_PORT
 from crossfade.harness.problems import EX_USAGE
 from crossfade.scenarios import PROFILES
 
+EXPORTS = ("bmf", "pytest-benchmark", "openmetrics", "csv")
 _EPILOG = """\
 examples:
   crossfade run --profile quick              every scenario, all variants, about ten minutes
@@ -189,6 +190,12 @@ def _judging(commands: argparse._SubParsersAction[Parser]) -> None:
         help="put it between the crossfade:begin and :end markers of FILE",
     )
     command.set_defaults(handler=_later("results", "report"))
+
+    command = commands.add_parser("export", help="stored results in another tool's format")
+    command.add_argument("results", type=Path, help="results.json, or its folder")
+    command.add_argument("--format", required=True, choices=EXPORTS, help="docs/results-format.md says what each holds")
+    command.add_argument("-o", "--out", type=Path, metavar="FILE", help="file to write (default: print it)")
+    command.set_defaults(handler=_later("exporting", "export"))
 
     for name, text in (
         ("compare", "two results, metric by metric"),
