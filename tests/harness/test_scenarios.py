@@ -26,18 +26,23 @@ full = { rounds = 9 }
 """
 
 
-def test_all_nine_are_there_in_the_order_of_reports() -> None:
-    assert list(builtin()) == [
-        "gateway-echo",
-        "gateway-echo-64k",
-        "gateway-stdio",
-        "calls-echo",
-        "rate-sweep",
-        "memory-clients",
-        "memory-upstreams",
-        "policy-ops",
-        "faults-crash",
-    ]
+QUICK = [
+    "gateway-echo",
+    "gateway-echo-64k",
+    "gateway-stdio",
+    "rate-sweep",
+    "calls-echo",
+    "policy-ops",
+    "memory-clients",
+    "memory-upstreams",
+    "faults-crash",
+]
+"""What README's figures and the goals of reports stand on."""
+
+
+def test_the_quick_suite_is_there_in_the_order_of_reports() -> None:
+    assert [s.name for s in select([], "quick")] == QUICK
+    assert {s.name for s in select([], "standard")} >= set(QUICK)
 
 
 @pytest.mark.parametrize("name", list(builtin()))
@@ -83,6 +88,54 @@ def test_rungs_that_fall_and_faults_after_the_end_are_refused() -> None:
         parse(late, source="x")
 
 
+IMPOSSIBLE = {
+    "a burst without a burst": ("burst", 'mode = "open"', "", "load.burst"),
+    "a burst in another kind": ("throughput", "burst = 9", "", "load.burst"),
+    "a burst with a rate": ("burst", 'mode = "open"\nburst = 9\nrate_per_s = 1', "", "means nothing in a burst"),
+    "latency in a closed loop": ("latency", 'mode = "closed"', "", "the open loop"),
+    "modern sessions": ("throughput", "session_calls = 5", "", "load: session_calls"),
+    "half a cancellation": ("throughput", "cancel_per_mille = 5", "", "load: cancel_per_mille"),
+    "a mix of nothing": ("throughput", "mix = {}", "", r"load\.mix: every weight"),
+    "nobody left to measure": ("throughput", "", "[upstream]\nslow_servers = 1\nslow_ms = 5", "upstream: slow_servers"),
+    "slow by nothing": ("throughput", "", "[upstream]\nservers = 3\nslow_servers = 1", "belong together"),
+    "replicas of a child": ("throughput", "", '[upstream]\ntransport = "stdio"\nreplicas = 2', 'for transport "http"'),
+    "a child killed over HTTP": ("lifecycle", None, "[lifecycle]\nkill_child = true", "lifecycle.kill_child"),
+    "an update after the end": (
+        "deploy",
+        'mode = "open"\nrate_per_s = 9',
+        '[deploy]\nstrategy = "rolling"\nupdate_at_s = 9',
+        "deploy.update_at_s",
+    ),
+    "an unknown strategy": (
+        "deploy",
+        'mode = "open"\nrate_per_s = 9',
+        '[deploy]\nstrategy = "slow"',
+        "deploy.strategy",
+    ),
+    "flaps of a crash": (
+        "faults",
+        'mode = "open"\nrate_per_s = 9',
+        "[faults]\ncrash_at_s = 0.5\nrecover_at_s = 1\nflaps = 2",
+        "faults: flaps",
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "load", "tables", "says"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_what_cannot_be_measured_is_refused(kind: str, load: str | None, tables: str, says: str) -> None:
+    text = GOOD.replace('kind = "throughput"', f'kind = "{kind}"')
+    text = text.replace("[load]\nconnections = 4\n", "" if load is None else f"[load]\n{load}\n")
+    with pytest.raises(ScenarioError, match=says):
+        parse(f"{text}\n{tables}\n", source="x")
+
+
+def test_a_key_that_came_later_changes_no_stored_hash() -> None:
+    # Taken before the keys `suites`, `upstream.servers`, `load.chain` and their like were there.
+    assert parse(GOOD, source="x").sha256("quick") == "6c5a5520413a4fe2ff25dc562218e296df95b49a8ade59d70ecfaa68a540f019"
+    changed_ = GOOD + "[upstream]\nservers = 2\n"
+    assert parse(changed_, source="x").sha256("quick") != parse(GOOD, source="x").sha256("quick")
+
+
 def test_the_hash_ignores_wording_and_rounds_and_nothing_else() -> None:
     one = parse(GOOD, source="x")
     for same in (GOOD.replace("Mine", "Other"), GOOD.replace("rounds = 3", "rounds = 7")):
@@ -115,7 +168,9 @@ def test_selection_by_name_tag_and_file(tmp_path: Path) -> None:
         "memory-upstreams",
         "mine",
     ]
-    assert len(select([])) == 9
+    assert [s.name for s in select([])] == list(builtin())
+    # By name it runs in every profile.
+    assert [s.name for s in select(["policy-ops"], "full")] == ["policy-ops"]
 
 
 def test_what_matches_nothing_lists_what_there_is(tmp_path: Path) -> None:

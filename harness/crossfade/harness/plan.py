@@ -14,14 +14,24 @@ from crossfade.scenarios import Profile, Scenario
 
 OVERHEAD_S: dict[str, float] = {
     "throughput": 0.5,
+    "latency": 0.5,
+    "burst": 0.5,
+    "connect": 0.5,
     "calls": 0.5,
     "sweep": 1.0,
     "memory_clients": 0.3,
     "memory_upstreams": 0.5,
+    "soak": 0.5,
     "ops": 2.0,
+    "lifecycle": 0.5,
     "faults": 1.0,
+    "deploy": 1.0,
+    "nodes": 1.0,
 }
 """Starting and ending a block's processes, in seconds; from the blocks of reports/baselines/quick, rounded up."""
+
+START_STOP_S = 1.0
+"""One start and one end of a variant, children and first answer included."""
 
 
 def record(
@@ -80,6 +90,8 @@ def block_seconds(scenario: Scenario, profile: Profile) -> float:
     if scenario.ladder is not None:
         hold = scenario.ladder.hold_ms / 1000 if scenario.kind == "memory_upstreams" else 0.0
         return len(scenario.ladder.rungs) * (overhead + hold + 2 * scenario.ladder.settle_s)
+    if scenario.lifecycle is not None:
+        return overhead + scenario.lifecycle.starts * START_STOP_S
     if scenario.kind == "ops":
         return overhead
     return overhead + one

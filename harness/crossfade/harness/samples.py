@@ -25,7 +25,10 @@ __all__ = [
 
 Kind = Literal["variant", "limit"]
 Status = Literal["ok", "failed", "void"]
-ScenarioKind = Literal["throughput", "sweep", "calls", "memory_clients", "memory_upstreams", "ops", "faults"]
+ScenarioKind = Literal[
+    "throughput", "latency", "burst", "connect", "calls", "sweep", "memory_clients", "memory_upstreams", "soak", "ops",
+    "lifecycle", "faults", "deploy", "nodes",
+]  # fmt: skip
 Mode = Literal["closed", "open"]
 
 

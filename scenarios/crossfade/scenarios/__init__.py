@@ -1,17 +1,17 @@
 """Scenarios: what is measured, as data. Depends on nothing else in crossfade."""
 
 from crossfade.scenarios.loader import builtin, changed, load_file, parse, select
-from crossfade.scenarios.model import (
-    LIMITS,
-    PROFILES,
+from crossfade.scenarios.model import LIMITS, PROFILES, Kind, Profile, Scenario, ScenarioError
+from crossfade.scenarios.tables import (
+    Connect,
+    Deploy,
     Faults,
-    Kind,
     Ladder,
+    Lifecycle,
     Load,
-    Profile,
+    Mix,
+    Profiles,
     Rounds,
-    Scenario,
-    ScenarioError,
     Sweep,
     Upstream,
 )
@@ -19,11 +19,16 @@ from crossfade.scenarios.model import (
 __all__ = [
     "LIMITS",
     "PROFILES",
+    "Connect",
+    "Deploy",
     "Faults",
     "Kind",
     "Ladder",
+    "Lifecycle",
     "Load",
+    "Mix",
     "Profile",
+    "Profiles",
     "Rounds",
     "Scenario",
     "ScenarioError",

@@ -14,18 +14,63 @@ from typing import Any
 
 import msgspec
 
-from crossfade.scenarios.model import Scenario, ScenarioError
+from crossfade.scenarios.model import Profile, Scenario, ScenarioError
 
 ORDER = (
+    # What the first page of a report stands on.
     "gateway-echo",
+    "gateway-echo-1k",
     "gateway-echo-64k",
+    "gateway-echo-1m",
     "gateway-stdio",
-    "calls-echo",
+    "gateway-latency",
     "rate-sweep",
+    # The same work, more or fewer at once, and in every pairing of eras.
+    "gateway-echo-c1",
+    "gateway-echo-c64",
+    "gateway-echo-c256",
+    "era-legacy",
+    "era-modern-to-legacy",
+    "era-legacy-to-modern",
+    # Other work.
+    "mixed",
+    "aggregate-lists",
+    "aggregate-calls",
+    "replicas",
+    "chain",
+    "progress-streams",
+    "session-churn",
+    "cancel-storm",
+    "burst",
+    "connect-storm",
+    "slow-neighbour",
+    # In process.
+    "calls-echo",
+    "policy-ops",
+    # Memory.
     "memory-clients",
     "memory-upstreams",
-    "policy-ops",
+    "memory-stdio",
+    "memory-sessions",
+    "soak",
+    # Beginning, end, and what goes wrong.
+    "start-http",
+    "start-many",
+    "start-stdio",
     "faults-crash",
+    "faults-hang",
+    "faults-flap",
+    "faults-garbage",
+    "faults-reset",
+    "faults-drip",
+    "faults-breaker",
+    "stderr-flood",
+    "deploy-recreate",
+    "deploy-rolling",
+    "deploy-blue-green",
+    "deploy-canary",
+    "deploy-shadow",
+    "nodes",
 )
 """The order of reports; scenarios that are not in it follow by name."""
 
@@ -111,8 +156,9 @@ def builtin() -> dict[str, Scenario]:
     return dict(sorted(found.items(), key=lambda item: (rank.get(item[0], len(ORDER)), item[0])))
 
 
-def select(selectors: Iterable[str]) -> list[Scenario]:
-    """Scenarios by name, tag or path to a .toml file; nothing selected means all built-in ones.
+def select(selectors: Iterable[str], profile: Profile | None = None) -> list[Scenario]:
+    """Scenarios by name, tag or path to a .toml file; nothing selected means the suite of ``profile``, or without one
+    all built-in ones.
 
     Raises :class:`ScenarioError` for a selector that matches nothing.
     """
@@ -137,4 +183,6 @@ def select(selectors: Iterable[str]) -> list[Scenario]:
                 raise ScenarioError(
                     f"{selector}: name: {scenario.name!r} is another scenario's; give it one of its own"
                 )
-    return list(chosen.values()) if wanted else list(known.values())
+    if wanted:
+        return list(chosen.values())
+    return [s for s in known.values() if profile is None or profile in s.suites]

@@ -11,119 +11,87 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-Kind = Literal["throughput", "sweep", "calls", "memory_clients", "memory_upstreams", "ops", "faults"]
+from crossfade.scenarios.tables import (
+    Connect,
+    Deploy,
+    Faults,
+    Ladder,
+    Lifecycle,
+    Load,
+    Profiles,
+    Rounds,
+    Sweep,
+    Upstream,
+)
+
+Kind = Literal[
+    "throughput",
+    "latency",
+    "burst",
+    "connect",
+    "calls",
+    "sweep",
+    "memory_clients",
+    "memory_upstreams",
+    "soak",
+    "ops",
+    "lifecycle",
+    "faults",
+    "deploy",
+    "nodes",
+]
 Profile = Literal["quick", "standard", "full"]
 PROFILES: tuple[Profile, ...] = ("quick", "standard", "full")
 LIMITS = ("nginx", "ceiling")
-
-Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=600.0)]
-Connections = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-Rungs = Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=10_000)], ...], msgspec.Meta(min_length=3)]
-Rate = Annotated[float, msgspec.Meta(gt=0.0, le=10_000_000.0)]
 
 
 class ScenarioError(Exception):
     """A scenario does not exist or its file is wrong; the message names file and key and ends with the next action."""
 
 
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Upstream(_Table, frozen=True):
-    """The fleet: echo servers. Latency is added per answer; ``error_per_mille`` of answers are tool errors.
-
-    ``era`` ``both`` lets whoever is measured choose, so that those who choose differently do different work.
-    """
-
-    transport: Literal["http", "stdio"] = "http"
-    era: Literal["modern", "legacy", "both"] = "modern"
-    latency: Literal["constant", "exponential"] = "constant"
-    latency_ms: Annotated[float, msgspec.Meta(ge=0.0, le=60_000.0)] = 0.0
-    error_per_mille: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
-
-
-class Load(_Table, frozen=True):
-    """What clients do. ``rate_per_s`` is for open loops only; ``check_every`` answers are compared with the request."""
-
-    mode: Literal["closed", "open"] = "closed"
-    era: Literal["modern", "legacy"] = "modern"
-    connections: Connections = 16
-    payload_bytes: Annotated[int, msgspec.Meta(ge=0, le=16 * 1024 * 1024)] = 16
-    rate_per_s: Rate | None = None
-    arrivals: Literal["poisson", "constant"] = "poisson"
-    check_every: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 16
-    timeout_s: Seconds = 10.0
-    drain_s: Seconds = 1.0
-
-
-class Sweep(_Table, frozen=True):
-    """Rates double from ``from_per_s`` to ``to_per_s`` until one fails the objective, then ``refine`` bisections.
-
-    If the first fails, it is halved up to twice.
-    """
-
-    from_per_s: Rate
-    to_per_s: Rate
-    objective_p99_ms: Annotated[float, msgspec.Meta(gt=0.0, le=60_000.0)]
-    refine: Annotated[int, msgspec.Meta(ge=0, le=6)] = 2
-    keep_share: Annotated[float, msgspec.Meta(gt=0.5, le=1.0)] = 0.98
-
-
-class Ladder(_Table, frozen=True):
-    """Rungs of a memory ladder: numbers of connections, each measured in a fresh process."""
-
-    rungs: Rungs
-    settle_s: Seconds = 0.3
-    hold_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 800
-
-
-class Faults(_Table, frozen=True):
-    """The upstream crashes and comes back, in seconds from the start of measuring.
-
-    Up to ``jitter_s``, drawn from the round's seed, is added to the recovery: at a fixed moment every round would meet
-    the breaker's timer in the same phase.
-    """
-
-    crash_at_s: Seconds
-    recover_at_s: Seconds
-    jitter_s: Seconds = 0.0
-    restored_share: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.9
-
-
-class Rounds(_Table, frozen=True):
-    """What a profile settles: how often and how long. Fixed beforehand; a run never stops early."""
-
-    rounds: Annotated[int, msgspec.Meta(ge=2, le=1000)]
-    duration_s: Annotated[float, msgspec.Meta(gt=0.0, le=600.0)] = 1.5
-    warmup_s: Seconds = 0.5
-
-
-class Profiles(_Table, frozen=True):
-    """The three profiles; every scenario has all of them."""
-
-    quick: Rounds
-    standard: Rounds
-    full: Rounds
-
-
-_SECTIONS: dict[str, tuple[str, ...]] = {
+SECTIONS: dict[Kind, tuple[str, ...]] = {
     "throughput": ("load",),
-    "sweep": ("load", "sweep"),
+    "latency": ("load",),
+    "burst": ("load",),
+    "connect": ("load", "connect"),
     "calls": ("load",),
+    "sweep": ("load", "sweep"),
     "memory_clients": ("load", "ladder"),
     "memory_upstreams": ("load", "ladder"),
+    "soak": ("load",),
     "ops": (),
+    "lifecycle": ("lifecycle",),
     "faults": ("load", "faults"),
+    "deploy": ("load", "deploy"),
+    "nodes": ("load",),
 }
-"""Which sections a kind needs; the ones it does not need must be absent."""
+"""Which tables a kind needs; the ones it does not need must be absent."""
+
+MODE: dict[Kind, Literal["closed", "open"]] = {
+    "latency": "open",
+    "burst": "open",
+    "sweep": "open",
+    "deploy": "open",
+    "calls": "closed",
+}
+"""The mode of load that a kind measures with, where it is not free to choose."""
+
+LATER: dict[str, tuple[str, ...]] = {
+    "": ("connect", "lifecycle", "deploy"),
+    "upstream": ("servers", "replicas", "slow_servers", "slow_ms", "framing", "events", "stderr_bytes_per_s"),
+    "load": ("mix", "chain", "cancel_per_mille", "cancel_after_ms", "session_calls", "burst"),
+    "faults": ("fault", "flaps"),
+}
+"""Keys that came after the first stored results, by table. Holding their defaults they change nothing that is measured,
+and are no part of the hash."""
 
 
-class Scenario(_Table, frozen=True):
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One scenario. ``needs`` are variant capabilities; ``left_out`` says why a limit cannot be measured here.
 
     ``manager`` holds configuration keys for the servers of the manager under test, as in a configuration file.
     ``threshold_percent`` is the difference that matters; ``headline`` metrics get verdicts, ``shown`` ones intervals.
+    ``suites`` are the profiles in whose whole run it takes part; by name or tag it runs in every profile.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=40)]
@@ -134,6 +102,7 @@ class Scenario(_Table, frozen=True):
     headline: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     shown: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    suites: tuple[Profile, ...] = ("standard", "full")
     needs: tuple[str, ...] = ()
     limits: tuple[Literal["nginx", "ceiling"], ...] = ()
     left_out: dict[str, str] = {}
@@ -143,35 +112,41 @@ class Scenario(_Table, frozen=True):
     sweep: Sweep | None = None
     ladder: Ladder | None = None
     faults: Faults | None = None
+    connect: Connect | None = None
+    lifecycle: Lifecycle | None = None
+    deploy: Deploy | None = None
     manager: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        for section in ("load", "sweep", "ladder", "faults"):
-            wanted, there = section in _SECTIONS[self.kind], getattr(self, section) is not None
+        for section in dict.fromkeys(s for sections in SECTIONS.values() for s in sections):
+            wanted, there = section in SECTIONS[self.kind], getattr(self, section) is not None
             if wanted and not there:
                 raise ValueError(f"kind {self.kind!r} needs a [{section}] table; add it")
             if there and not wanted:
                 raise ValueError(f"kind {self.kind!r} has no use for the [{section}] table; remove it")
         if self.load is not None:
             self._check_load(self.load)
-        if self.sweep is not None and self.sweep.from_per_s > self.sweep.to_per_s:
-            raise ValueError("sweep.from_per_s lies above sweep.to_per_s; swap them")
-        if self.ladder is not None and list(self.ladder.rungs) != sorted(set(self.ladder.rungs)):
-            raise ValueError("ladder.rungs must rise and hold no number twice; sort them")
-        if self.faults is not None:
-            shortest = min(getattr(self.profiles, p).duration_s for p in PROFILES)
-            if not self.faults.crash_at_s < self.faults.recover_at_s < shortest - self.faults.jitter_s:
-                raise ValueError(
-                    "faults: crash_at_s < recover_at_s < duration_s - jitter_s must hold in every profile; change them"
-                )
+        shortest = min(getattr(self.profiles, p).duration_s for p in PROFILES)
+        if (f := self.faults) is not None and not f.crash_at_s < f.recover_at_s < shortest - f.jitter_s:
+            raise ValueError(
+                "faults: crash_at_s < recover_at_s < duration_s - jitter_s must hold in every profile; change them"
+            )
+        if self.deploy is not None and self.deploy.update_at_s >= shortest:
+            raise ValueError("deploy.update_at_s must lie below duration_s in every profile; change it")
+        if self.lifecycle is not None and self.lifecycle.kill_child != (self.upstream.transport == "stdio"):
+            raise ValueError('lifecycle.kill_child belongs to upstream.transport "stdio"; give both or neither')
 
     def _check_load(self, load: Load) -> None:
         if load.mode == "closed" and load.rate_per_s is not None:
             raise ValueError('load.rate_per_s means nothing in a closed loop; remove it or set load.mode to "open"')
-        if load.mode == "open" and load.rate_per_s is None and self.kind != "sweep":
+        if (mode := MODE.get(self.kind)) is not None and load.mode != mode:
+            raise ValueError(f'kind {self.kind!r} measures in the {mode} loop; set load.mode to "{mode}"')
+        if bool(load.burst) != (self.kind == "burst"):
+            raise ValueError("load.burst and kind 'burst' belong together; give both or neither")
+        if load.mode == "open" and load.rate_per_s is None and self.kind not in ("sweep", "burst"):
             raise ValueError('load.mode "open" needs load.rate_per_s; add it')
-        if self.kind == "sweep" and load.mode != "open":
-            raise ValueError('a sweep is open loop; set load.mode to "open"')
+        if self.kind == "burst" and load.rate_per_s is not None:
+            raise ValueError("load.rate_per_s means nothing in a burst, which is due at one instant; remove it")
 
     def rounds(self, profile: Profile) -> Rounds:
         """Rounds and durations of a profile."""
@@ -186,10 +161,20 @@ class Scenario(_Table, frozen=True):
         return body
 
     def sha256(self, profile: Profile) -> str:
-        """Hash of the canonical form: keys sorted, no spaces. Titles and summaries do not count, nor does the number
-        of rounds: neither changes what a block measures."""
+        """Hash of the canonical form: keys sorted, no spaces. Titles, summaries and suites do not count, nor does the
+        number of rounds: none changes what a block measures."""
         body = self.canonical(profile)
-        for key in ("title", "summary", "tags", "left_out"):
+        for key in ("title", "summary", "tags", "left_out", "suites"):
             body.pop(key)
+        for table, keys in LATER.items():
+            within = body[table] if table else body
+            default = _defaults(type(getattr(self, table)) if table else Scenario) if within else {}
+            for key in keys if within else ():
+                if within[key] == default[key]:
+                    del within[key]
         body["profile"] = {k: v for k, v in body["profile"].items() if k not in ("name", "rounds")}
         return hashlib.sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
+
+
+def _defaults(table: type[msgspec.Struct]) -> dict[str, Any]:
+    return {field.name: field.default for field in msgspec.structs.fields(table)}

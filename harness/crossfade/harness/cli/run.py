@@ -44,7 +44,9 @@ from crossfade.scenarios import Profile, Scenario, changed, select
 
 def run(options: argparse.Namespace) -> int:
     """``crossfade run``."""
-    scenarios = [changed(s, options.set) for s in select(options.selectors)]
+    # What a run is gone on with says its own profile, and is among all there are.
+    chosen = select(options.selectors, None if options.resume else options.profile)
+    scenarios = [changed(s, options.set) for s in chosen]
     gateways = choose_gateways(options)
     executor = LocalExecutor(
         placement=place(available()),
