@@ -1,0 +1,44 @@
+"""What the page shows, as plain data: one frozen class per block of the page, nothing measured and nothing drawn here.
+
+:mod:`view` fills these from results, :mod:`figures` draws them, the templates print them. A quantity that could not
+be had is None or an empty tuple, never a made-up number; each block says in ``note`` or ``why`` what is missing.
+"""
+
+from crossfade.reports.page.base import Banner, Estimate, Goal, KeyFigure, Series, Word
+from crossfade.reports.page.costs import Fit, Ladder, Operation, Share, Timing, TimingRow, TimingTable
+from crossfade.reports.page.events import Crash, CrashBlock, Trace, Traces
+from crossfade.reports.page.load import Bar, Fault, RateCurve, RatePoint, Sweep, Tail, Tails, Work
+from crossfade.reports.page.verdicts import Against, Verdict, VerdictTable
+from crossfade.reports.page.whole import Page
+
+__all__ = [
+    "Against",
+    "Banner",
+    "Bar",
+    "Crash",
+    "CrashBlock",
+    "Estimate",
+    "Fault",
+    "Fit",
+    "Goal",
+    "KeyFigure",
+    "Ladder",
+    "Operation",
+    "Page",
+    "RateCurve",
+    "RatePoint",
+    "Series",
+    "Share",
+    "Sweep",
+    "Tail",
+    "Tails",
+    "Timing",
+    "TimingRow",
+    "TimingTable",
+    "Trace",
+    "Traces",
+    "Verdict",
+    "VerdictTable",
+    "Word",
+    "Work",
+]

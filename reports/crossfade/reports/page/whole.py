@@ -1,0 +1,45 @@
+"""The page as one value, in reading order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crossfade.reports.page.base import Banner, Goal, KeyFigure, Series
+from crossfade.reports.page.costs import Ladder, Operation, Share, TimingTable
+from crossfade.reports.page.events import Crash, Traces
+from crossfade.reports.page.load import Fault, Sweep, Tails, Work
+from crossfade.reports.page.verdicts import Against, VerdictTable
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The whole page, in reading order."""
+
+    title: str
+    headline: str
+    standfirst: tuple[str, ...]
+    kicker: tuple[str, ...]
+    banners: tuple[Banner, ...]
+    series: tuple[Series, ...]
+    keys: tuple[KeyFigure, ...] = ()
+    verdicts: tuple[VerdictTable, ...] = ()
+    work: tuple[Work, ...] = ()
+    against: tuple[Against, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
+    tails: tuple[Tails, ...] = ()
+    ladders: tuple[Ladder, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    timings: tuple[TimingTable, ...] = ()
+    shares: tuple[Share, ...] = ()
+    crashes: tuple[Crash, ...] = ()
+    traces: tuple[Traces, ...] = ()
+    goals: tuple[Goal, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    scenarios: tuple[tuple[str, str, str], ...] = ()
+    """(name, what it does, hash)"""
+    method: tuple[str, ...] = ()
+    raw: str = "results.json"
+    command: str = ""
+    attachments: tuple[tuple[str, str], ...] = ()
+    """(relative path, what it explains)"""
