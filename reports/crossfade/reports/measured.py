@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from crossfade.harness.samples import METRICS, Block, Results, ScenarioRecord
 from crossfade.harness.stats import Analysis, Summary
+from crossfade.reports.groups import PROVOKED
 from crossfade.reports.page import (
     Bar,
     Estimate,
@@ -123,7 +124,7 @@ def _fault(record: ScenarioRecord, who: Series, blocks: list[Block]) -> Fault:
     return Fault(
         scenario=plain(record.name),
         who=who,
-        provoked=record.kind == "faults",
+        provoked=record.kind in PROVOKED,
         blocks=len(blocks),
         sent=sum(p.sent for p in points),
         completed=sum(p.completed for p in points),

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 from crossfade.harness.samples import Results
 from crossfade.reports import words
-from crossfade.reports.page import Against, Fault, Page, Timing, TimingTable, Verdict, VerdictTable
+from crossfade.reports.page import Against, Fault, Page, Tally, Timing, TimingTable, Verdict, VerdictTable
 from crossfade.reports.plates import NONE, Table, gain, plates
 from crossfade.reports.view import view
 
@@ -70,6 +70,7 @@ def html(page: Page) -> str:
         faults_table=faults_table,
         shown_table=shown_table,
         timing_table=timing_table,
+        told=told,
     )
 
 
@@ -104,7 +105,7 @@ def quantity(value: float, unit: str) -> str:
     if not math.isfinite(value):
         return NONE
     match unit:
-        case "requests/s":
+        case "requests/s" | "connections/s":
             return f"{words.rate(value)}/s"
         case "us" | "ns" | "ms":
             return words.nanoseconds(value * {"ns": 1.0, "us": 1e3, "ms": 1e6}[unit])
@@ -135,6 +136,20 @@ def faults_table(faults: Sequence[Fault]) -> Table:
             for fault in faults
         ),
     )
+
+
+def told(tally: Tally) -> Markup:
+    """12 better, 1 worse, 2 undecided; what did not occur is not said."""
+    parts = (
+        ("better", tally.better, "better"),
+        ("worse", tally.worse, "worse"),
+        ("equal", tally.equal, "equal"),
+        ("inconclusive", tally.inconclusive, "undecided"),
+    )
+    spans = (
+        Markup('<span class="{}">{}\u202f{}</span>').format(css, count, word) for css, count, word in parts if count
+    )
+    return Markup(", ").join(spans)
 
 
 def against_table(rows: Sequence[Against]) -> Table:

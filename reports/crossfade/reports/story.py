@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import Analysis, Comparison
+from crossfade.reports.groups import KINDS, PROVOKED
 from crossfade.reports.measured import Cast, summary
 from crossfade.reports.page import KeyFigure, Word
 from crossfade.reports.words import THIN, digits, joined, lowered, percent, plain, plural, rate, times
 
 LOOSE = 1.5
 """A ratio to nginx whose interval is wider than this factor is left to the tables."""
-_KINDS = ("throughput", "calls", "sweep", "memory_clients", "memory_upstreams", "ops", "faults")
 
 
 def headline(results: Results, analysis: Analysis, cast: Cast) -> str:
@@ -45,7 +45,7 @@ def headline(results: Results, analysis: Analysis, cast: Cast) -> str:
 
 def lead_comparison(results: Results, analysis: Analysis) -> Comparison | None:
     """The comparison the page opens with: throughput before all else, scenarios in the order of the run."""
-    kinds = {s.name: _KINDS.index(s.kind) for s in results.scenarios}
+    kinds = {s.name: KINDS.index(s.kind) for s in results.scenarios}
     places = {s.name: i for i, s in enumerate(results.scenarios)}
     ranked = sorted(
         enumerate(analysis.verdicts),
@@ -103,7 +103,7 @@ def _tally(found: list[Word], who: str) -> str:
 
 def _errors(results: Results, analysis: Analysis) -> str:
     """Errors outside the scenarios that cause them on purpose, and lost blocks, in one sentence."""
-    calm = {s.name for s in results.scenarios if s.kind != "faults"}
+    calm = {s.name for s in results.scenarios if s.kind not in PROVOKED}
     points = [p for b in results.blocks if b.scenario in calm for p in b.points]
     if not points:
         return ""

@@ -6,13 +6,15 @@ The rule: nothing is computed here that :mod:`crossfade.harness.stats` computes;
 from __future__ import annotations
 
 import math
+from collections import Counter
 from datetime import datetime
 
 from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import ALPHA, Analysis, Comparison, analyse
 from crossfade.reports import facts, measured, phases, story, timings
+from crossfade.reports.groups import GROUPS, titles
 from crossfade.reports.measured import Cast, summary
-from crossfade.reports.page import Against, Estimate, Page, Verdict, VerdictTable
+from crossfade.reports.page import Against, Estimate, Page, Tally, Verdict, VerdictTable
 from crossfade.reports.targets import goals
 from crossfade.reports.words import joined, plain, plural
 
@@ -57,11 +59,7 @@ def view(results: Results, *, raw: str = "results.json") -> Page:
         banners=facts.banners(results, analysis, cast),
         series=tuple(cast),
         keys=story.keys(results, analysis, cast),
-        verdicts=tuple(
-            table
-            for candidate in results.candidates
-            if (table := _table(results, analysis, cast, candidate)) is not None
-        ),
+        verdicts=_verdicts(results, analysis, cast),
         work=measured.works(results, analysis, cast),
         against=tuple(
             Against(
@@ -94,7 +92,7 @@ def view(results: Results, *, raw: str = "results.json") -> Page:
     )
 
 
-def verdict(comparison: Comparison, analysis: Analysis, *, judged: bool = True) -> Verdict:
+def verdict(comparison: Comparison, analysis: Analysis, *, group: str = "", judged: bool = True) -> Verdict:
     """One comparison, its ratio turned so that above 1 the candidate is better; ``judged`` ones have a word."""
     metric = METRICS[comparison.metric]
     higher = metric.better == "higher"
@@ -118,18 +116,39 @@ def verdict(comparison: Comparison, analysis: Analysis, *, judged: bool = True) 
         threshold=comparison.threshold,
         pairs=comparison.rounds,
         pairs_needed=comparison.more_rounds,
+        group=group,
         corrected=judged and comparison.verdict == "inconclusive" and comparison.p is not None and comparison.p < ALPHA,
     )
 
 
+def _verdicts(results: Results, analysis: Analysis, cast: Cast) -> tuple[VerdictTable, ...]:
+    """A table per candidate; whoever was compared most often comes first, as the headline does."""
+    found = (_table(results, analysis, cast, candidate) for candidate in results.candidates)
+    return tuple(sorted((table for table in found if table is not None), key=lambda table: -len(table.rows)))
+
+
 def _table(results: Results, analysis: Analysis, cast: Cast, candidate: str) -> VerdictTable | None:
-    rows = tuple(verdict(c, analysis) for c in analysis.verdicts if c.candidate == candidate)
+    group = titles(results)
+    rows = [verdict(c, analysis, group=group[c.scenario]) for c in analysis.verdicts if c.candidate == candidate]
     if not rows:
         return None
-    shown = tuple(verdict(c, analysis, judged=False) for c in analysis.shown if c.candidate == candidate)
+    places = [found.title for found in GROUPS]
+    rows.sort(key=lambda row: places.index(row.group))
+    shown = tuple(
+        verdict(c, analysis, group=group[c.scenario], judged=False) for c in analysis.shown if c.candidate == candidate
+    )
     ends = [math.inf if not math.isfinite(v) else v for row in rows for v in _extent(row)]
     low, high, ticks = scale([end for end in ends if 0 < end < math.inf])
-    return VerdictTable(cast[results.baseline], cast[candidate], rows, (low, high), ticks, shown)
+    return VerdictTable(
+        cast[results.baseline], cast[candidate], tuple(rows), (low, high), ticks, shown, tallies=_tallies(rows)
+    )
+
+
+def _tallies(rows: list[Verdict]) -> tuple[Tally, ...]:
+    words: dict[str, Counter[str]] = {}
+    for row in rows:
+        words.setdefault(row.group, Counter())[row.word or "inconclusive"] += 1
+    return tuple(Tally(group, n["better"], n["worse"], n["equal"], n["inconclusive"]) for group, n in words.items())
 
 
 def _extent(row: Verdict) -> tuple[float, ...]:

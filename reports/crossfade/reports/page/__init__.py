@@ -8,7 +8,7 @@ from crossfade.reports.page.base import Banner, Estimate, Goal, KeyFigure, Serie
 from crossfade.reports.page.costs import Fit, Ladder, Operation, Share, Timing, TimingRow, TimingTable
 from crossfade.reports.page.events import Crash, CrashBlock, Trace, Traces
 from crossfade.reports.page.load import Bar, Fault, RateCurve, RatePoint, Sweep, Tail, Tails, Work
-from crossfade.reports.page.verdicts import Against, Verdict, VerdictTable
+from crossfade.reports.page.verdicts import Against, Tally, Verdict, VerdictTable
 from crossfade.reports.page.whole import Page
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Sweep",
     "Tail",
     "Tails",
+    "Tally",
     "Timing",
     "TimingRow",
     "TimingTable",

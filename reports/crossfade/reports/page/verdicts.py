@@ -24,6 +24,24 @@ class Verdict:
     pairs_needed: int | None = None
     corrected: bool = False
     """It would be a verdict if it were the only question."""
+    group: str = ""
+    """Title of the part of the page that its scenario belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many comparisons of one group came out how; ``total`` is their sum."""
+
+    group: str
+    better: int
+    worse: int
+    equal: int
+    inconclusive: int
+
+    @property
+    def total(self) -> int:
+        """All comparisons of the group."""
+        return self.better + self.worse + self.equal + self.inconclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +55,13 @@ class VerdictTable:
     ticks: tuple[float, ...]
     shown: tuple[Verdict, ...] = ()
     """Measured with an interval, and by design without a verdict; ``word`` is None."""
+    tallies: tuple[Tally, ...] = ()
+    """One per group, in the order of the rows."""
+
+    @property
+    def worse(self) -> tuple[Verdict, ...]:
+        """What must not be folded away."""
+        return tuple(row for row in self.rows if row.word == "worse")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from crossfade.reports.page.events import Crash, Traces
 from crossfade.reports.page.load import Fault, Sweep, Tails, Work
 from crossfade.reports.page.verdicts import Against, VerdictTable
 
+FOLD = 36
+"""Comparisons a page shows at once; with more of them each group is folded under its tally."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -43,3 +46,13 @@ class Page:
     command: str = ""
     attachments: tuple[tuple[str, str], ...] = ()
     """(relative path, what it explains)"""
+
+    @property
+    def questions(self) -> int:
+        """Comparisons that were asked for a verdict, over all candidates."""
+        return sum(len(table.rows) for table in self.verdicts)
+
+    @property
+    def folded(self) -> bool:
+        """Whether there are more comparisons than a reader takes in at once."""
+        return self.questions > FOLD
