@@ -30,8 +30,7 @@ def clients(bench: Bench) -> Measured:
 def _clients_rung(bench: Bench, n: int, settle_s: float) -> Rung:
     with bench.fleet() as (fleet, port), bench.target(fleet, port) as target:
         warm(target, bench.scenario, calls=WARM_CALLS)
-        if n == 0:
-            return _rung(target, 0, "idle", settle_s)
+        # On rung 0 too: pages that processes share are billed in equal parts, and the load is one of the processes.
         body = {**loadrun.plan(bench, target), "mode": "hold", "connections": n}
         with bench.load(body) as load:
             held = load.expect("held", timeout_s=60.0)
