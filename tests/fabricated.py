@@ -246,6 +246,8 @@ def _body(rng: random.Random, kind: ScenarioKind, name: str, scenario: str) -> d
             return _ops(rng, name)
         case "faults":
             return _faults(rng, name)
+        case unknown:
+            raise AssertionError(f"nothing is fabricated of kind {unknown!r}")
 
 
 def make_environment() -> Environment:

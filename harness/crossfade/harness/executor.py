@@ -18,7 +18,7 @@ from crossfade.harness.affinity import Placement
 from crossfade.harness.gateways import Gateway
 from crossfade.harness.measure import Bench, Measured, measure
 from crossfade.harness.measure.bench import START_S
-from crossfade.harness.parity import check_scenario
+from crossfade.harness.parity import check_scenario, question
 from crossfade.harness.problems import HarnessError
 from crossfade.harness.processes import raise_file_limit
 from crossfade.harness.samples import Block, Kind, Parity, Slot
@@ -90,7 +90,7 @@ class LocalExecutor:
 
     def parity(self, scenario: Scenario, variants: tuple[str, ...]) -> Parity:
         """Compare answers; scenarios that differ in load alone share one comparison."""
-        key = msgspec.json.encode((scenario.kind in ("calls", "ops"), scenario.upstream, scenario.load, variants))
+        key = msgspec.json.encode((scenario.upstream, question(scenario), variants))
         if key not in self._parity:
             self._parity[key] = check_scenario(
                 scenario,

@@ -80,10 +80,16 @@ def bench_for(
 def asked(bench: Bench) -> Iterator[Target]:
     """The gateway face of the bench's variant in front of its fleet."""
     with contextlib.ExitStack() as stack:
-        fleet, port = None, None
+        fleet, ports = None, None
         if bench.scenario.upstream.transport == "http":
-            fleet, port = stack.enter_context(bench.fleet())
-        yield stack.enter_context(bench.target(fleet, port))
+            fleet, ports = stack.enter_context(bench.fleet())
+        yield stack.enter_context(bench.target(fleet, ports))
+
+
+def question(scenario: Scenario) -> tuple[Era, int]:
+    """What parity asks of a scenario besides its upstream: the client's era, and bytes to echo."""
+    load = scenario.load
+    return (load.era, load.payload_bytes) if load is not None else ("modern", 16)
 
 
 def check_scenario(
@@ -100,8 +106,7 @@ def check_scenario(
     Whoever gives no answer or a wrong one is blamed alone. Answers of variants have to be equal in every field;
     gateways that the user brought may add fields of their own, so that only their echo has to be right.
     """
-    size = scenario.load.payload_bytes if scenario.load is not None else 16
-    era: Era = scenario.load.era if scenario.load is not None else "modern"
+    era, size = question(scenario)
     text = ("parity-" + "x" * size)[: max(size, 7)]
     answers: dict[str, Any] = {}
     wrong: dict[str, str] = {}

@@ -7,6 +7,7 @@ the load talks to: a variant's gateway, nginx, or the fleet itself (the ceiling)
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,15 +18,17 @@ import msgspec
 from crossfade.harness import proxies
 from crossfade.harness.affinity import Placement
 from crossfade.harness.gateways import Gateway
-from crossfade.harness.measure import foreign
+from crossfade.harness.measure import foreign, upstreams
 from crossfade.harness.measure.target import Target
+from crossfade.harness.measure.upstreams import SERVER, Ports
 from crossfade.harness.probe import Probe
 from crossfade.harness.problems import BlockFailed
 from crossfade.harness.processes import Child
 from crossfade.harness.samples import LoadPoint, Mark, Operation, Rung
 from crossfade.scenarios import Profile, Rounds, Scenario
 
-SERVER = "up"
+__all__ = ["SERVER", "START_S", "TWIN", "Bench", "Measured", "Ports", "echoed", "fleet_config", "warm"]
+
 TWIN = "~"
 """``python~twin`` is the variant ``python`` under a second name, for A/A runs."""
 START_S = 30.0
@@ -73,13 +76,13 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         return Child(what, argv, cpus=cpus, env={"PYTHONHASHSEED": str(self.hash_seed)})
 
     @contextlib.contextmanager
-    def fleet(self) -> Iterator[tuple[Child, int]]:
-        """The upstream HTTP servers, with their port."""
+    def fleet(self) -> Iterator[tuple[Child, Ports]]:
+        """The upstream HTTP servers, with their ports."""
         with self._python("fleet", "crossfade.harness.fleet", cpus=self.placement.rest) as child:
             port = self.gateway.fleet_port if self.gateway is not None else None
             child.send(fleet_config(self.scenario, self.generator) | ({"port": port} if port else {}))
             ready = child.expect("ready", timeout_s=self.start_s)
-            yield child, int(ready["port"])
+            yield child, tuple(ready["ports"])
 
     def load(self, plan: dict[str, Any]) -> Child:
         """A load generator that has been given its plan."""
@@ -92,13 +95,13 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         return child
 
     @contextlib.contextmanager
-    def worker(self, fleet_port: int | None, *, serve: bool) -> Iterator[tuple[Child, dict[str, Any]]]:
+    def worker(self, ports: Ports | None, *, serve: bool) -> Iterator[tuple[Child, dict[str, Any]]]:
         """The variant in a fresh process, with its ready event."""
         what = f"variant {self.variant!r}"
         with self._python(what, "crossfade.harness.worker", cpus=self.placement.variant) as child:
             job: dict[str, Any] = {
                 "variant": self.variant.partition(TWIN)[0],
-                "config": self.manager_config(fleet_port),
+                "config": self.manager_config(ports),
                 "serve": serve,
             }
             if self.memray is not None:
@@ -107,38 +110,33 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
             yield child, child.expect("ready", timeout_s=self.start_s)
 
     @contextlib.contextmanager
-    def target(self, fleet: Child | None, fleet_port: int | None) -> Iterator[Target]:
+    def target(self, fleet: Child | None, ports: Ports | None) -> Iterator[Target]:
         """What the load talks to, accepting connections. No fleet: the upstream is a child of the target."""
         if self.gateway is not None:
             era = self.scenario.load.era if self.scenario.load is not None else "modern"
-            entry = self._fleet_entry(fleet_port)
+            entry = self._stdio_command() if ports is None else upstreams.plain(ports[0])
             cpus, start_s = self.placement.variant, self.start_s
             with foreign.opened(self.gateway, entry=entry, cpus=cpus, era=era, start_s=start_s) as found:
                 yield found
-        elif self.variant == "ceiling" and fleet is not None and fleet_port is not None:
-            yield Target(fleet_port, "echo", (fleet.pid,))
-        elif self.variant == "nginx" and fleet_port is not None:
-            with proxies.nginx(fleet_port, cpus=self.placement.variant) as running:
+        elif self.variant == "ceiling" and fleet is not None and ports is not None:
+            yield Target(ports[0], "echo", (fleet.pid,))
+        elif self.variant == "nginx" and ports is not None:
+            with proxies.nginx(ports[0], cpus=self.placement.variant) as running:
                 yield Target(running.port, "echo", running.pids)
         else:
-            with self.worker(fleet_port, serve=True) as (child, ready):
-                yield Target(int(ready["port"]), f"{SERVER}__echo", (child.pid,))
+            tools = upstreams.tools(self.scenario.upstream)
+            with self.worker(ports, serve=True) as (child, ready):
+                yield Target(int(ready["port"]), tools[0], (child.pid,), tools=tools, worker=child)
 
-    def manager_config(self, fleet_port: int | None) -> dict[str, Any]:
-        """The configuration of the manager under test: one server and the scenario's own keys."""
-        server: dict[str, Any] = {**self.scenario.manager, **self._fleet_entry(fleet_port)}
-        if self.scenario.upstream.transport == "http":
-            del server["type"], server["transport"]
-            if self.scenario.upstream.era != "both":
-                server["era"] = self.scenario.upstream.era
-        return {"mcpServers": {SERVER: server}, "seed": self.seed}
+    def manager_config(self, ports: Ports | None) -> dict[str, Any]:
+        """The configuration of the manager under test: its servers, each with the scenario's own keys."""
+        entries = {SERVER: {**self.scenario.manager, **self._stdio_command()}} if ports is None else self.entries(ports)
+        return {"mcpServers": entries, "seed": self.seed}
 
-    def _fleet_entry(self, fleet_port: int | None) -> dict[str, Any]:
-        """The fleet in an ``mcpServers`` file, in words that other products read too."""
-        if self.scenario.upstream.transport == "stdio":
-            return self._stdio_command()
-        # Some call it type, some transport.
-        return {"type": "http", "transport": "http", "url": f"http://127.0.0.1:{fleet_port}/mcp"}
+    def entries(self, ports: Ports, *, revision: int = 0) -> dict[str, dict[str, Any]]:
+        """The servers of the fleet with the scenario's own keys; ``revision`` 1 replaces the first."""
+        told = upstreams.entries(self.scenario.upstream, ports, revision=revision)
+        return {name: {**self.scenario.manager, **entry} for name, entry in told.items()}
 
     def _stdio_command(self) -> dict[str, Any]:
         config = msgspec.json.encode(fleet_config(self.scenario, self.generator)).decode()
@@ -155,12 +153,9 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 
 def fleet_config(scenario: Scenario, generator: str) -> dict[str, Any]:
     """The fleet's configuration line."""
-    upstream = scenario.upstream
-    latency = {"distribution": upstream.latency, "ms": upstream.latency_ms} if upstream.latency_ms else None
     return {
-        "era": upstream.era,
-        "latency": latency,
-        "error_rate": upstream.error_per_mille / 1000,
+        **upstreams.behaviour(scenario.upstream),
+        **upstreams.ports(scenario),
         "error_kind": "tool",
         "generator": generator,
     }
@@ -170,11 +165,11 @@ def warm(target: Target, scenario: Scenario, *, calls: int) -> None:
     """A few calls, each checked, so that lazy parts exist before anything is measured."""
     era = scenario.load.era if scenario.load is not None else "modern"
     with Probe(target.port, host=target.host, path=target.path, era=era) as probe:
-        for number in range(calls):
+        for number, tool in itertools.product(range(calls), target.tools or (target.tool,)):
             text = f"warm-{number}"
-            answer = probe.call(target.tool, {"text": text, "n": number})
+            answer = probe.call(tool, {"text": text, "n": number})
             if echoed(answer) != text:
-                raise BlockFailed(f"wrong answer to {target.tool}: sent {text!r}, got {str(answer)[:300]}")
+                raise BlockFailed(f"wrong answer to {tool}: sent {text!r}, got {str(answer)[:300]}")
 
 
 def echoed(answer: dict[str, Any]) -> str | None:

@@ -65,7 +65,7 @@ def run(bench: Bench) -> Measured:
     """One crash and recovery."""
     faults, load = bench.scenario.faults, bench.scenario.load
     assert faults is not None and load is not None  # noqa: S101, PT018 - the scenario was validated
-    with bench.fleet() as (fleet, port), bench.target(fleet, port) as target:
+    with bench.fleet() as (fleet, ports), bench.target(fleet, ports) as target:
         warm(target, bench.scenario, calls=3)
         conductor = Conductor(fleet, target, faults, bench.seed, load.era)
         found = loadrun.run(bench, target, loadrun.plan(bench, target), during=conductor)

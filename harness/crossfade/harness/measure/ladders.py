@@ -28,7 +28,7 @@ def clients(bench: Bench) -> Measured:
 
 
 def _clients_rung(bench: Bench, n: int, settle_s: float) -> Rung:
-    with bench.fleet() as (fleet, port), bench.target(fleet, port) as target:
+    with bench.fleet() as (fleet, ports), bench.target(fleet, ports) as target:
         warm(target, bench.scenario, calls=WARM_CALLS)
         # On rung 0 too: pages that processes share are billed in equal parts, and the load is one of the processes.
         body = {**loadrun.plan(bench, target), "mode": "hold", "connections": n}
@@ -49,7 +49,7 @@ def upstreams(bench: Bench) -> Measured:
 def _upstreams_rung(bench: Bench, n: int) -> list[Rung]:
     ladder = bench.scenario.ladder
     assert ladder is not None  # noqa: S101 - the scenario was validated
-    with bench.fleet() as (_, port), bench.worker(port, serve=False) as (child, _ready):
+    with bench.fleet() as (_, ports), bench.worker(ports, serve=False) as (child, _ready):
         target = Target(0, f"{SERVER}__sleep", (child.pid,))
         rungs = []
         order = {"op": "hold", "tool": target.tool, "n": max(1, n), "hold_ms": ladder.hold_ms}

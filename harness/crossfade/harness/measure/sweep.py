@@ -30,7 +30,7 @@ def run(bench: Bench) -> Measured:
     sweep = bench.scenario.sweep
     assert sweep is not None  # noqa: S101 - the scenario was validated
     points: list[LoadPoint] = []
-    with bench.fleet() as (fleet, port), bench.target(fleet, port) as target:
+    with bench.fleet() as (fleet, ports), bench.target(fleet, ports) as target:
         warm(target, bench.scenario, calls=3)
 
         def held(rate: float) -> bool:

@@ -8,11 +8,13 @@ import msgspec
 
 from crossfade.harness.cpuclock import process_cpu_ns
 from crossfade.harness.problems import BlockFailed
+from crossfade.harness.processes import Child
 
 
 class Target(msgspec.Struct, frozen=True):
     """Where the load goes. ``pids`` are the processes whose processor time and memory count; ``look`` finds those of
-    a gateway that starts more of them as it likes. Neither: they are unknown."""
+    a gateway that starts more of them as it likes. Neither: they are unknown. ``tools`` are all that are called, of
+    several servers; ``worker`` takes orders, if the target is a variant of ours."""
 
     port: int
     tool: str
@@ -20,6 +22,8 @@ class Target(msgspec.Struct, frozen=True):
     host: str = "127.0.0.1"
     path: str = "/mcp"
     look: Callable[[], tuple[int, ...]] | None = None
+    tools: tuple[str, ...] = ()
+    worker: Child | None = None
 
     def processes(self) -> tuple[int, ...]:
         """Those that count now."""

@@ -17,7 +17,7 @@ from crossfade.harness.stats.shape import classify
 
 def through_target(bench: Bench) -> Measured:
     """Load against a gateway, nginx or the fleet."""
-    with bench.fleet() as (fleet, port), bench.target(fleet, port) as target:
+    with bench.fleet() as (fleet, ports), bench.target(fleet, ports) as target:
         warm(target, bench.scenario, calls=3)
         return measured(loadrun.run(bench, target, loadrun.plan(bench, target)))
 
@@ -33,7 +33,7 @@ def in_process(bench: Bench) -> Measured:
     """``call_tool`` in the variant's own process; the ceiling is the load generator straight at the fleet."""
     if bench.variant == "ceiling":
         return through_target(bench)
-    with bench.fleet() as (_, port), bench.worker(port, serve=False) as (child, _ready):
+    with bench.fleet() as (_, ports), bench.worker(ports, serve=False) as (child, _ready):
         target = Target(0, f"{SERVER}__echo", (child.pid,))
         body = loadrun.plan(bench, target)
         child.send({"op": "calls", "in_flight": body["connections"], **_only(body)})
