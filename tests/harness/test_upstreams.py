@@ -1,4 +1,4 @@
-"""The upstream of a block: who is told of which port, so that no replica is another server's and no slow one is measured."""
+"""Who is told of which port of the fleet: no replica is another server's, and nothing slow is measured."""
 
 from __future__ import annotations
 
