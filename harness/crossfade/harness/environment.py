@@ -115,6 +115,13 @@ def differences(one: Environment, other: Environment) -> list[str]:
     return [f"{key}: {left.get(key)!r} != {right.get(key)!r}" for key in MATTERS if left.get(key) != right.get(key)]
 
 
+def fingerprint(environment: Environment) -> str:
+    """Twelve hex digits of the host and of everything that matters there: alike where numbers may be compared."""
+    flat = _flat(environment)
+    told = [environment.hostname_hash, *(str(flat.get(key)) for key in MATTERS)]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+
+
 def _flat(environment: Environment) -> dict[str, Any]:
     body: dict[str, Any] = msgspec.to_builtins(environment)
     flat = {f"cpu.{k}": v for k, v in body["cpu"].items()}

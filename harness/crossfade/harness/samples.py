@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from crossfade.harness.metrics import METRICS, Metric
+from crossfade.harness.trust import Ruler, SelfTest
 
 FORMAT = "crossfade-results"
 VERSION = 1
@@ -19,7 +20,7 @@ VERSION = 1
 
 __all__ = [
     "FORMAT", "METRICS", "VERSION", "Attachment", "Block", "Cpu", "Environment", "Kind", "LoadPoint", "Mark",
-    "Metric", "Mode", "Operation", "Parity", "Results", "Rung", "ScenarioKind", "ScenarioRecord", "SelfTest",
+    "Metric", "Mode", "Operation", "Parity", "Results", "Ruler", "Rung", "ScenarioKind", "ScenarioRecord", "SelfTest",
     "SeriesPoint", "Slot", "Status", "VariantRecord",
 ]  # fmt: skip
 
@@ -227,23 +228,6 @@ class Parity(_Record, frozen=True):
     blamed: tuple[str, ...] = ()
 
 
-class SelfTest(_Record, frozen=True):
-    """The ruler measured: one variant against itself on this machine.
-
-    ``log_ratios`` maps a metric to the paired log-ratios of the rounds; ``false_alarms`` to the share of re-drawn
-    experiments of ``rounds_per_verdict`` rounds (signs flipped at random) that gave a verdict.
-    """
-
-    variant: str
-    scenario: str
-    rounds: int
-    rounds_per_verdict: int
-    log_ratios: dict[str, tuple[float, ...]]
-    false_alarms: dict[str, float]
-    threshold: float
-    created: str
-
-
 class Attachment(_Record, frozen=True):
     """A file beside ``results.json`` that explains (a memray flamegraph); it never supplies a number."""
 
@@ -274,6 +258,7 @@ class Results(_Record, frozen=True):
     blocks: tuple[Block, ...] = ()
     parity: tuple[Parity, ...] = ()
     selftest: SelfTest | None = None
+    ruler: Ruler | None = None
     attachments: tuple[Attachment, ...] = ()
     notes: tuple[str, ...] = ()
 

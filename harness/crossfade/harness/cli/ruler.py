@@ -1,4 +1,4 @@
-"""The ruler itself: ``selftest`` (A/A) and ``parity``."""
+"""The ruler before it measures: the quick check against a twin, and ``parity``."""
 
 from __future__ import annotations
 
@@ -28,38 +28,7 @@ from crossfade.scenarios import select
 
 SCENARIO = "gateway-echo"
 ROUNDS = 6
-"""Of the self-test that a first run on a machine adds; ``crossfade selftest`` takes more."""
-
-
-def selftest(options: argparse.Namespace) -> int:
-    """``crossfade selftest``: a variant against itself."""
-    if (why := missing(options.impl)) is not None:
-        raise VariantUnavailable(why)
-    executor = LocalExecutor(placement=place(available()), generator=generator())
-    number = options.seed if options.seed is not None else int(time.time()) % (1 << 32)
-    try:
-        found = twins(
-            options.impl,
-            options.scenario,
-            rounds=options.rounds,
-            seed=number,
-            out=options.out,
-            executor=executor,
-            argv=options.argv,
-        )
-    except Interrupted as stop:
-        output.note(f"interrupted after {len(stop.results.blocks)} blocks; a self-test needs all of them, run it again")
-        return EX_INTERRUPTED
-    if options.json:
-        output.dump(found)
-        return EX_OK
-    for metric, rate in found.false_alarms.items():
-        spread = max(abs(v) for v in found.log_ratios[metric])
-        output.say(
-            f"{metric}: {rate:.2%} false alarms at a threshold of {found.threshold:.0%} and "
-            f"{found.rounds_per_verdict} rounds; widest pair {spread:.2%}"
-        )
-    return EX_OK
+"""Of the quick check that a first run on a machine adds; ``crossfade selftest`` takes more."""
 
 
 def twins(
@@ -83,7 +52,7 @@ def twins(
         notes=["A/A: both names are one variant"],
     )
     estimate = plan.estimate_s([scenario], [record], "quick")
-    output.note(f"self-test of {impl} against itself: {len(results.order)} blocks, about {duration(estimate)}")
+    output.note(f"quick check of {impl} against itself: {len(results.order)} blocks, about {duration(estimate)}")
     results = execute(results, [scenario], executor, store.save, Progress(len(results.order), estimate))
     found = selftest_.conclude(results, rounds_per_verdict=scenario.rounds("quick").rounds)
     selftest_.save(found, out)

@@ -29,7 +29,8 @@ from crossfade.harness.stats.pairs import (
     verdict,
 )
 from crossfade.harness.stats.shape import Shape, classify
-from crossfade.harness.stats.student import t_cdf, t_quantile
+from crossfade.harness.stats.shares import clopper_pearson, sign_test
+from crossfade.harness.stats.student import beta_cdf, beta_quantile, t_cdf, t_quantile
 
 __all__ = [
     "ALPHA",
@@ -46,7 +47,10 @@ __all__ = [
     "Summary",
     "Verdict",
     "analyse",
+    "beta_cdf",
+    "beta_quantile",
     "classify",
+    "clopper_pearson",
     "distribution",
     "equivalent",
     "fit",
@@ -56,6 +60,7 @@ __all__ = [
     "p_beyond",
     "percentiles",
     "rounds_needed",
+    "sign_test",
     "summarise",
     "t_cdf",
     "t_quantile",
