@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -60,6 +61,7 @@ class Relay:
 
     def asked(self, request: bytes, client: Client) -> bytes | None:
         """Before a call goes upstream; what is returned is the answer, and the call goes nowhere."""
+        return None
 
     def answered(self, request: bytes, answer: bytes, client: Client) -> None:
         """An answer is there and goes to the client."""
@@ -67,46 +69,60 @@ class Relay:
 
 
 class Slow(Relay):
-    """Turns in a circle for ``share`` of its own processor time per call.
+    """Turns in a circle for ``share`` of its own processor time of every call.
 
-    What a call needs is measured over some hundred early calls, by the processor's clock, in units of a fixed piece of
-    the circle that is turned and timed beside each of them: a machine that is slow for a moment is slow for both.
+    What a call needs is read from the processor's clock over every few hundred of them, and how far that goes in the
+    circle from turns that are clocked now and then among them: a machine that is slow for a while is slow for both.
     """
 
-    SKIP, CALLS, UNIT = 300, 1_000, 1_000
+    EVERY, CLOCKED, LONGEST = 512, 32, 200_000
 
     def __init__(self, upstream: str, share: float = SLOWER) -> None:
         super().__init__(upstream)
         self.share = share
-        self.length = 0
-        self._units_ns = self._began_ns = 0
+        self.length = 1_000
+        self._turns_ns = self._clocked = 0
+        self._since_ns = time.process_time_ns()
 
     def asked(self, request: bytes, client: Client) -> bytes | None:
         """Turn."""
         self.calls += 1
-        if self.length:
+        if self.calls % self.CLOCKED:
             circle(self.length)
-        elif self.calls > self.SKIP:
-            self._calibrate(self.calls - self.SKIP)
+        else:
+            before = time.process_time_ns()
+            circle(self.length)
+            self._turns_ns += time.process_time_ns() - before - CLOCK_NS
+            self._clocked += 1
+        if self.calls % self.EVERY == 0:
+            self._adjust()
         return None
 
-    def _calibrate(self, number: int) -> None:
-        before = time.process_time_ns()
-        circle(self.UNIT)
-        after = time.process_time_ns()
-        if number == 1:
-            self._began_ns = after
-            return
-        self._units_ns += after - before
-        if number > self.CALLS:
-            each_ns = (after - self._began_ns - self._units_ns) / self.CALLS
-            unit_ns = self._units_ns / self.CALLS
-            self.length = max(1, round(self.UNIT * self.share * each_ns / unit_ns))
+    def _adjust(self) -> None:
+        now_ns = time.process_time_ns()
+        turn_ns = max(1.0, self._turns_ns / self._clocked)
+        call_ns = (now_ns - self._since_ns) / self.EVERY - turn_ns
+        self.length = max(1, min(self.LONGEST, round(self.length * self.share * call_ns / turn_ns)))
+        self._turns_ns = self._clocked = 0
+        self._since_ns = now_ns
+
+
+def _clock_ns() -> float:
+    """What one look at the processor's clock costs."""
+    begin = time.process_time_ns()
+    for _ in range(1_000):
+        time.process_time_ns()
+    return (time.process_time_ns() - begin) / 1_000
+
+
+CLOCK_NS = _clock_ns()
 
 
 def circle(length: int) -> None:
     """Work that grows with ``length`` and has no other effect."""
-    sum(range(length))
+    # Not even an allocation: those of a range cost twice as much whenever they straddle two pools of the allocator.
+    for _ in itertools.repeat(None, length):
+        pass
 
 
 class Tail(Relay):
@@ -247,8 +263,8 @@ async def serve(relay: Relay, port: int) -> None:
     """Listen until ended."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Client(relay), "127.0.0.1", port)
-    # A relay makes no cycles worth collecting, and a collection in the middle of a block would be noise.
-    gc.freeze()
+    # Only a closed connection leaves a cycle, and a collection in the middle of a block would be noise.
+    gc.disable()
     print("listening", flush=True)  # noqa: T201 - for whoever starts it by hand and waits
     await server.serve_forever()
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from crossfade.harness.environment import fingerprint
+from crossfade.harness.planted import PLANTS, Planted
 from crossfade.harness.problems import BrokenResults
 from crossfade.harness.runner import now
 from crossfade.harness.samples import METRICS, Environment, Results
@@ -97,12 +98,13 @@ def refuted(found: FalseAlarms) -> bool:
     return found.alone.low > ALPHA
 
 
-def power(parts: Sequence[Results], seed: int, plants: Sequence[tuple[str, str, str]]) -> Power:
-    """The planted flaws (name, scenario, what it is) that runs convicted after Holm's correction.
+def power(parts: Sequence[Results], seed: int, plants: Sequence[Planted] = PLANTS) -> Power:
+    """The planted flaws that runs convicted after Holm's correction.
 
     A run that could not compare has not found it.
     """
     found, lost = _all(parts)
+    runs = range(1, len(parts) + 1)
     convicted = {(t.repetition, t.candidate, t.scenario) for t in found if t.verdict_holm == "worse"}
     return Power(
         created=now(),
@@ -113,12 +115,12 @@ def power(parts: Sequence[Results], seed: int, plants: Sequence[tuple[str, str, 
         trials=tuple(found),
         plants=tuple(
             Plant(
-                name=name,
-                what=what,
-                scenario=scenario,
-                found=share(sum((run, name, scenario) in convicted for run in range(1, len(parts) + 1)), len(parts)),
+                name=plant.name,
+                what=plant.what,
+                scenario=plant.scenario,
+                found=share(sum((run, plant.name, plant.scenario) in convicted for run in runs), len(runs)),
             )
-            for name, scenario, what in plants
+            for plant in plants
         ),
         lost=tuple(lost),
     )

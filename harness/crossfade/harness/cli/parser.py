@@ -142,7 +142,10 @@ def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     _impls(command, "variant to run against itself (default: python and rust, as far as they are installed)")
     command.add_argument(
-        "--repeat", type=count, metavar="N", help="repetitions of each variant (default: as many as make 40 comparisons)"
+        "--repeat",
+        type=count,
+        metavar="N",
+        help="repetitions of each variant (default: as many as make 40 comparisons)",
     )
     command.add_argument("--power", action="store_true", help="look for planted flaws in runs of the standard profile")
     command.add_argument("--runs", type=count, default=10, help="of --power (default: %(default)s)")

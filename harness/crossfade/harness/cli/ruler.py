@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,16 +13,15 @@ from crossfade.harness import parity as parity_
 from crossfade.harness import selftest as selftest_
 from crossfade.harness.affinity import available, place
 from crossfade.harness.cli import output
-from crossfade.harness.cli.choose import choose_variants, command, describe, generator, lay_out
+from crossfade.harness.cli.choose import choose_variants, command, describe, lay_out
 from crossfade.harness.executor import LocalExecutor
 from crossfade.harness.measure.bench import TWIN
-from crossfade.harness.problems import EX_INTERRUPTED, EX_OK, UsageError
+from crossfade.harness.problems import EX_OK, UsageError
 from crossfade.harness.progress import Progress, duration
-from crossfade.harness.runner import Interrupted, execute, start
+from crossfade.harness.runner import execute, start
 from crossfade.harness.samples import SelfTest
 from crossfade.harness.store import Store, new_id
 from crossfade.impls import missing
-from crossfade.impls.errors import VariantUnavailable
 from crossfade.scenarios import select
 
 SCENARIO = "gateway-echo"

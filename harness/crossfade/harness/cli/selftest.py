@@ -8,11 +8,13 @@ import shlex
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from crossfade.harness import environment, series
 from crossfade.harness import selftest as selftest_
 from crossfade.harness.affinity import available, place
 from crossfade.harness.cli import output
-from crossfade.harness.cli.choose import check_scenario, command, describe, generator, lay_out, measurable
+from crossfade.harness.cli.choose import check_scenario, command, describe, generator, lay_out
 from crossfade.harness.cli.ruler import ROUNDS, SCENARIO, twins
 from crossfade.harness.executor import LocalExecutor
 from crossfade.harness.measure.bench import TWIN
@@ -87,29 +89,26 @@ def alarm_series(options: argparse.Namespace, seed: int) -> Series:
         twin = f"{name}{TWIN}twin"
         parts.append(Part(number=number, seed=draw(seed, "self-test", number), baseline=name, candidates=(twin,)))
         comparisons += sum(len(record.headline) for record in laid_out(plan, parts[-1])[1])
-    return Series(
-        kind=plan.kind,
-        profile=plan.profile,
-        seed=seed,
-        selectors=plan.selectors,
-        rounds=plan.rounds,
-        parts=tuple(parts),
-    )
+        if not comparisons:
+            break
+    if not comparisons:
+        raise UsageError("no variant can do what was chosen; see `crossfade list scenarios`")
+    return msgspec.structs.replace(plan, parts=tuple(parts))
 
 
 def power_series(options: argparse.Namespace, seed: int) -> Series:
     """Runs of the standard profile with planted flaws. Raises UsageError for options that mean nothing here."""
     if options.impl or options.selectors or options.repeat:
-        raise UsageError("--power measures its own planted gateways and scenarios; leave out --impl, --repeat and names")
+        raise UsageError(
+            "--power measures its own planted gateways and scenarios; leave out --impl, --repeat and names"
+        )
     candidates = tuple(dict.fromkeys(plant.name for plant in PLANTS))
     parts = tuple(
         Part(number=number, seed=draw(seed, "power", number), baseline=HONEST, candidates=candidates)
         for number in range(1, options.runs + 1)
     )
     selectors = tuple(dict.fromkeys(plant.scenario for plant in PLANTS))
-    return Series(
-        kind="power", profile="standard", seed=seed, selectors=selectors, rounds=options.rounds, parts=parts
-    )
+    return Series(kind="power", profile="standard", seed=seed, selectors=selectors, rounds=options.rounds, parts=parts)
 
 
 def laid_out(planned: Series, part: Part) -> tuple[list[Scenario], list[ScenarioRecord]]:
@@ -120,12 +119,12 @@ def laid_out(planned: Series, part: Part) -> tuple[list[Scenario], list[Scenario
     if planned.kind == "alarms":
         pair = (part.baseline, *part.candidates)
         records = [lay_out(s, planned.profile, pair, (), rounds=planned.rounds) for s in scenarios]
-        records = measurable(records, selected=False, quietly=True)
     else:
         # Each plant runs where it has to be found, and the honest ones everywhere.
         records = [
             lay_out(s, planned.profile, (), (), rounds=planned.rounds, gateways=gateways(s.name)) for s in scenarios
         ]
+    records = [record for record in records if record.variants]
     kept = {record.name for record in records}
     return [s for s in scenarios if s.name in kept], records
 
@@ -185,11 +184,11 @@ def quick(options: argparse.Namespace) -> int:
     seed = options.seed if options.seed is not None else int(time.time()) % (1 << 32)
     rounds = options.rounds or ROUNDS
     try:
-        found = twins(
-            impl, scenario, rounds=rounds, seed=seed, out=options.out, executor=executor, argv=options.argv
-        )
+        found = twins(impl, scenario, rounds=rounds, seed=seed, out=options.out, executor=executor, argv=options.argv)
     except Interrupted as stop:
-        output.note(f"interrupted after {len(stop.results.blocks)} blocks; a quick check needs all of them, run it again")
+        output.note(
+            f"interrupted after {len(stop.results.blocks)} blocks; a quick check needs all of them, run it again"
+        )
         return EX_INTERRUPTED
     if options.json:
         output.dump(found)

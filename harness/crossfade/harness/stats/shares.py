@@ -28,5 +28,5 @@ def sign_test(more: int, fewer: int) -> float:
     n, least = more + fewer, min(more, fewer)
     if n == 0:
         return 1.0
-    tail = sum(math.comb(n, k) for k in range(least + 1)) / 2**n
+    tail: float = sum(math.comb(n, k) for k in range(least + 1)) / 2.0**n
     return min(1.0, 2 * tail)
