@@ -205,3 +205,49 @@ async def test_a_name_that_stands_twice_reaches_no_server(variant: str, how: str
         answer = await client.connection.post(body, headers)
         assert (answer.status, answer.message["error"]["code"]) == (400, -32600)
         assert await client.text("fix__echo", text="on") == "on"
+
+
+REST = b'"arguments":{"text":"%b","name":"mine","deep":[{"id":5,"method":"x","params":{"name":"y"}}]}' % (
+    b"x" * 300_000
+)
+CALL = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{%b}%b'
+BEHIND = {
+    "name": (-32600, CALL % (b'"name":"fix__echo",%b,"name":"refuse"' % REST, b"}")),
+    "escaped": (-32600, CALL % (b'"name":"fix__echo",%b,"n\\u0061me":"refuse"' % REST, b"}")),
+    "params": (-32600, CALL % (b'"name":"fix__echo",%b' % REST, b',"params":{"name":"refuse"}}')),
+    "cut": (-32700, CALL % (b'"name":"fix__echo",%b' % REST, b"  ")),
+    "a uri in front": (-32602, CALL % (b'"uri":"fix__echo",%b,"name":"refuse"' % REST, b"}")),
+}
+
+
+@pytest.mark.parametrize("piece", [1 << 30, 100_000, 4093])
+@pytest.mark.parametrize("how", BEHIND)
+async def test_a_second_name_behind_a_long_body_reaches_no_server(
+    variant: str, how: str, piece: int, fresh_http: Callable[..., HttpServer]
+) -> None:
+    """What is passed on while it arrives was routed and filtered by its beginning; its rest may not say otherwise."""
+    code, body = BEHIND[how]
+    server = fresh_http(era="legacy")
+    async with serving(variant, http_spec(server)) as served, await LegacyClient.open(served.gateway) as client:
+        assert await client.text("fix__echo", text="the way is known") == "the way is known"
+        headers = {"Mcp-Session-Id": client.session, "MCP-Protocol-Version": "2025-11-25"}
+        request = client.connection.encode(body, headers)
+        for at in range(0, len(request), piece):
+            await client.connection.send(request[at : at + piece])
+            await asyncio.sleep(0)
+        assert (await client.connection.response()).message["error"]["code"] == code
+    assert [call["params"]["name"] for call in server.log("tools/call")] == ["echo"]
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+@pytest.mark.parametrize("size", [20_000, 300_000])
+async def test_keys_of_an_envelope_inside_long_arguments_are_left_alone(
+    variant: str, era: str, size: int, upstream: ServerSpec
+) -> None:
+    """Deep, in strings, with escapes, in thousands: they are the tool's own."""
+    row = {"name": 'a "name":{', "id": [{"params": {"name": "\\", "_meta": {}}}], "method": '\\"}', "uri": "]}"}
+    arguments = {"text": "x" * size, "rows": [row] * (size // 100), "name": "mine", "params": row, "_meta": {"id": 1}}
+    async with serving(variant, upstream) as served, served.client(era) as client, asyncio.timeout(15):
+        for _ in range(2):
+            called = await client.call("fix__echo", **arguments)
+            assert called["structuredContent"] == arguments

@@ -122,6 +122,15 @@ def test_they_read_the_same_envelope(body: bytes) -> None:
         agree("envelope.read", of_bytes(body))
 
 
+@given(st.lists(requests | documents.map(bytes.decode), min_size=1, max_size=3), st.sampled_from([1, 2, 5, 64, 5000]))
+def test_they_watch_the_same_body(parts: list[str], step: int) -> None:
+    """Objects run together into one have keys that stand twice."""
+    members = [part.strip()[1:-1].strip() for part in parts]
+    joined = "{" + ",".join(part for part in members if part) + "}"
+    agree("envelope.watch", joined, step)
+    agree("envelope.watch", f'{{"id":1,"params":{joined},"method":"x"}}', step)
+
+
 @given(anything, st.sampled_from(METHODS))
 def test_they_make_the_same_of_results_and_errors(raw: bytes, method: str) -> None:
     agree("result.to_modern", method, of_bytes(raw))

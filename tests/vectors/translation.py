@@ -128,6 +128,7 @@ OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "round.missing": lambda method: of_bytes(rounds.missing_capability(method)),
     "name.expose": wire.expose,
     "envelope.read": lambda body: wire.envelope(to_bytes(body)),
+    "envelope.watch": lambda body, step: wire.watch(to_bytes(body), step),
     "meta.to_modern": lambda params, caps: _or_bad(wire.meta("modern", to_bytes(params), to_bytes(caps))),
     "meta.to_legacy": lambda params, caps: _or_bad(wire.meta("legacy", to_bytes(params), to_bytes(caps))),
     "result.to_modern": lambda method, raw: _or_bad(wire.result(method, to_bytes(raw))),

@@ -10,6 +10,7 @@ from crossfade.impls import names
 from crossfade.impls.errors import ProtocolViolation
 from crossfade.impls.python import translate
 from crossfade.impls.python.ask import encode_params
+from crossfade.impls.python.body_watch import BodyWatch
 from crossfade.impls.python.canonical import canonical
 from crossfade.impls.python.envelope import CAPABILITIES_KEY, EnvelopeError, parse
 from crossfade.impls.python.http_chunks import ResponseChunks
@@ -43,6 +44,17 @@ def envelope(body: bytes) -> Any:
     }
     texts = {key: bytes(value).decode() if isinstance(value, msgspec.Raw) else value for key, value in found.items()}
     return {key: value for key, value in texts.items() if value is not _SET}
+
+
+def watch(body: bytes, step: int) -> Any:
+    found = BodyWatch()
+    try:
+        for at in range(0, len(body), step):
+            found.feed(body[at : at + step])
+        found.end()
+    except EnvelopeError:
+        return BAD
+    return {"named": found.named}
 
 
 def meta(era: Any, params: bytes, capabilities: bytes) -> bytes | None:

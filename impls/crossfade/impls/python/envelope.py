@@ -161,8 +161,8 @@ AFTER: Final = re.compile(_WS + rb"([,}])")
 OPEN: Final = re.compile(_WS + rb"\{")
 CLOSE: Final = re.compile(_WS + rb"\}")
 _NESTED: Final = re.compile(rb"[{}\[\]]|" + STRING + rb'|"', re.DOTALL)
-_TOP: Final = frozenset({b'"method"', b'"id"', b'"params"'})
-_IN_PARAMS: Final = frozenset({b'"name"', b'"uri"', b'"_meta"'})
+TOP: Final = frozenset({b'"method"', b'"id"', b'"params"'})
+IN_PARAMS: Final = frozenset({b'"name"', b'"uri"', b'"_meta"'})
 _IN_META: Final = frozenset({b'"' + VERSION_KEY.encode() + b'"'})
 
 
@@ -181,7 +181,7 @@ def scan(data: bytes, *, complete: bool = False) -> Envelope:
     """
     found = Envelope()
     try:
-        _scan_object(data, _enter(data, 0), found, _TOP, _on_top)
+        _scan_object(data, _enter(data, 0), found, TOP, _on_top)
     except _MoreError:
         if complete:
             raise EnvelopeError(-32700, "not JSON: the body ends inside the message") from None
@@ -207,7 +207,7 @@ def _scan_object(data: bytes, at: int, found: Envelope, wanted: frozenset[bytes]
     """Walk the members of one object from behind its brace; returns the offset behind its closing brace."""
     seen: set[bytes] = set()
     if (closed := CLOSE.match(data, at)) is not None:
-        if wanted is _TOP:
+        if wanted is TOP:
             found.end = closed.end()
         return closed.end()
     while True:
@@ -229,7 +229,7 @@ def _scan_object(data: bytes, at: int, found: Envelope, wanted: frozenset[bytes]
             raise _more_or_error(data, end)
         at = after.end()
         if after.group(1) == b"}":
-            if wanted is _TOP:
+            if wanted is TOP:
                 found.end = at
             return at
 
@@ -240,7 +240,7 @@ def _on_top(data: bytes, name: bytes, start: int, found: Envelope) -> int:
             skip(data, start)
             raise EnvelopeError(-32600, "params must be an object; send an object")
         found.params_open = start + 1
-        end = _scan_object(data, start + 1, found, _IN_PARAMS, _on_params)
+        end = _scan_object(data, start + 1, found, IN_PARAMS, _on_params)
         found.params = (start, end)
         return end
     end = skip(data, start)

@@ -9,8 +9,10 @@ mod parts;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod watch;
 
 use cursor::{Cursor, Stop};
+pub(crate) use watch::Watch;
 
 /// A byte range of the scanned input.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

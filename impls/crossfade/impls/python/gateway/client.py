@@ -176,12 +176,12 @@ class ClientConnection(asyncio.Protocol):
 
     def _stream(self, head: RequestHead, arrived: memoryview) -> bool:
         """Pass a long body on as it arrives. False if the envelope does not say enough, yet or at all."""
+        left = self.left
         try:
             envelope = scan(bytes(arrived[:_ENVELOPE]))
+            job = dispatch.stream(self, head, envelope, arrived, head.length)
         except EnvelopeError:
-            return False
-        left = self.left
-        job = dispatch.stream(self, head, envelope, arrived, head.length)
+            job = None  # it is refused when all of it is there, as a short one is
         if job is None:
             self._receiving()
             return False

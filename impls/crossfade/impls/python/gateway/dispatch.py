@@ -15,6 +15,7 @@ import msgspec
 from crossfade.impls.errors import CrossfadeError
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.ask import encode_params
+from crossfade.impls.python.body_watch import BodyWatch
 from crossfade.impls.python.envelope import Envelope, EnvelopeError, Message, find_once, scan
 from crossfade.impls.python.gateway import admin, legacy, methods, modern
 from crossfade.impls.python.gateway.access import Endpoint
@@ -227,8 +228,8 @@ def stream(  # noqa: PLR0911, PLR0912  one return per reason to wait for the res
 ) -> Job | None:
     """Start to pass on a long ``tools/call`` whose beginning has arrived; None to wait for all of it.
 
-    Of a modern request the headers say era, method and name; the body must agree as far as it has arrived, and the
-    server behind checks the rest, for it receives the same headers.
+    Of a modern request the headers say era, method and name; the body must agree as far as it has arrived. What arrives
+    later is watched: it may not name another tool. Raises EnvelopeError if it does so already.
     """
     if envelope.method != "tools/call" or envelope.key is None or envelope.id is None:
         return None
@@ -255,6 +256,12 @@ def stream(  # noqa: PLR0911, PLR0912  one return per reason to wait for the res
     prefix = _forward_head(head, route, instance, session)
     if prefix is None:
         return None
+    watch = BodyWatch()
+    watch.feed(bytes(arrived))
+    if len(arrived) == length:
+        watch.end()
+    if not watch.named:
+        return None  # what has been found is not the name
     call = ToolCall(client, head, session, name, raw_id=raw_id)
     call.route = route
     refusal: CrossfadeError | None = None
@@ -265,7 +272,7 @@ def stream(  # noqa: PLR0911, PLR0912  one return per reason to wait for the res
         refusal = error
     now = monotonic_ns()
     data = b"%b%d\r\n\r\n%b%b" % (prefix, length - len(name) + len(route.raw), bytes(arrived[:start]), route.raw)
-    relay = HttpRelay(call, instance, data, tail=arrived[end:], unsent=length - len(arrived))
+    relay = HttpRelay(call, instance, data, tail=arrived[end:], unsent=length - len(arrived), watch=watch)
     client.job = relay
     try:
         if refusal is not None:

@@ -12,12 +12,16 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from crossfade.impls.errors import CrossfadeError, ProtocolViolation, ServerError
+from crossfade.impls.python import jsonrpc
+from crossfade.impls.python.envelope import EnvelopeError
+from crossfade.impls.python.gateway.http_answer import HttpAnswer
 from crossfade.impls.python.gateway.pump import Pump
 from crossfade.impls.python.http_connection import HttpConnection, Sink
 from crossfade.impls.python.http_head import ResponseHead
 from crossfade.impls.python.updating import Use
 
 if TYPE_CHECKING:
+    from crossfade.impls.python.body_watch import BodyWatch
     from crossfade.impls.python.gateway.toolcall import ToolCall
     from crossfade.impls.python.upstream_http import HttpInstance
 
@@ -46,6 +50,7 @@ class HttpRelay:
         "_task",
         "_tries",
         "_unsent",
+        "_watch",
         "counted",
         "raw",
     )
@@ -58,6 +63,7 @@ class HttpRelay:
         *,
         tail: memoryview | None = None,
         unsent: int = 0,
+        watch: BodyWatch | None = None,
     ) -> None:
         self.raw = True
         self.counted = True
@@ -68,12 +74,13 @@ class HttpRelay:
         self._session = call.session
         self._tail = tail
         self._unsent = unsent
+        self._watch = watch
         self._task: asyncio.Task[None] | None = None
         self._conn: HttpConnection | None = None
         self._queued = 0
         self._deadline_ns = 0
         self._started_ns = 0
-        self._tries = 0
+        self._tries = 1 if unsent else 0
         self._answering = False
         self._received = 0
         # Chunk sizes and the comments of a stream are no part of a message; they may double it at most.
@@ -150,7 +157,7 @@ class HttpRelay:
                 return self._not_mcp(head, data[body_at:], complete)
         elif not head.is_sse:
             return self._not_mcp(head, data[body_at:], complete)
-        if head.status == 404 and self._session is not None and not self._tries and not self._unsent:
+        if head.status == 404 and self._session is not None and not self._tries:
             self._session_lost(complete)
             return True
         if head.length > self._instance.spec.max_message_bytes:
@@ -196,7 +203,7 @@ class HttpRelay:
             client.gateway.manager.stats.errors_by_code[error.code] += 1
             if client.transport is not None:
                 client.transport.abort()
-        elif resend and not self._tries and not self._unsent:
+        elif resend and not self._tries:
             self._tries = 1
             self.start(monotonic_ns())
         else:
@@ -246,6 +253,14 @@ class HttpRelay:
 
     def more(self, data: bytes) -> None:
         self._unsent -= len(data)
+        if self._watch is not None:
+            try:
+                self._watch.feed(data)
+                if not self._unsent:
+                    self._watch.end()
+            except EnvelopeError as error:
+                self._refuse(error)
+                return
         if self._conn is not None and self._conn.sink is self:
             self._conn.more(data)
         else:  # still queued for a connection
@@ -289,6 +304,16 @@ class HttpRelay:
         if not self._call.again(error, self._instance, self._deadline_ns):
             self._call.leave()
             self._client.fail(self._call.raw_id, error)
+
+    def _refuse(self, error: EnvelopeError) -> None:
+        """The rest of the body must not be passed on: the server is left with half a message, which it cannot read."""
+        self._watch = None
+        self.cancel()
+        client = self._client
+        if self._answering and client.transport is not None:
+            client.transport.abort()
+        elif client.job is self:
+            client.respond(HttpAnswer(400, jsonrpc.error(None, error.code, error.message)))
 
     def _too_long(self, complete: bool) -> bool:
         """The upstream announced more than we pass on."""

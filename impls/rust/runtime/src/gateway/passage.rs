@@ -25,6 +25,7 @@ pub(super) use again::Retold;
 use super::client::Client;
 use super::dispatch::Who;
 use super::sessions::Session;
+use crate::envelope::{Fault, Watch};
 use crate::error::Error;
 use crate::upstream::http::HttpLink;
 use crate::upstream::lease::{Conn, Lease};
@@ -41,6 +42,8 @@ pub(super) enum Stop {
     /// The client went away or gave up.
     Gone,
     Cancelled,
+    /// What arrived last must not be passed on.
+    Refused(Fault),
     /// The answer had begun and cannot be finished.
     Cut(Error),
 }
@@ -57,6 +60,8 @@ pub(super) struct Job<'a> {
     pub(super) deadline: Instant,
     /// Bytes of the request body that the client still has to send.
     pub(super) unsent: usize,
+    /// Looks at these bytes before they are passed on.
+    pub(super) watch: Option<Box<Watch>>,
     pub(super) session: Option<Arc<UpstreamSession>>,
     pub(super) cancelled: Option<Pin<Box<Notified<'a>>>>,
     pub(super) keep_alive: bool,

@@ -2,22 +2,28 @@
 //!
 //! The rule: what must change is spliced, everything else passes untouched; `passage` moves the bytes.
 
+mod words;
+
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::futures::Notified;
+
+pub(super) use words::words;
+use words::{Request, watched, write_request};
+
 use super::client::{Client, Inbound, Turn};
-use super::dispatch::{Forward, Plan, Way, Who};
+use super::dispatch::{Forward, Plan, Way, Who, faulty};
 use super::entry::{Entry, fail};
 use super::passage::{Job, Retold};
-use super::sessions::Entered;
+use super::sessions::{Entered, InFlight};
 use crate::envelope::Envelope;
 use crate::error::Result;
 use crate::info::Era;
-use crate::translate::{self, Edit, MODERN};
-use crate::upstream::http::{Head, HttpLink};
+use crate::upstream::http::HttpLink;
 use crate::upstream::session::UpstreamSession;
 use crate::upstream::{Link, Wish};
-use crate::wire::buffers;
 
 /// Asks the server for its era, then goes the way that follows.
 pub(crate) async fn learn(
@@ -66,6 +72,10 @@ pub(crate) async fn run(
     } = &forward
     else {
         return Turn::Close;
+    };
+    let watch = match watched(client, inbound, env) {
+        Ok(watch) => watch,
+        Err(fault) => return client.respond(&faulty(fault), false).await,
     };
     let entered: Option<Entered> = who.session().map(|session| session.enter(id));
     let server = &routed.server;
@@ -136,10 +146,9 @@ pub(crate) async fn run(
         method: verb.method(),
         deadline,
         unsent: inbound.length - inbound.have,
+        watch,
         session,
-        cancelled: flight
-            .as_ref()
-            .map(|flight| Box::pin(flight.wake.notified())),
+        cancelled: flight.as_deref().map(cancelled),
         keep_alive: inbound.keep_alive,
     };
     let retold = Retold {
@@ -152,6 +161,10 @@ pub(crate) async fn run(
     let turn = job.run(failed, ticket, &retold).await;
     drop((entry, entered));
     turn
+}
+
+fn cancelled(flight: &InFlight) -> Pin<Box<Notified<'_>>> {
+    Box::pin(flight.wake.notified())
 }
 
 /// What the request stands on; on the hot route there is nothing to wait for.
@@ -168,69 +181,12 @@ async fn ground(
     Box::pin(prepare(link, who, stateless, edits_meta, deadline)).await
 }
 
-/// What a request says upstream.
-struct Request<'a> {
-    env: &'a Envelope,
-    who: &'a Who,
-    method: &'a str,
-    name: Option<&'a str>,
-    rename: Option<&'a Edit<'static>>,
-    edits_meta: bool,
-    session: Option<&'a UpstreamSession>,
-}
-
-/// Puts head and what is there of the body into `client.output`, with every edit made.
-fn write_request(client: &mut Client, link: &HttpLink, inbound: &Inbound, request: &Request<'_>) {
-    let body = &client.input[inbound.head_len..inbound.head_len + inbound.have];
-    let meta = if request.edits_meta {
-        hop_edit(body, request.env, request.who)
-    } else {
-        None
-    };
-    let mut edits: Vec<Edit<'_>> = request.rename.cloned().into_iter().chain(meta).collect();
-    edits.sort_by_key(|edit| edit.at.start);
-    let lines = param_lines(&client.input, inbound);
-    let head = words(link, request.session, request.method, request.name, &lines);
-    client.output.clear();
-    buffers::borrow(&mut client.output);
-    link.write_head(
-        &mut client.output,
-        &head,
-        inbound
-            .length
-            .saturating_add_signed(translate::growth(&edits)),
-    );
-    translate::splice(body, &edits, &mut client.output);
-}
-
 /// What a request stands on.
 pub(super) enum Ground {
     Free,
     Session(Arc<UpstreamSession>),
     /// An update is under way, and this instance speaks another era than the one that the way was chosen by.
     OtherEra,
-}
-
-/// What the head of a request says to this instance.
-pub(super) fn words<'a>(
-    link: &HttpLink,
-    session: Option<&'a UpstreamSession>,
-    method: &'a str,
-    name: Option<&'a str>,
-    lines: &'a [u8],
-) -> Head<'a> {
-    let modern = link.era() == Some(Era::Modern);
-    Head {
-        version: if modern {
-            Some(MODERN)
-        } else {
-            session.map(|session| session.version.as_str())
-        },
-        session: session.and_then(|session| session.id.as_deref()),
-        method: modern.then_some(method),
-        name: name.filter(|_| modern),
-        lines,
-    }
 }
 
 /// The session to speak in; legacy servers only.
@@ -256,26 +212,4 @@ pub(super) async fn prepare(
         _ => return Ok(Ground::OtherEra),
     };
     Ok(session.map_or(Ground::Free, Ground::Session))
-}
-
-/// What a modern server must find in `_meta` of a legacy client's request.
-fn hop_edit(body: &[u8], env: &Envelope, who: &Who) -> Option<Edit<'static>> {
-    let capabilities: &[u8] = match who {
-        Who::Modern(span) => span.of(body),
-        Who::Legacy(session) => &session.capabilities,
-    };
-    translate::meta_edit(body, &env.members, true, capabilities)
-        .ok()
-        .flatten()
-}
-
-fn param_lines(input: &[u8], inbound: &Inbound) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for (name, value) in &inbound.head.params {
-        lines.extend_from_slice(name.of(input));
-        lines.extend_from_slice(b": ");
-        lines.extend_from_slice(value.of(input));
-        lines.extend_from_slice(b"\r\n");
-    }
-    lines
 }

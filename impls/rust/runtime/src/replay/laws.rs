@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::annotations;
-use crate::envelope::{self, Envelope, Span};
+use crate::envelope::{self, Envelope, Span, Watch};
 use crate::translate::canonical::canonical;
 use crate::translate::event_id::EventId;
 use crate::translate::{self, codes, cursor, members, progress, rounds, state_token};
@@ -70,6 +70,12 @@ pub fn envelope(input: &[u8]) {
     }
     if let Some(meta) = whole.members.meta {
         let _ = translate::hop_meta(meta.of(input));
+    }
+    for cut in cuts(input.len()) {
+        let mut watch = Watch::default();
+        let (first, rest) = input.split_at(cut);
+        let seen = watch.feed(first).and_then(|()| watch.feed(rest));
+        assert!(!whole.complete || seen.and(watch.end()).is_ok());
     }
 }
 

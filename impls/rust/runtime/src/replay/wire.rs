@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::laws::read_events;
 use super::value::{Args, of_bytes, of_some};
-use crate::envelope::{self, Span};
+use crate::envelope::{self, Span, Watch};
 use crate::translate;
 use crate::wire::Body;
 use crate::wire::body::Chunks;
@@ -24,7 +24,23 @@ pub(super) fn name(name: &str, args: Args<'_>) -> Option<Value> {
 /// The envelope of a whole message: spans as what they hold.
 pub(super) fn envelope(name: &str, args: Args<'_>) -> Option<Value> {
     let body = args.bytes(0)?;
-    (name == "read").then(|| read(&body).unwrap_or_else(bad))
+    match name {
+        "read" => Some(read(&body).unwrap_or_else(bad)),
+        "watch" => {
+            let step = usize::try_from(args.number(1)?).ok()?;
+            Some(watch(&body, step).unwrap_or_else(bad))
+        }
+        _ => None,
+    }
+}
+
+fn watch(body: &[u8], step: usize) -> Option<Value> {
+    let mut watch = Watch::default();
+    for piece in body.chunks(step.max(1)) {
+        watch.feed(piece).ok()?;
+    }
+    watch.end().ok()?;
+    Some(json!({ "named": watch.named() }))
 }
 
 fn read(body: &[u8]) -> Option<Value> {

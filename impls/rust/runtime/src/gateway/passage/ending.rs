@@ -5,6 +5,7 @@
 use super::{Job, Stop};
 use crate::gateway::answer::Answer;
 use crate::gateway::client::Turn;
+use crate::gateway::dispatch::faulty;
 use crate::upstream::Ticket;
 
 impl Job<'_> {
@@ -33,6 +34,11 @@ impl Job<'_> {
                 self.client
                     .respond(&Answer::accepted(), self.keep_alive && self.unsent == 0)
                     .await
+            }
+            // The server is left with half a message, which it cannot read; that is not its fault.
+            Err(Stop::Refused(fault)) => {
+                drop(ticket);
+                self.client.respond(&faulty(fault), false).await
             }
             Err(Stop::Cut(error)) => {
                 self.client

@@ -49,6 +49,7 @@ impl Job<'_> {
                 }
             }
             let ready = self.client.input.len().min(self.unsent);
+            self.look(ready)?;
             let mut at = 0;
             let early = poll_fn(|cx| {
                 match io::poll_write(&mut conn.stream, &self.client.input[..ready], &mut at, cx) {
@@ -67,6 +68,18 @@ impl Job<'_> {
             self.client.input.drain(..ready);
         }
         Ok(())
+    }
+
+    /// Looks at the next bytes of the body, before any of them is passed on.
+    fn look(&mut self, ready: usize) -> std::result::Result<(), Stop> {
+        let Some(watch) = &mut self.watch else {
+            return Ok(());
+        };
+        let outcome = watch.feed(&self.client.input[..ready]);
+        let last = ready == self.unsent;
+        outcome
+            .and_then(|()| if last { watch.end() } else { Ok(()) })
+            .map_err(Stop::Refused)
     }
 
     /// True once the server answers although the request is not complete.
