@@ -46,6 +46,8 @@ METRICS: dict[str, Metric] = {
         Metric(name="restored_ms", title="Recovery to 90 % of the rate", unit="ms", better="lower"),
         Metric(name="breaker_open_ms", title="Fault to the open circuit", unit="ms", better="lower"),
         Metric(name="breaker_heal_ms", title="Recovery to the closed circuit", unit="ms", better="lower"),
+        Metric(name="events_per_s", title="Progress notifications passed on", unit="events/s", better="higher"),
+        Metric(name="sessions_per_s", title="Sessions ended and begun anew", unit="sessions/s", better="higher"),
         Metric(name="drain_ms", title="Burst to its last answer", unit="ms", better="lower"),
         Metric(name="connects_per_s", title="Clients connected and answered", unit="connections/s", better="higher"),
         Metric(name="cpu_us_per_connection", title="CPU per connection", unit="us", better="lower"),

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import msgspec
-
 from crossfade.harness.metrics import METRICS, Metric
+from crossfade.harness.points import LoadPoint, Mark, Mode, Operation, Record, Rung, SeriesPoint
 from crossfade.harness.trust import Ruler, SelfTest
 
 FORMAT = "crossfade-results"
@@ -30,14 +29,9 @@ ScenarioKind = Literal[
     "throughput", "latency", "burst", "connect", "calls", "sweep", "memory_clients", "memory_upstreams", "soak", "ops",
     "lifecycle", "faults", "deploy", "nodes",
 ]  # fmt: skip
-Mode = Literal["closed", "open"]
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    pass
-
-
-class Cpu(_Record, frozen=True):
+class Cpu(Record, frozen=True):
     """The processor: ``affinity`` is what this run may use, ``quota`` the cgroup's limit in CPUs if there is one."""
 
     model: str
@@ -50,7 +44,7 @@ class Cpu(_Record, frozen=True):
     virtual: str | None = None
 
 
-class Environment(_Record, frozen=True):
+class Environment(Record, frozen=True):
     """The machine and the software, as far as they move numbers. ``native`` is ``crossfade_native.build_info()``."""
 
     cpu: Cpu
@@ -70,7 +64,7 @@ class Environment(_Record, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-class ScenarioRecord(_Record, frozen=True):
+class ScenarioRecord(Record, frozen=True):
     """The scenario as it ran. ``sha256`` is of the canonical form of ``spec``; results compare only if it agrees.
 
     ``threshold`` is the relative difference that matters (0.05 is 5 %). ``headline`` metrics enter the verdict table
@@ -95,7 +89,7 @@ class ScenarioRecord(_Record, frozen=True):
     spec: dict[str, Any] = {}
 
 
-class VariantRecord(_Record, frozen=True):
+class VariantRecord(Record, frozen=True):
     """One column of the comparison. ``limit`` rows (nginx, ceiling) are yardsticks and get no verdict."""
 
     name: str
@@ -103,7 +97,7 @@ class VariantRecord(_Record, frozen=True):
     description: str
 
 
-class Slot(_Record, frozen=True):
+class Slot(Record, frozen=True):
     """One planned block: which variant of which scenario, and its place in the round."""
 
     scenario: str
@@ -112,84 +106,7 @@ class Slot(_Record, frozen=True):
     variant: str
 
 
-class SeriesPoint(_Record, frozen=True):
-    """One interval of a load run, ``t_ms`` from the start of measuring to the end of the interval."""
-
-    t_ms: float
-    completed: int
-    errors: int
-    p50_us: float
-    p99_us: float
-
-
-class LoadPoint(_Record, frozen=True):
-    """One load phase against one variant. Blobs are HdrHistogram V2 compressed, base64, nanoseconds.
-
-    ``latency`` runs from the intended send time when ``mode`` is open and from the actual one when closed (then it
-    equals ``service``). ``held`` says that the objective and the offered rate were kept; None without an objective.
-    """
-
-    mode: Mode
-    connections: int
-    rate_per_s: float | None
-    duration_s: float
-    sent: int
-    completed: int
-    errors: dict[str, int]
-    mismatches: int
-    missed_sends: int
-    throughput_per_s: float
-    cpu_us_per_request: float | None
-    latency: str
-    service: str = ""
-    lag: str = ""
-    series: tuple[SeriesPoint, ...] = ()
-    generator: str = ""
-    generator_cpu_s: float | None = None
-    p50_us: float | None = None
-    p99_us: float | None = None
-    held: bool | None = None
-
-
-class Rung(_Record, frozen=True):
-    """Memory at one number of connections, one fresh process per rung. KiB, from ``smaps_rollup``.
-
-    ``state`` tells idle connections from those with a call in flight. ``children_pss_kib`` is shown apart.
-    """
-
-    connections: int
-    state: Literal["idle", "in_flight"]
-    pss_kib: float
-    rss_kib: float
-    children_pss_kib: float = 0.0
-
-
-class Mark(_Record, frozen=True):
-    """Something that was done to the fleet during a load phase, in milliseconds from the start of measuring."""
-
-    t_ms: float
-    what: str
-
-
-class Operation(_Record, frozen=True):
-    """One operation timed alone, in nanoseconds: quantiles over ``batches``, each the mean of ``per_batch`` in a row.
-
-    ``where`` says what stands around it: ``core`` nothing, the loop is in the core's own language; ``called`` each one
-    is called from Python, as the asyncio shell does; ``interface`` each one is awaited through ``Manager``. ``size`` is
-    the number of servers, instances or connections it works on.
-    """
-
-    name: str
-    where: Literal["core", "called", "interface"]
-    size: int
-    per_batch: int
-    batches: int
-    min_ns: float
-    p50_ns: float
-    p99_ns: float
-
-
-class Block(_Record, frozen=True):
+class Block(Record, frozen=True):
     """One run of one variant on one scenario in fresh processes: the unit of evidence.
 
     A failed block keeps its place with ``status`` and ``error``. A void one ran, but may not count (the generator
@@ -215,7 +132,7 @@ class Block(_Record, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-class Parity(_Record, frozen=True):
+class Parity(Record, frozen=True):
     """Whether every variant gave the same answer on a scenario before its timing counted.
 
     ``blamed`` alone were not timed; with nobody to blame for a difference, none was.
@@ -228,7 +145,7 @@ class Parity(_Record, frozen=True):
     blamed: tuple[str, ...] = ()
 
 
-class Attachment(_Record, frozen=True):
+class Attachment(Record, frozen=True):
     """A file beside ``results.json`` that explains (a memray flamegraph); it never supplies a number."""
 
     path: str
@@ -237,7 +154,7 @@ class Attachment(_Record, frozen=True):
     variant: str
 
 
-class Results(_Record, frozen=True):
+class Results(Record, frozen=True):
     """A whole run. ``complete`` is false while it runs and after an interruption; ``blocks`` are in running order."""
 
     format: str

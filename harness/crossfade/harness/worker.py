@@ -14,12 +14,15 @@ import importlib.util
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from crossfade.harness.problems import HarnessError
 from crossfade.impls import CrossfadeError, Manager, open_manager, parse_config
+
+if TYPE_CHECKING:
+    from crossfade.harness.worker_changes import Watch
 
 
 class Job(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,6 +80,7 @@ def _connections(manager: Manager, server: str) -> int:
 
 async def obey(manager: Manager, orders: AsyncIterator[Order]) -> None:
     """Carry out orders until there are no more."""
+    watch: Watch | None = None
     async for order in orders:
         match order["op"]:
             case "calls":
@@ -89,6 +93,17 @@ async def obey(manager: Manager, orders: AsyncIterator[Order]) -> None:
                 from crossfade.harness.worker_ops import run_ops  # noqa: PLC0415 - its imports are not the variant's
 
                 await run_ops(manager, order, emit)
+            case "watch":
+                from crossfade.harness import worker_changes  # noqa: PLC0415 - its imports are not the variant's
+
+                watch = worker_changes.Watch(manager)
+                emit({"event": "watching"})
+            case "watched":
+                emit({"event": "watched", "changes": await watch.end() if watch is not None else []})
+            case "update":
+                from crossfade.harness.worker_changes import update  # noqa: PLC0415 - its imports are not the variant's
+
+                await update(manager, order, emit)
             case "collect":
                 # Collectable cycles are not what a connection costs.
                 gc.collect()

@@ -4,26 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from crossfade.harness.measure import faults, ladders, ops, sweep, throughput
+from crossfade.harness.measure import (
+    burst,
+    connect,
+    deploy,
+    faults,
+    ladders,
+    latency,
+    lifecycle,
+    ops,
+    sweep,
+    throughput,
+)
 from crossfade.harness.measure.bench import Bench, Measured
+from crossfade.scenarios import Kind
 
 __all__ = ["Bench", "Measured", "measure"]
 
 
 def measure(bench: Bench) -> Measured:
     """Run one block. Raises BlockFailed, and nothing else on purpose."""
-    kind = bench.scenario.kind
-    if kind == "throughput" and bench.scenario.upstream.transport == "stdio":
-        return throughput.over_stdio(bench)
-    return _BY_KIND[kind](bench)
+    return _BY_KIND[bench.scenario.kind](bench)
 
 
-_BY_KIND: dict[str, Callable[[Bench], Measured]] = {
+_BY_KIND: dict[Kind, Callable[[Bench], Measured]] = {
     "throughput": throughput.through_target,
+    "latency": latency.run,
+    "burst": burst.run,
+    "connect": connect.run,
     "calls": throughput.in_process,
     "sweep": sweep.run,
     "memory_clients": ladders.clients,
     "memory_upstreams": ladders.upstreams,
     "ops": ops.run,
+    "lifecycle": lifecycle.run,
     "faults": faults.run,
+    "deploy": deploy.run,
 }

@@ -36,7 +36,8 @@ START_S = 30.0
 
 
 class Measured(msgspec.Struct, kw_only=True):
-    """What a block yields. ``void`` says why it may not count although it ran."""
+    """What a block yields. ``void`` says why it may not count although it ran, ``failed`` what the target did that it
+    must never do."""
 
     metrics: dict[str, float] = {}
     points: tuple[LoadPoint, ...] = ()
@@ -46,6 +47,7 @@ class Measured(msgspec.Struct, kw_only=True):
     errors: dict[str, int] = {}
     notes: tuple[str, ...] = ()
     void: str | None = None
+    failed: str | None = None
 
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +129,16 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
             tools = upstreams.tools(self.scenario.upstream)
             with self.worker(ports, serve=True) as (child, ready):
                 yield Target(int(ready["port"]), tools[0], (child.pid,), tools=tools, worker=child)
+
+    @contextlib.contextmanager
+    def front(self) -> Iterator[Target]:
+        """The target in front of its upstream, over HTTP or stdio, after a few calls that were checked."""
+        with contextlib.ExitStack() as stack:
+            over_http = self.scenario.upstream.transport == "http"
+            fleet, ports = stack.enter_context(self.fleet()) if over_http else (None, None)
+            target = stack.enter_context(self.target(fleet, ports))
+            warm(target, self.scenario, calls=3)
+            yield target
 
     def manager_config(self, ports: Ports | None) -> dict[str, Any]:
         """The configuration of the manager under test: its servers, each with the scenario's own keys."""

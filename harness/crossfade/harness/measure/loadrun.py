@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import msgspec
+
 from crossfade.harness.hdr import Histogram
 from crossfade.harness.measure.bench import Bench
 from crossfade.harness.measure.target import Target, spent_ns
 from crossfade.harness.processes import Child
 from crossfade.harness.samples import LoadPoint, SeriesPoint
 from crossfade.harness.stats.latency import NEEDED
+from crossfade.scenarios import Load, Upstream
 
 MISSED_LIMIT = 0.01
 LAG_LIMIT_US = 2_000.0
 ERROR_LIMIT = 0.01
+HANGS = ("timeout", "unanswered")
 
 
 def plan(bench: Bench, target: Target, *, rate_per_s: float | None = None, seed_offset: int = 0) -> dict[str, Any]:
@@ -44,7 +48,25 @@ def plan(bench: Bench, target: Target, *, rate_per_s: float | None = None, seed_
         "generator": bench.generator,
         # The process is pinned when it is started.
         "cpu": None,
+        **_asked(load, bench.scenario.upstream, target),
     }
+
+
+def _asked(load: Load, upstream: Upstream, target: Target) -> dict[str, Any]:
+    """The plan's optional keys, only those that the scenario asks for."""
+    told: dict[str, Any] = {}
+    if len(target.tools) > 1:
+        told |= {"tool": None, "tools": list(target.tools)}
+    elif upstream.events and target.tool.endswith("echo"):
+        told["tool"] = target.tool.removesuffix("echo") + "progress"
+    if load.mix is not None:
+        told["mix"] = msgspec.to_builtins(load.mix)
+    if load.chain > 1:
+        told["chain"] = load.chain
+    for key in ("cancel_per_mille", "cancel_after_ms", "session_calls", "burst"):
+        if value := getattr(load, key):
+            told[key] = value
+    return told | ({"events": upstream.events} if upstream.events else {})
 
 
 def run(
@@ -97,7 +119,24 @@ def point(body: dict[str, Any], result: dict[str, Any], *, cpu_ns: int | None) -
         generator_cpu_s=result["generator_cpu_s"],
         p50_us=_at(histogram, 50.0),
         p99_us=_at(histogram, 99.0),
+        by_method=result.get("by_method", {}),
+        cancelled=result.get("cancelled", 0),
+        events=result.get("events", 0),
+        sessions=result.get("sessions", 0),
+        drain_ms=result.get("drain_ms"),
+        connects_per_s=result.get("connects_per_s"),
     )
+
+
+def rates(found: LoadPoint) -> dict[str, float]:
+    """Processor time per request, if it is known, and what else a phase did per second."""
+    metrics: dict[str, float] = {}
+    if found.cpu_us_per_request is not None:
+        metrics["cpu_us_per_request"] = found.cpu_us_per_request
+    for name, count in (("events_per_s", found.events), ("sessions_per_s", found.sessions)):
+        if count:
+            metrics[name] = count / found.duration_s
+    return metrics
 
 
 def latency_metrics(found: LoadPoint) -> dict[str, float]:
@@ -115,7 +154,7 @@ def doubt(found: LoadPoint) -> str | None:
         return f"no request was answered; errors: {found.errors or 'none'}"
     failed = sum(found.errors.values())
     if failed > ERROR_LIMIT * found.sent:
-        return f"{failed} of {found.sent} requests failed ({_kinds(found.errors)}); find out why before timing counts"
+        return f"{failed} of {found.sent} requests failed ({kinds(found.errors)}); find out why before timing counts"
     if found.missed_sends > MISSED_LIMIT * max(1, found.sent):
         return f"the generator missed {found.missed_sends} of {found.sent} sends; use a lower rate or more processors"
     if generator_late(found):
@@ -132,7 +171,14 @@ def generator_late(found: LoadPoint) -> bool:
     return bool(lag.total_count > 0 and lag.value_at_percentile(50.0) / 1000 > LAG_LIMIT_US)
 
 
-def _kinds(errors: dict[str, int]) -> str:
+def failures(found: LoadPoint) -> dict[str, float]:
+    """Requests that were answered with an error, and those that were not answered at all."""
+    hung = sum(count for kind, count in found.errors.items() if any(h in kind for h in HANGS))
+    return {"failed_requests": float(sum(found.errors.values()) - hung), "hung_requests": float(hung)}
+
+
+def kinds(errors: dict[str, int]) -> str:
+    """The most frequent kinds of error, in words."""
     return ", ".join(f"{kind}: {count}" for kind, count in sorted(errors.items(), key=lambda e: -e[1])[:3])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from crossfade.harness.measure import loadrun
-from crossfade.harness.measure.bench import SERVER, Bench, Measured, warm
+from crossfade.harness.measure.bench import SERVER, Bench, Measured
 from crossfade.harness.measure.target import Target
 from crossfade.harness.problems import BlockFailed
 from crossfade.harness.samples import LoadPoint
@@ -16,16 +16,8 @@ from crossfade.harness.stats.shape import classify
 
 
 def through_target(bench: Bench) -> Measured:
-    """Load against a gateway, nginx or the fleet."""
-    with bench.fleet() as (fleet, ports), bench.target(fleet, ports) as target:
-        warm(target, bench.scenario, calls=3)
-        return measured(loadrun.run(bench, target, loadrun.plan(bench, target)))
-
-
-def over_stdio(bench: Bench) -> Measured:
-    """The same, with a child of the manager as upstream."""
-    with bench.target(None, None) as target:
-        warm(target, bench.scenario, calls=3)
+    """Load against a gateway, nginx or the fleet; over stdio the upstream is a child of the manager."""
+    with bench.front() as target:
         return measured(loadrun.run(bench, target, loadrun.plan(bench, target)))
 
 
@@ -42,9 +34,7 @@ def in_process(bench: Bench) -> Measured:
 
 def measured(found: LoadPoint) -> Measured:
     """The block's figures out of its one phase."""
-    metrics = {"throughput_per_s": found.throughput_per_s, **loadrun.latency_metrics(found)}
-    if found.cpu_us_per_request is not None:
-        metrics["cpu_us_per_request"] = found.cpu_us_per_request
+    metrics = {"throughput_per_s": found.throughput_per_s, **loadrun.rates(found), **loadrun.latency_metrics(found)}
     if found.throughput_per_s <= 0:
         raise BlockFailed(loadrun.doubt(found) or "nothing was measured")
     shape = classify([p.completed for p in found.series])
