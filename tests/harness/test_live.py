@@ -120,7 +120,7 @@ def test_a_fast_but_bad_target_is_convicted(flaw: dict[str, Any], says: str, mon
     honest = bench.fleet_config
     monkeypatch.setattr(bench, "fleet_config", lambda s, g: {**honest(s, g), **flaw})
     # The warm-up would find it first, and rightly; here the load itself has to.
-    monkeypatch.setattr("crossfade.harness.measure.throughput.warm", lambda *_, **__: None)
+    monkeypatch.setattr("crossfade.harness.measure.bench.warm", lambda *_, **__: None)
     found = block(scenario("throughput"), "ceiling")
     assert found.status == "void"
     assert says in (found.error or "")

@@ -12,11 +12,11 @@ import msgspec
 Mode = Literal["closed", "open"]
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """One object of the format."""
+class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    pass
 
 
-class SeriesPoint(Record, frozen=True):
+class SeriesPoint(_Record, frozen=True):
     """One interval of a load run, ``t_ms`` from the start of measuring to the end of the interval."""
 
     t_ms: float
@@ -26,7 +26,7 @@ class SeriesPoint(Record, frozen=True):
     p99_us: float
 
 
-class LoadPoint(Record, frozen=True):
+class LoadPoint(_Record, frozen=True):
     """One load phase against one variant. Blobs are HdrHistogram V2 compressed, base64, nanoseconds.
 
     ``latency`` runs from the intended send time when ``mode`` is open and from the actual one when closed (then it
@@ -63,7 +63,7 @@ class LoadPoint(Record, frozen=True):
     connects_per_s: float | None = None
 
 
-class Rung(Record, frozen=True):
+class Rung(_Record, frozen=True):
     """Memory at one number of connections, one fresh process per rung. KiB, from ``smaps_rollup``.
 
     ``state`` tells idle connections from those with a call in flight. ``children_pss_kib`` is shown apart.
@@ -76,14 +76,14 @@ class Rung(Record, frozen=True):
     children_pss_kib: float = 0.0
 
 
-class Mark(Record, frozen=True):
+class Mark(_Record, frozen=True):
     """Something that was done to the fleet during a load phase, in milliseconds from the start of measuring."""
 
     t_ms: float
     what: str
 
 
-class Operation(Record, frozen=True):
+class Operation(_Record, frozen=True):
     """One operation timed alone, in nanoseconds: quantiles over ``batches``, each the mean of ``per_batch`` in a row.
 
     ``where`` says what stands around it: ``core`` nothing, the loop is in the core's own language; ``called`` each one

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import msgspec
+
 from crossfade.harness.metrics import METRICS, Metric
-from crossfade.harness.points import LoadPoint, Mark, Mode, Operation, Record, Rung, SeriesPoint
+from crossfade.harness.points import LoadPoint, Mark, Mode, Operation, Rung, SeriesPoint
 from crossfade.harness.trust import Ruler, SelfTest
 
 FORMAT = "crossfade-results"
@@ -31,7 +33,11 @@ ScenarioKind = Literal[
 ]  # fmt: skip
 
 
-class Cpu(Record, frozen=True):
+class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    pass
+
+
+class Cpu(_Record, frozen=True):
     """The processor: ``affinity`` is what this run may use, ``quota`` the cgroup's limit in CPUs if there is one."""
 
     model: str
@@ -44,7 +50,7 @@ class Cpu(Record, frozen=True):
     virtual: str | None = None
 
 
-class Environment(Record, frozen=True):
+class Environment(_Record, frozen=True):
     """The machine and the software, as far as they move numbers. ``native`` is ``crossfade_native.build_info()``."""
 
     cpu: Cpu
@@ -64,7 +70,7 @@ class Environment(Record, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-class ScenarioRecord(Record, frozen=True):
+class ScenarioRecord(_Record, frozen=True):
     """The scenario as it ran. ``sha256`` is of the canonical form of ``spec``; results compare only if it agrees.
 
     ``threshold`` is the relative difference that matters (0.05 is 5 %). ``headline`` metrics enter the verdict table
@@ -89,7 +95,7 @@ class ScenarioRecord(Record, frozen=True):
     spec: dict[str, Any] = {}
 
 
-class VariantRecord(Record, frozen=True):
+class VariantRecord(_Record, frozen=True):
     """One column of the comparison. ``limit`` rows (nginx, ceiling) are yardsticks and get no verdict."""
 
     name: str
@@ -97,7 +103,7 @@ class VariantRecord(Record, frozen=True):
     description: str
 
 
-class Slot(Record, frozen=True):
+class Slot(_Record, frozen=True):
     """One planned block: which variant of which scenario, and its place in the round."""
 
     scenario: str
@@ -106,7 +112,7 @@ class Slot(Record, frozen=True):
     variant: str
 
 
-class Block(Record, frozen=True):
+class Block(_Record, frozen=True):
     """One run of one variant on one scenario in fresh processes: the unit of evidence.
 
     A failed block keeps its place with ``status`` and ``error``. A void one ran, but may not count (the generator
@@ -132,7 +138,7 @@ class Block(Record, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-class Parity(Record, frozen=True):
+class Parity(_Record, frozen=True):
     """Whether every variant gave the same answer on a scenario before its timing counted.
 
     ``blamed`` alone were not timed; with nobody to blame for a difference, none was.
@@ -145,7 +151,7 @@ class Parity(Record, frozen=True):
     blamed: tuple[str, ...] = ()
 
 
-class Attachment(Record, frozen=True):
+class Attachment(_Record, frozen=True):
     """A file beside ``results.json`` that explains (a memray flamegraph); it never supplies a number."""
 
     path: str
@@ -154,7 +160,7 @@ class Attachment(Record, frozen=True):
     variant: str
 
 
-class Results(Record, frozen=True):
+class Results(_Record, frozen=True):
     """A whole run. ``complete`` is false while it runs and after an interruption; ``blocks`` are in running order."""
 
     format: str
