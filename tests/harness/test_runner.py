@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -40,6 +41,7 @@ class MockExecutor:
 
     def __init__(self, *, fail: set[tuple[int, str]] = frozenset(), stop_at: int = -1, disagree: str = "") -> None:  # type: ignore[assignment]
         self.tasks: list[Task] = []
+        self.together: list[tuple[str, ...]] = []
         self.fail, self.stop_at, self.disagree = fail, stop_at, disagree
 
     def block(self, task: Task) -> Block:
@@ -61,6 +63,10 @@ class MockExecutor:
             error="it crashed" if failed else None,
             metrics={} if failed else {"throughput_per_s": SPEED[slot.variant] * 0.9**slot.round},
         )
+
+    def in_turns(self, tasks: Sequence[Task]) -> list[Block]:
+        self.together.append(tuple(task.slot.variant for task in tasks))
+        return [self.block(task) for task in tasks]
 
     def parity(self, scenario: Scenario, variants: tuple[str, ...]) -> Parity:
         return Parity(

@@ -12,7 +12,10 @@ from tests.fabricated import SLOPE_KIB, encode_hdr, make_ops_only, make_results
 
 from crossfade.harness.stats import (
     analyse,
+    beta_cdf,
+    beta_quantile,
     classify,
+    clopper_pearson,
     distribution,
     equivalent,
     fit,
@@ -21,6 +24,7 @@ from crossfade.harness.stats import (
     p_beyond,
     percentiles,
     rounds_needed,
+    sign_test,
     t_cdf,
     t_quantile,
     verdict,
@@ -226,3 +230,25 @@ def test_two_rounds_and_one_scenario_are_enough_to_analyse() -> None:
     found = analyse(make_ops_only())
     assert found.curves == ()
     assert {c.scenario for c in found.verdicts} == {"policy-ops"}
+
+
+def test_the_beta_distribution_agrees_with_scipy() -> None:
+    for a, b in ((1, 42), (3, 40), (0.5, 7.5), (10, 1)):
+        for p in (0.001, 0.025, 0.5, 0.975, 0.999):
+            assert beta_quantile(p, a, b) == pytest.approx(oracle.beta.ppf(p, a, b), rel=1e-9)
+            assert beta_cdf(p, a, b) == pytest.approx(oracle.beta.cdf(p, a, b), rel=1e-9)
+
+
+def test_the_interval_of_a_share_is_exact() -> None:
+    for hits, of in ((0, 42), (2, 42), (9, 10), (10, 10), (1, 1)):
+        theirs = oracle.binomtest(hits, of).proportion_ci(0.95, method="exact")
+        assert clopper_pearson(hits, of) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+    assert clopper_pearson(0, 0) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="no share"):
+        clopper_pearson(3, 2)
+
+
+def test_the_sign_test_is_exact() -> None:
+    for more, fewer in ((0, 0), (6, 0), (0, 6), (7, 5), (12, 0)):
+        theirs = oracle.binomtest(more, more + fewer).pvalue if more + fewer else 1.0
+        assert sign_test(more, fewer) == pytest.approx(theirs)

@@ -16,7 +16,7 @@ import msgspec
 
 from crossfade.harness.affinity import Placement
 from crossfade.harness.gateways import Gateway
-from crossfade.harness.measure import Bench, Measured, measure
+from crossfade.harness.measure import Bench, Measured, measure, turns
 from crossfade.harness.measure.bench import START_S
 from crossfade.harness.parity import check_scenario, question
 from crossfade.harness.problems import HarnessError
@@ -40,6 +40,10 @@ class Executor(Protocol):
 
     def block(self, task: Task) -> Block:
         """Run one block; never raises for a block that fails."""
+        ...
+
+    def in_turns(self, tasks: Sequence[Task]) -> list[Block]:
+        """Run the blocks of one round side by side, each loaded in its turns. The same otherwise."""
         ...
 
     def parity(self, scenario: Scenario, variants: tuple[str, ...]) -> Parity:
@@ -88,6 +92,19 @@ class LocalExecutor:
             return build(task, Measured(), started=started, wall_s=time.monotonic() - begin, failed=str(error))
         return build(task, found, started=started, wall_s=time.monotonic() - begin)
 
+    def in_turns(self, tasks: Sequence[Task]) -> list[Block]:
+        """Run them here, one under load at a time."""
+        started = datetime.now(UTC)
+        begin = time.monotonic()
+        found = turns.take([self.bench(task) for task in tasks])
+        wall_s = (time.monotonic() - begin) / len(tasks)
+        return [
+            build(task, one, started=started, wall_s=wall_s)
+            if isinstance(one, Measured)
+            else build(task, Measured(), started=started, wall_s=wall_s, failed=str(one))
+            for task, one in zip(tasks, found, strict=True)
+        ]
+
     def parity(self, scenario: Scenario, variants: tuple[str, ...]) -> Parity:
         """Compare answers; scenarios that differ in load alone share one comparison."""
         key = msgspec.json.encode((scenario.upstream, question(scenario), variants))
@@ -121,6 +138,7 @@ def build(task: Task, found: Measured, *, started: datetime, wall_s: float, fail
         points=found.points,
         ladder=found.ladder,
         operations=found.operations,
+        turns=found.turns,
         marks=found.marks,
         errors=found.errors,
         notes=found.notes,

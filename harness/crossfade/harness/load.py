@@ -34,6 +34,8 @@ sent twice; a connection that failed is opened again, and an attempt that fails 
 ``{"op": "grow", "to": M}`` on stdin (``held`` again) until stdin ends, and prints a short ``result``. Exit status: 64
 for a broken plan, 1 if the server cannot be reached.
 
+After its result another plan may follow on the next line, and so on until stdin ends; each is a run of its own.
+
 Without Python: ``cargo run -p crossfade-load --bin crossfade-load`` takes the same line (or as its argument).
 """
 
@@ -59,7 +61,11 @@ def run(plan: dict[str, Any]) -> str:
 def main() -> None:
     """The process."""
     try:
-        emit(run(parse("load plan", first_line())))
+        line = first_line()
+        while True:
+            emit(run(parse("load plan", line)))
+            if not (line := first_line()):
+                return
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except (ValueError, RuntimeError, OSError) as error:

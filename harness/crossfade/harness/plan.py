@@ -34,6 +34,10 @@ START_STOP_S = 1.0
 """One start and one end of a variant, children and first answer included."""
 
 
+TURN_S = 0.05
+"""What a turn takes besides its load: a plan, connections, a result."""
+
+
 def record(
     scenario: Scenario,
     profile: Profile,
@@ -94,7 +98,7 @@ def block_seconds(scenario: Scenario, profile: Profile) -> float:
         return overhead + scenario.lifecycle.starts * START_STOP_S
     if scenario.kind == "ops":
         return overhead
-    return overhead + one
+    return overhead + one + (TURN_S * rounds.turns if rounds.turns > 1 else 0.0)
 
 
 def estimate_s(scenarios: Sequence[Scenario], records: Sequence[ScenarioRecord], profile: Profile) -> float:

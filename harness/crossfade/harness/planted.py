@@ -81,7 +81,8 @@ class Slow(Relay):
         super().__init__(upstream)
         self.share = share
         self.length = 1_000
-        self._turns_ns = self._clocked = 0
+        self._turns_ns = 0.0
+        self._clocked = 0
         self._since_ns = time.process_time_ns()
 
     def asked(self, request: bytes, client: Client) -> bytes | None:
@@ -103,7 +104,7 @@ class Slow(Relay):
         turn_ns = max(1.0, self._turns_ns / self._clocked)
         call_ns = (now_ns - self._since_ns) / self.EVERY - turn_ns
         self.length = max(1, min(self.LONGEST, round(self.length * self.share * call_ns / turn_ns)))
-        self._turns_ns = self._clocked = 0
+        self._turns_ns, self._clocked = 0.0, 0
         self._since_ns = now_ns
 
 

@@ -7,8 +7,9 @@ than the others is not timed.
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -87,30 +88,23 @@ def execute(
 ) -> Results:
     """Run every block of the plan that is not there yet, saving after each. Raises :class:`Interrupted`."""
     by_name = {s.name: s for s in scenarios}
-    done = {(b.scenario, b.round, b.variant) for b in results.blocks}
     try:
         # The plan is on disk before the first process starts: an interrupt in the middle of parity can be gone on from.
         save(results)
         results = check_parity(results, by_name, executor, progress)
         wrong = {(p.scenario, v): p.detail for p in results.parity if not p.ok for v in p.blamed or (None,)}
-        for index, slot in enumerate(results.order):
-            if (slot.scenario, slot.round, slot.variant) in done:
-                continue
-            scenario = by_name[slot.scenario]
-            progress.starting(f"{slot.scenario}  round {slot.round + 1}  {slot.variant}")
-            task = Task(
-                scenario=scenario,
-                profile=_profile(results),
-                slot=slot,
-                # Every variant of a round gets the same arrivals and arguments: pairs differ in the variant alone.
-                seed=draw(results.seed, "load", slot.scenario, slot.round),
-                hash_seed=draw(results.seed, "hash", str(index), slot.round) % (1 << 32),
-            )
-            why = wrong.get((slot.scenario, slot.variant), wrong.get((slot.scenario, None)))
-            block = executor.block(task) if why is None else refuse(task, why)
-            results = msgspec.structs.replace(results, blocks=(*results.blocks, block))
+        for batch in batches(results, by_name):
+            tasks = [task_of(results, by_name[slot.scenario], index, slot) for index, slot in batch]
+            first, who = batch[0][1], ", ".join(slot.variant for _, slot in batch)
+            progress.starting(f"{first.scenario}  round {first.round + 1}  {who}")
+            reasons = [wrong.get((t.slot.scenario, t.slot.variant), wrong.get((t.slot.scenario, None))) for t in tasks]
+            timed = [task for task, why in zip(tasks, reasons, strict=True) if why is None]
+            measured = iter(executor.in_turns(timed) if len(timed) > 1 else [executor.block(task) for task in timed])
+            for task, why in zip(tasks, reasons, strict=True):
+                block = next(measured) if why is None else refuse(task, why)
+                results = msgspec.structs.replace(results, blocks=(*results.blocks, block))
+                progress.finished(block, block_seconds(task.scenario, task.profile))
             save(results)
-            progress.finished(block, block_seconds(scenario, task.profile))
     except KeyboardInterrupt:
         save(results)
         progress.close()
@@ -119,6 +113,29 @@ def execute(
     save(results)
     progress.close()
     return results
+
+
+def batches(results: Results, scenarios: dict[str, Scenario]) -> Iterator[list[tuple[int, Slot]]]:
+    """What runs next, again and again, by its place in the plan: one block, or all of a round that takes turns."""
+    done = {(b.scenario, b.round, b.variant) for b in results.blocks}
+    left = ((i, s) for i, s in enumerate(results.order) if (s.scenario, s.round, s.variant) not in done)
+    for (name, _), slots in itertools.groupby(left, key=lambda item: (item[1].scenario, item[1].round)):
+        if scenarios[name].rounds(_profile(results)).turns > 1:
+            yield list(slots)
+        else:
+            yield from ([slot] for slot in slots)
+
+
+def task_of(results: Results, scenario: Scenario, index: int, slot: Slot) -> Task:
+    """The block that the plan has at ``index``."""
+    return Task(
+        scenario=scenario,
+        profile=_profile(results),
+        slot=slot,
+        # Every variant of a round gets the same arrivals and arguments: pairs differ in the variant alone.
+        seed=draw(results.seed, "load", slot.scenario, slot.round),
+        hash_seed=draw(results.seed, "hash", str(index), slot.round) % (1 << 32),
+    )
 
 
 def check_parity(results: Results, scenarios: dict[str, Scenario], executor: Executor, progress: Progress) -> Results:

@@ -116,7 +116,8 @@ class Block(_Record, frozen=True):
     """One run of one variant on one scenario in fresh processes: the unit of evidence.
 
     A failed block keeps its place with ``status`` and ``error``. A void one ran, but may not count (the generator
-    lagged, answers were wrong); ``error`` says why.
+    lagged, answers were wrong); ``error`` says why. ``turns`` are a metric's values turn by turn, where the variants of
+    the round took turns; those of the same turn make a pair.
     """
 
     scenario: str
@@ -134,6 +135,7 @@ class Block(_Record, frozen=True):
     ladder: tuple[Rung, ...] = ()
     marks: tuple[Mark, ...] = ()
     operations: tuple[Operation, ...] = ()
+    turns: dict[str, tuple[float, ...]] = {}
     errors: dict[str, int] = {}
     notes: tuple[str, ...] = ()
 

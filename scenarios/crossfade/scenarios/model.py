@@ -76,6 +76,9 @@ MODE: dict[Kind, Literal["closed", "open"]] = {
 }
 """The mode of load that a kind measures with, where it is not free to choose."""
 
+TURNS: tuple[Kind, ...] = ("throughput", "latency", "calls")
+"""Kinds whose variants can take turns: one phase of load, which may as well be many short ones."""
+
 LATER: dict[str, tuple[str, ...]] = {
     "": ("connect", "lifecycle", "deploy"),
     "upstream": ("servers", "replicas", "slow_servers", "slow_ms", "framing", "events", "stderr_bytes_per_s"),
@@ -126,6 +129,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ValueError(f"kind {self.kind!r} has no use for the [{section}] table; remove it")
         if self.load is not None:
             self._check_load(self.load)
+        if any(getattr(self.profiles, p).turns > 1 for p in PROFILES) and (
+            self.kind not in TURNS or self.upstream.slow_servers
+        ):
+            raise ValueError(f"profiles: only {', '.join(TURNS)} without slow servers can take turns; remove turns")
         shortest = min(getattr(self.profiles, p).duration_s for p in PROFILES)
         if (f := self.faults) is not None and not f.crash_at_s < f.recover_at_s < shortest - f.jitter_s:
             raise ValueError(
@@ -172,7 +179,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             for key in keys if within else ():
                 if within[key] == default[key]:
                     del within[key]
-        body["profile"] = {k: v for k, v in body["profile"].items() if k not in ("name", "rounds")}
+        without = ("name", "rounds", "turns") if body["profile"]["turns"] == 1 else ("name", "rounds")
+        body["profile"] = {k: v for k, v in body["profile"].items() if k not in without}
         return hashlib.sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
 
 

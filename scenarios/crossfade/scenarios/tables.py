@@ -172,11 +172,16 @@ class Deploy(Table, frozen=True):
 
 
 class Rounds(Table, frozen=True):
-    """What a profile settles: how often and how long. Fixed beforehand; a run never stops early."""
+    """What a profile settles: how often and how long. Fixed beforehand; a run never stops early.
+
+    With ``turns`` above 1 the variants of a round stand side by side and are loaded in so many turns, of ``duration_s``
+    together.
+    """
 
     rounds: Annotated[int, msgspec.Meta(ge=2, le=1000)]
     duration_s: Annotated[float, msgspec.Meta(gt=0.0, le=600.0)] = 1.5
     warmup_s: Seconds = 0.5
+    turns: Annotated[int, msgspec.Meta(ge=1, le=200)] = 1
 
 
 class Profiles(Table, frozen=True):

@@ -44,6 +44,7 @@ class Measured(msgspec.Struct, kw_only=True):
     ladder: tuple[Rung, ...] = ()
     marks: tuple[Mark, ...] = ()
     operations: tuple[Operation, ...] = ()
+    turns: dict[str, tuple[float, ...]] = {}
     errors: dict[str, int] = {}
     notes: tuple[str, ...] = ()
     void: str | None = None

@@ -117,8 +117,8 @@ def point(body: dict[str, Any], result: dict[str, Any], *, cpu_ns: int | None) -
         series=tuple(SeriesPoint(**p) for p in result["series"]),
         generator=result["generator"],
         generator_cpu_s=result["generator_cpu_s"],
-        p50_us=_at(histogram, 50.0),
-        p99_us=_at(histogram, 99.0),
+        p50_us=value_at(histogram, 50.0),
+        p99_us=value_at(histogram, 99.0),
         by_method=result.get("by_method", {}),
         cancelled=result.get("cancelled", 0),
         events=result.get("events", 0),
@@ -143,7 +143,7 @@ def latency_metrics(found: LoadPoint) -> dict[str, float]:
     """p50, p99 and p99.9 of a phase, each only if there are samples enough."""
     histogram = Histogram.decode(found.latency)
     pairs = (("p50_us", 50.0), ("p99_us", 99.0), ("p999_us", 99.9))
-    return {name: value for name, at in pairs if (value := _at(histogram, at)) is not None}
+    return {name: value for name, at in pairs if (value := value_at(histogram, at)) is not None}
 
 
 def doubt(found: LoadPoint) -> str | None:
@@ -182,8 +182,9 @@ def kinds(errors: dict[str, int]) -> str:
     return ", ".join(f"{kind}: {count}" for kind, count in sorted(errors.items(), key=lambda e: -e[1])[:3])
 
 
-def _at(histogram: Histogram, percentile: float) -> float | None:
-    if histogram.total_count < NEEDED[percentile]:
+def value_at(histogram: Histogram | None, percentile: float) -> float | None:
+    """A percentile in microseconds, if there are samples enough."""
+    if histogram is None or histogram.total_count < NEEDED[percentile]:
         return None
     value: float = histogram.value_at_percentile(percentile) / 1000
     return value

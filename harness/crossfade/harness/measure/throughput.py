@@ -28,7 +28,7 @@ def in_process(bench: Bench) -> Measured:
     with bench.fleet() as (_, ports), bench.worker(ports, serve=False) as (child, _ready):
         target = Target(0, f"{SERVER}__echo", (child.pid,))
         body = loadrun.plan(bench, target)
-        child.send({"op": "calls", "in_flight": body["connections"], **_only(body)})
+        child.send(order(body))
         return measured(loadrun.collect(child, target, body, during=None))
 
 
@@ -50,6 +50,7 @@ def measured(found: LoadPoint) -> Measured:
     )
 
 
-def _only(body: dict[str, Any]) -> dict[str, Any]:
+def order(body: dict[str, Any]) -> dict[str, Any]:
+    """The generator's plan as the worker's order."""
     keys = ("tool", "payload_bytes", "check_every", "timeout_s", "warmup_s", "duration_s")
-    return {key: body[key] for key in keys}
+    return {"op": "calls", "in_flight": body["connections"], **{key: body[key] for key in keys}}

@@ -20,6 +20,7 @@ from crossfade.harness.stats.pairs import (
     equivalent,
     holm,
     interval,
+    midmean,
     p_beyond,
     rounds_needed,
     verdict,
@@ -138,10 +139,24 @@ def analyse(results: Results) -> Analysis:
 
 
 def log_ratios(results: Results, scenario: str, metric: str, baseline: str, candidate: str) -> list[float]:
-    """ln(candidate / baseline) for every round in which both blocks are ok and both values are positive."""
-    base = {b.round: b.metrics.get(metric, 0.0) for b in results.of(scenario, baseline)}
-    mine = {b.round: b.metrics.get(metric, 0.0) for b in results.of(scenario, candidate)}
-    return [math.log(mine[r] / base[r]) for r in sorted(base.keys() & mine.keys()) if base[r] > 0 and mine[r] > 0]
+    """ln(candidate / baseline) for every round in which both blocks are ok and both values are positive.
+
+    Where the two took turns, a round's value is the mean of the middle half of its turns' (``midmean``).
+    """
+    base = {b.round: b for b in results.of(scenario, baseline)}
+    mine = {b.round: b for b in results.of(scenario, candidate)}
+    found = (_log_ratio(base[r], mine[r], metric) for r in sorted(base.keys() & mine.keys()))
+    return [value for value in found if value is not None]
+
+
+def _log_ratio(base: Block, mine: Block, metric: str) -> float | None:
+    one, two = base.metrics.get(metric, 0.0), mine.metrics.get(metric, 0.0)
+    if one <= 0 or two <= 0:
+        return None
+    turns = base.turns.get(metric, ()), mine.turns.get(metric, ())
+    if len(turns[0]) == len(turns[1]) > 1:
+        return midmean([math.log(b / a) for a, b in zip(*turns, strict=True)])
+    return math.log(two / one)
 
 
 def _compare(
