@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.fabricated import make_results
+from tests.fabricated_standard import make_standard
 from tests.reports import build
 from tests.reports.browser import Browser, browser
 
@@ -78,12 +79,18 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def standard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty scenarios of every kind, folded by group."""
+    return render(make_standard(), tmp_path_factory.mktemp("standard"))
+
+
+@pytest.fixture(scope="module")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page full of banners, lost blocks and one very long word."""
     return render(build.hostile(f"{'long' * 40} <b>"), tmp_path_factory.mktemp("troubled"))
 
 
-@pytest.mark.parametrize("which", ["page", "troubled"])
+@pytest.mark.parametrize("which", ["page", "troubled", "standard"])
 def test_no_complaint_and_no_request(which: str, chromium: Browser, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(which)
     chromium.requests()
@@ -106,7 +113,7 @@ def test_every_figure_is_shown_once_and_has_a_size(width: int, dark: bool, chrom
         assert figure["height"] >= 25, figure
 
 
-@pytest.mark.parametrize("which", ["page", "troubled"])
+@pytest.mark.parametrize("which", ["page", "troubled", "standard"])
 @pytest.mark.parametrize("width", [320, 360, 800, 801, 1280])
 def test_the_page_never_scrolls_sideways(
     which: str, width: int, chromium: Browser, request: pytest.FixtureRequest
@@ -117,13 +124,14 @@ def test_the_page_never_scrolls_sideways(
     assert chromium.run("return document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("which", ["page", "noisy"])
+@pytest.mark.parametrize("which", ["page", "noisy", "standard"])
 @pytest.mark.parametrize("width", [360, 801, 1280])
 def test_words_in_figures_are_large_enough_and_inside_the_screen(
     which: str, width: int, chromium: Browser, request: pytest.FixtureRequest
 ) -> None:
     chromium.screen(width)
     chromium.open(request.getfixturevalue(which))
+    chromium.run("document.querySelectorAll('details').forEach(d => d.open = true)")
     found = chromium.run(TEXT)
     assert len(found) > 50
     for text in found:
@@ -132,8 +140,24 @@ def test_words_in_figures_are_large_enough_and_inside_the_screen(
         assert text["right"] <= text["screen"], text
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_run_of_forty_scenarios_is_taken_in_by_groups(width: int, chromium: Browser, standard: Path) -> None:
+    """Closed, the page shows a handful of comparisons; opened, none is missing; every link leads somewhere."""
+    chromium.screen(width)
+    chromium.open(standard)
+    shown = "return [...document.querySelectorAll('.plot')].filter(p => p.getBoundingClientRect().height > 0).length"
+    assert chromium.run(shown) <= 12
+    assert chromium.run("return document.documentElement.scrollHeight") < (30_000 if width < 800 else 22_000)
+    chromium.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert chromium.run(shown) >= 60
+    lost = (
+        "return [...document.querySelectorAll('nav a')].filter(a => !document.querySelector(a.hash)).map(a => a.hash)"
+    )
+    assert chromium.run(lost) == []
+
+
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("which", ["page", "troubled"])
+@pytest.mark.parametrize("which", ["page", "troubled", "standard"])
 def test_every_word_stands_out_from_its_ground(
     which: str, dark: bool, chromium: Browser, request: pytest.FixtureRequest
 ) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.fabricated import make_results
+from tests.fabricated_standard import make_standard
 
 from crossfade.reports import view
-from crossfade.reports.figures import NARROW, WIDE, latency, memory, time, work
+from crossfade.reports.figures import NARROW, WIDE, bursts, latency, memory, time, work
 from crossfade.reports.page import Page
 from crossfade.reports.svg import Sheet, context, inline
 
@@ -23,14 +23,16 @@ PLOTS: dict[str, Callable[[Page, float], Sheet]] = {
     "sweep": lambda page, width: latency.plot_sweep(page.sweeps[0], width),
     "tails": lambda page, width: latency.plot_tails(page.tails[0], width),
     "memory": lambda page, width: memory.plot(page.ladders[0], width),
-    "crash": lambda page, width: time.plot_crash(page.crashes, width),
+    "crash": lambda page, width: time.plot_crash(page.crashes[:2], width),
+    "change": lambda page, width: time.plot_crash(page.changes[:2], width),
+    "drain": lambda page, width: bursts.plot_drain(page.drains[0], width),
     "traces": lambda page, width: time.plot_traces(page.traces, width),
 }
 
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    return view(make_results())
+    return view(make_standard(rounds=3))
 
 
 def drawn(name: str, page: Page, width: float) -> Sheet:

@@ -7,13 +7,16 @@ import itertools
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
+from tests.fabricated_standard import make_standard
 from tests.reports import build
 
-from crossfade.harness.samples import Block
+from crossfade.harness.samples import Block, ScenarioKind
 from crossfade.reports import insert, markdown, render
+from crossfade.reports.groups import KINDS
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> `$\\frac{1}{2}$` & {{ 7*7 }} --> | \x00\x07'
 VOID = {"meta", "link", "br", "img", "col", "hr", "input"}
@@ -127,9 +130,9 @@ def test_it_renders_without(gone: str, tmp_path: Path) -> None:
     outline(render(build.without(build.full(), gone), tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["throughput", "calls", "sweep", "memory_clients", "ops", "faults"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_it_renders_one_kind_alone(kind: str, tmp_path: Path) -> None:
-    results = build.full()
+    results = make_standard(rounds=2)
     kept = tuple(s for s in results.scenarios if s.kind == kind)
     names = {s.name for s in kept}
     blocks = tuple(b for b in results.blocks if b.scenario in names)
@@ -202,3 +205,28 @@ def test_markdown_goes_between_its_markers_and_touches_nothing_else() -> None:
     for broken in ("", "<!-- crossfade:end -->\n<!-- crossfade:begin -->", document + document):
         with pytest.raises(ValueError, match="must mark"):
             insert(broken, "new\n")
+
+
+def test_every_kind_of_scenario_has_its_place_on_the_page() -> None:
+    assert set(KINDS) == set(get_args(ScenarioKind))
+
+
+def test_a_standard_run_folds_its_verdicts_and_never_those_that_are_worse(tmp_path: Path) -> None:
+    results = make_standard(rounds=3)
+    slower = tuple(
+        msgspec.structs.replace(b, metrics={**b.metrics, "drain_ms": b.metrics["drain_ms"] * 9})
+        if (b.scenario, b.variant) == ("burst", "rust")
+        else b
+        for b in results.blocks
+    )
+    text = render(msgspec.structs.replace(results, blocks=slower), tmp_path).read_text(encoding="utf-8")
+    outside = re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL)
+    assert "Where rust is worse" in outside
+    assert ">Burst to its last answer<" in outside.partition("Where rust is worse")[2]
+    assert outside.count('class="g"') < 12 < text.count('class="g"')
+
+
+def test_an_update_that_loses_a_request_is_marked(tmp_path: Path) -> None:
+    text = render(make_standard(rounds=2), tmp_path).read_text(encoding="utf-8")
+    table = text.partition("<h3>Updates under load</h3>")[2].partition("</table>")[0]
+    assert re.findall(r'<span class="bad">(\d+)</span>', table) == ["3"] * 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from crossfade.reports.page import Crash, Estimate, Fit, Ladder, RateCurve, Sweep, Tails, Traces, Work
+from crossfade.reports.page import Estimate, Fit, Ladder, RateCurve, Sweep, Tails, Traces, Work
 from crossfade.reports.words import digits, joined, milliseconds, plural, rate, times
 
 READ_WORK = (
@@ -27,10 +27,6 @@ READ_LADDER = (
     "Each mark is one fresh process at that many connections, all rounds; the line is the least-squares fit. On "
     "the other panel the bar is the 95\u202f% interval of the slope and the grey field with its end line is what was "
     "asked for."
-)
-READ_CRASH = (
-    "All panels share one clock and one scale, and nought is when the server dies. Above the line are answers per "
-    "second, below it errors per second. The first block is filled, the others are drawn over it."
 )
 READ_TRACES = (
     "Requests per second inside every block, each panel from nought to its own top: a level line can be summed up "
@@ -120,21 +116,6 @@ def _slope(fit: Fit) -> str:
         else ""
     )
     return f"{digits(fit.slope.value)} KiB{ends}"
-
-
-def crash(found: Iterable[Crash]) -> str:
-    """What each lost, and how long it took to serve again."""
-    parts = []
-    for one in found:
-        told = f"{one.who.name} fails {digits(one.failed)} requests" if one.failed is not None else one.who.name
-        if one.hung is not None:
-            told += ", leaves none hanging" if one.hung == 0 else f", leaves {digits(one.hung)} hanging"
-        if one.first_success_ms is not None:
-            told += f", answers again {milliseconds(one.first_success_ms)} after the server is back"
-        if one.restored_ms is not None:
-            told += f" and is at 90\u202f% of its rate after {milliseconds(one.restored_ms)}"
-        parts.append(told)
-    return f"{'. '.join(parts)}. These are medians over rounds." if parts else ""
 
 
 def traces(found: Iterable[Traces]) -> str:

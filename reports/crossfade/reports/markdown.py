@@ -9,7 +9,7 @@ import re
 
 from crossfade.harness.samples import Results
 from crossfade.reports.page import Goal, Page, Verdict, VerdictTable
-from crossfade.reports.plates import gain
+from crossfade.reports.plate import gain
 from crossfade.reports.render import quantity
 from crossfade.reports.view import view
 from crossfade.reports.words import plural

@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from crossfade.harness.samples import Block, LoadPoint, Results
+from crossfade.harness.samples import Block, LoadPoint, Results, ScenarioKind
 from crossfade.harness.stats import Analysis, Curve, classify, distribution
-from crossfade.reports.measured import Cast, absent, summary
+from crossfade.reports.measured import Cast, absent, summary, title
 from crossfade.reports.page import (
     Crash,
     CrashBlock,
@@ -23,7 +23,17 @@ from crossfade.reports.page import (
 from crossfade.reports.words import plain, rate
 
 LABELLED = (50.0, 90.0, 99.0, 99.9)
-_MARKS = {"crash": "server dies", "recover": "server is back"}
+_MARKS = {
+    "crash": "server dies",
+    "hang": "server hangs",
+    "flap": "server flaps",
+    "garbage": "garbage for answers",
+    "reset": "connections reset",
+    "drip": "answers drip",
+    "recover": "server is back",
+    "update": "update begins",
+    "updated": "update is through",
+}
 
 
 def sweeps(results: Results, analysis: Analysis, cast: Cast) -> tuple[Sweep, ...]:
@@ -83,6 +93,23 @@ def tails(results: Results, analysis: Analysis, cast: Cast) -> tuple[Tails, ...]
     return tuple(found)
 
 
+def fixed(results: Results, cast: Cast) -> tuple[Tails, ...]:
+    """Percentiles of the scenarios that have one rate, rounds merged."""
+    found = []
+    for record in results.scenarios:
+        if record.kind != "latency":
+            continue
+        drawn, load = [], ""
+        for variant in record.variants:
+            points = [p for block in results.of(record.name, variant) for p in block.points if p.latency]
+            if points:
+                drawn.append(_tail(cast[variant], points))
+                load = load or f"{rate(points[0].rate_per_s or points[0].throughput_per_s)} requests/s, open loop"
+        if drawn:
+            found.append(Tails(plain(record.name), load, tuple(drawn)))
+    return tuple(found)
+
+
 def _common_rate(curves: list[Curve]) -> float | None:
     if not curves:
         return None
@@ -104,11 +131,11 @@ def _tail(who: Series, points: list[LoadPoint]) -> Tail:
     )
 
 
-def crashes(results: Results, cast: Cast) -> tuple[Crash, ...]:
-    """The way of every variant through the fault; clocks start at the first mark of each block."""
+def crashes(results: Results, cast: Cast, kind: ScenarioKind = "faults") -> tuple[Crash, ...]:
+    """The way of every variant through each fault or update; clocks start at the first mark of each block."""
     found = []
     for record in results.scenarios:
-        if record.kind != "faults":
+        if record.kind != kind:
             continue
         for variant in record.variants:
             blocks = results.of(record.name, variant)
@@ -117,7 +144,7 @@ def crashes(results: Results, cast: Cast) -> tuple[Crash, ...]:
             if drawn:
                 middle = {
                     metric: statistics.median(values)
-                    for metric in ("first_success_ms", "restored_ms", "failed_requests", "hung_requests")
+                    for metric in ("first_success_ms", "restored_ms", "failed_requests", "hung_requests", "update_ms")
                     if (values := [b.metrics[metric] for b in blocks if metric in b.metrics])
                 }
                 found.append(
@@ -129,6 +156,8 @@ def crashes(results: Results, cast: Cast) -> tuple[Crash, ...]:
                         restored_ms=middle.get("restored_ms"),
                         failed=middle.get("failed_requests"),
                         hung=middle.get("hung_requests"),
+                        title=title(record),
+                        update_ms=middle.get("update_ms"),
                     )
                 )
     return tuple(found)

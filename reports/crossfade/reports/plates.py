@@ -1,36 +1,15 @@
-"""A plate is a figure with its caption and its numbers: drawing, finding, how to read it, and the table behind it."""
+"""The page drawn: every figure of it as a plate, in its section."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crossfade.reports import captions
-from crossfade.reports.figures import draw, latency, memory, time, work
-from crossfade.reports.page import Crash, Estimate, Ladder, Page, RateCurve, Sweep, Tail, Tails, Traces, Work
-from crossfade.reports.svg import Sheet
-from crossfade.reports.words import digits, milliseconds, rate, times
-
-NONE = "\u2013"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Plate:
-    """``svg`` is trusted markup, drawn here; every other field is text that the template escapes."""
-
-    name: str
-    title: str
-    svg: str
-    says: str
-    read: str
-    table: Table
+from crossfade.reports import captions, plates_events
+from crossfade.reports.figures import latency, memory, time, work
+from crossfade.reports.page import Ladder, Page, RateCurve, Sweep, Tail, Tails, Traces, Work
+from crossfade.reports.plate import NONE, Plate, Table, interval, make, ms
+from crossfade.reports.words import digits, milliseconds, rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +21,9 @@ class Plates:
     tails: tuple[Plate, ...]
     memory: tuple[Plate, ...]
     crash: tuple[Plate, ...]
+    changes: tuple[Plate, ...]
+    drains: tuple[Plate, ...]
+    scalings: tuple[Plate, ...]
     traces: tuple[Plate, ...]
 
 
@@ -52,20 +34,18 @@ def plates(page: Page) -> Plates:
         sweep=tuple(_sweep(found, i) for i, found in enumerate(page.sweeps)),
         tails=tuple(_tails(found, i) for i, found in enumerate(page.tails) if any(t.points for t in found.curves)),
         memory=tuple(_ladder(found, i) for i, found in enumerate(page.ladders)),
-        crash=(_crash(page.crashes),) if page.crashes else (),
+        crash=plates_events.ways(page.crashes, "crash"),
+        changes=plates_events.ways(page.changes, "change"),
+        drains=tuple(plates_events.drain(found, i) for i, found in enumerate(page.drains)),
+        scalings=tuple(plates_events.scaling(found, i) for i, found in enumerate(page.scalings)),
         traces=(_traces(page.traces),) if page.traces else (),
     )
-
-
-def _plate(kind: str, title: str, says: str, read: str, table: Table, *, plot: Callable[[float], Sheet]) -> Plate:
-    name = re.sub(r"[^a-z0-9-]+", "-", kind)
-    return Plate(name, title, draw(name, f"{title}. {says}", plot).svg, says, read, table)
 
 
 def _work(found: Work, index: int) -> Plate:
     cpu = {bar.who.name: digits(bar.value) for bar in found.cpu_us}
     rows = tuple((b.who.name, rate(b.value), cpu.get(b.who.name, NONE), str(len(b.blocks))) for b in found.throughput)
-    return _plate(
+    return make(
         f"work-{index}",
         found.title,
         captions.work(found),
@@ -82,12 +62,12 @@ def _sweep(found: Sweep, index: int) -> Plate:
             curve.who.name,
             rate(p.rate),
             rate(p.achieved),
-            _ms(p.p50_ms),
-            _ms(p.p99_ms),
+            ms(p.p50_ms),
+            ms(p.p99_ms),
             "held" if p.held else "not held",
         )
 
-    return _plate(
+    return make(
         f"sweep-{index}",
         "Latency against rate",
         captions.sweep(found),
@@ -106,7 +86,7 @@ def _tails(found: Tails, index: int) -> Plate:
         shown = (milliseconds(values[p]) if p in values else "too few" for p in latency.PERCENTILES)
         return (tail.who.name, *shown, f"{tail.samples:,}")
 
-    return _plate(
+    return make(
         f"tails-{index}",
         f"Latency by percentile at {found.load}",
         captions.tails(found),
@@ -124,7 +104,7 @@ def _ladder(found: Ladder, index: int) -> Plate:
         )
         for fit in found.fits
     )  # fmt: skip
-    return _plate(
+    return make(
         f"memory-{index}",
         found.title,
         captions.ladder(found),
@@ -134,55 +114,27 @@ def _ladder(found: Ladder, index: int) -> Plate:
     )
 
 
-def _crash(found: Sequence[Crash]) -> Plate:
-    rows = tuple(
-        (
-            crash.who.name, _count(crash.failed), _count(crash.hung), _ms(crash.first_success_ms),
-            _ms(crash.restored_ms), str(len(crash.blocks)),
-        )
-        for crash in found
-    )  # fmt: skip
-    return _plate(
-        "crash",
-        "The upstream dies under load and comes back",
-        captions.crash(found),
-        captions.READ_CRASH,
-        Table(("", "failed", "hung", "first success after", "90\u202f% of the rate after", "blocks"), rows),
-        plot=lambda width: time.plot_crash(found, width),
-    )
+PANELS = 16
+"""Series that are all drawn; of more, only those in which some block is not level."""
 
 
 def _traces(found: Sequence[Traces]) -> Plate:
     rows = tuple(
         (t.scenario, t.who.name, ", ".join("void" if b.voided else b.shape for b in t.blocks)) for t in found
     )  # fmt: skip
-    return _plate(
+    drawn = (
+        found if len(found) <= PANELS else [t for t in found if any(b.voided or b.shape != "flat" for b in t.blocks)]
+    )
+    left = (
+        f" Drawn are the {len(drawn)} of {len(found)} series in which some block is not."
+        if len(drawn) < len(found)
+        else ""
+    )
+    return make(
         "traces",
         "Every block over time",
-        captions.traces(found),
+        captions.traces(found) + left,
         captions.READ_TRACES,
         Table(("scenario", "", "blocks in running order"), rows),
-        plot=lambda width: time.plot_traces(found, width),
+        plot=lambda width: time.plot_traces(drawn or found[:1], width),
     )
-
-
-def interval(found: Estimate) -> str:
-    """21.0 (19.9 to 22.1)"""
-    if found.low is None or found.high is None:
-        return digits(found.value)
-    return f"{digits(found.value)} ({digits(found.low)} to {digits(found.high)})"
-
-
-def gain(found: Estimate) -> str:
-    """2.2 (2.1 to 2.3), as factors"""
-    if found.low is None or found.high is None:
-        return times(found.value)
-    return f"{times(found.value)} ({times(found.low)} to {times(found.high)})"
-
-
-def _ms(value: float | None) -> str:
-    return NONE if value is None else milliseconds(value)
-
-
-def _count(value: float | None) -> str:
-    return NONE if value is None else digits(value)

@@ -11,17 +11,21 @@ import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from crossfade.harness.samples import Results
 from crossfade.reports import words
-from crossfade.reports.page import Against, Fault, Page, Tally, Timing, TimingTable, Verdict, VerdictTable
-from crossfade.reports.plates import NONE, Table, gain, plates
+from crossfade.reports.groups import GROUPS
+from crossfade.reports.page import Against, Fault, Page, Tally, Timing, TimingTable, VerdictTable, Work
+from crossfade.reports.plate import NONE, Table, gain
+from crossfade.reports.plates import plates
 from crossfade.reports.view import view
 
 FILE = "report.html"
+T = TypeVar("T")
 
 
 def render(results: Results, out: Path, *, raw: str = "results.json") -> Path:
@@ -71,6 +75,8 @@ def html(page: Page) -> str:
         shown_table=shown_table,
         timing_table=timing_table,
         told=told,
+        work_table=work_table,
+        measures={key: [m for m in page.measures if m.group == key] for key in (g.key for g in GROUPS)},
     )
 
 
@@ -87,9 +93,9 @@ def code(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped first
 
 
-def grouped(rows: Iterable[Verdict], attribute: str) -> list[tuple[str, list[Verdict]]]:
+def grouped(rows: Iterable[T], attribute: str) -> list[tuple[str, list[T]]]:
     """Rows by an attribute in order of first appearance; jinja's own groupby would sort."""
-    found: dict[str, list[Verdict]] = {}
+    found: dict[str, list[T]] = {}
     for row in rows:
         found.setdefault(getattr(row, attribute), []).append(row)
     return list(found.items())
@@ -150,6 +156,17 @@ def told(tally: Tally) -> Markup:
         Markup('<span class="{}">{}\u202f{}</span>').format(css, count, word) for css, count, word in parts if count
     )
     return Markup(", ").join(spans)
+
+
+def work_table(found: Sequence[Work]) -> Table:
+    """Every scenario in a line, everyone in a column: requests per second and the CPU of one."""
+    who = list(dict.fromkeys(bar.who.name for work in found for bar in work.throughput))
+    rows = []
+    for work in found:
+        served = {bar.who.name: words.rate(bar.value) for bar in work.throughput}
+        spent = {bar.who.name: f" ({words.digits(bar.value)})" for bar in work.cpu_us}
+        rows.append((work.scenario, *(served[n] + spent.get(n, "") if n in served else NONE for n in who)))
+    return Table(("scenario", *who), tuple(rows))
 
 
 def against_table(rows: Sequence[Against]) -> Table:

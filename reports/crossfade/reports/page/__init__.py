@@ -8,6 +8,7 @@ from crossfade.reports.page.base import Banner, Estimate, Goal, KeyFigure, Serie
 from crossfade.reports.page.costs import Fit, Ladder, Operation, Share, Timing, TimingRow, TimingTable
 from crossfade.reports.page.events import Crash, CrashBlock, Trace, Traces
 from crossfade.reports.page.load import Bar, Fault, RateCurve, RatePoint, Sweep, Tail, Tails, Work
+from crossfade.reports.page.scale import Cell, Drain, Drains, MeasureRow, MeasureTable, NodeCurve, NodePoint, Scaling
 from crossfade.reports.page.verdicts import Against, Tally, Verdict, VerdictTable
 from crossfade.reports.page.whole import Page
 
@@ -15,18 +16,26 @@ __all__ = [
     "Against",
     "Banner",
     "Bar",
+    "Cell",
     "Crash",
     "CrashBlock",
+    "Drain",
+    "Drains",
     "Estimate",
     "Fault",
     "Fit",
     "Goal",
     "KeyFigure",
     "Ladder",
+    "MeasureRow",
+    "MeasureTable",
+    "NodeCurve",
+    "NodePoint",
     "Operation",
     "Page",
     "RateCurve",
     "RatePoint",
+    "Scaling",
     "Series",
     "Share",
     "Sweep",

@@ -28,6 +28,9 @@ class Crash:
     restored_ms: float | None
     failed: float | None
     hung: float | None
+    title: str = ""
+    update_ms: float | None = None
+    """How long an update took; None for a fault."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from crossfade.reports.page.base import Banner, Goal, KeyFigure, Series
 from crossfade.reports.page.costs import Ladder, Operation, Share, TimingTable
 from crossfade.reports.page.events import Crash, Traces
 from crossfade.reports.page.load import Fault, Sweep, Tails, Work
+from crossfade.reports.page.scale import Drains, MeasureTable, Scaling
 from crossfade.reports.page.verdicts import Against, VerdictTable
 
 FOLD = 36
@@ -36,7 +37,12 @@ class Page:
     timings: tuple[TimingTable, ...] = ()
     shares: tuple[Share, ...] = ()
     crashes: tuple[Crash, ...] = ()
+    changes: tuple[Crash, ...] = ()
+    """Updates under load, drawn as faults are: what is answered, what fails, and when."""
     traces: tuple[Traces, ...] = ()
+    measures: tuple[MeasureTable, ...] = ()
+    drains: tuple[Drains, ...] = ()
+    scalings: tuple[Scaling, ...] = ()
     goals: tuple[Goal, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     scenarios: tuple[tuple[str, str, str], ...] = ()
