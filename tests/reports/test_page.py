@@ -189,6 +189,16 @@ def test_the_markdown_says_what_the_page_says() -> None:
     assert text.rstrip().endswith("Again: `crossfade run --profile quick --seed 7`")
 
 
+def test_the_markdown_of_a_large_run_is_folded_and_what_is_worse_is_not() -> None:
+    results = make_standard(rounds=2)
+    text = markdown(results)
+    assert re.search(r"^\| Throughput and CPU \| \d+ better", text, flags=re.MULTILINE)
+    assert text.count("<details>") == text.count("</details>") == 1
+    worse = msgspec.structs.replace(results, baseline="rust", candidates=("python",))
+    head = markdown(worse).partition("<details>")[0]
+    assert head.count("**worse**") > 20
+
+
 def test_hostile_words_do_not_break_a_markdown_table() -> None:
     text = markdown(build.hostile(HOSTILE))
     rows = [line for line in text.splitlines() if line.startswith("| gateway-echo")]

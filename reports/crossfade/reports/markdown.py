@@ -6,9 +6,10 @@ The rule: the same view model as the page, so that the two can never say differe
 from __future__ import annotations
 
 import re
+from html import escape as html
 
 from crossfade.harness.samples import Results
-from crossfade.reports.page import Goal, Page, Verdict, VerdictTable
+from crossfade.reports.page import Goal, Page, Tally, Verdict, VerdictTable
 from crossfade.reports.plate import gain
 from crossfade.reports.render import quantity
 from crossfade.reports.view import view
@@ -34,8 +35,10 @@ def of_page(page: Page) -> str:
     lines = [f"**{escaped(page.headline)}**", ""]
     for banner in page.banners:
         lines += [f"> **{escaped(banner.title)}** {escaped(banner.text)}", ""]
+    if page.folded:
+        lines += [*_glance(page), ""]
     for found in page.verdicts:
-        lines += [*_table(found), ""]
+        lines += [*(_folded(found) if page.folded else _table(found)), ""]
     if page.goals:
         lines += [*_goals(page.goals), ""]
     lines.append(f"{escaped(' '.join(page.standfirst))} Again: {_code(page.command)}")
@@ -43,9 +46,40 @@ def of_page(page: Page) -> str:
 
 
 def _table(found: VerdictTable) -> list[str]:
+    return [_head(found), _RULE, *(_row(row) for row in found.rows)]
+
+
+_RULE = "| --- | --- | ---: | ---: | --- | --- |"
+
+
+def _head(found: VerdictTable) -> str:
     pair = f"{escaped(found.baseline.name)} | {escaped(found.candidate.name)}"
-    head = f"| scenario | quantity | {pair} | times better | verdict |"
-    return [head, "| --- | --- | ---: | ---: | --- | --- |", *(_row(row) for row in found.rows)]
+    return f"| scenario | quantity | {pair} | times better | verdict |"
+
+
+def _glance(page: Page) -> list[str]:
+    """Tallies by group, a column per candidate."""
+    pairs = [f"{escaped(table.candidate.name)} against {escaped(table.baseline.name)}" for table in page.verdicts]
+    groups = dict.fromkeys(tally.group for table in page.verdicts for tally in table.tallies)
+    rows = [f"| | {' | '.join(pairs)} |", f"| --- |{' --- |' * len(pairs)}"]
+    for group in groups:
+        cells = [
+            next((_tally(t) for t in table.tallies if t.group == group), "not compared") for table in page.verdicts
+        ]
+        rows.append(f"| {group} | {' | '.join(cells)} |")
+    return rows
+
+
+def _tally(found: Tally) -> str:
+    counts = ((found.better, "better"), (found.worse, "**worse**"), (found.equal, "equal"))
+    return ", ".join(f"{n} {word}" for n, word in (*counts, (found.inconclusive, "undecided")) if n)
+
+
+def _folded(found: VerdictTable) -> list[str]:
+    """The whole table behind one line, and before it whatever came out worse."""
+    worse = [_head(found), _RULE, *(_row(row) for row in found.worse), ""] if found.worse else []
+    what = f"All {len(found.rows)} comparisons of {html(found.candidate.name)} against {html(found.baseline.name)}"
+    return [*worse, f"<details><summary>{what}</summary>", "", *_table(found), "", "</details>"]
 
 
 def _row(row: Verdict) -> str:

@@ -116,7 +116,7 @@ def quantity(value: float, unit: str) -> str:
         case "us" | "ns" | "ms":
             return words.nanoseconds(value * {"ns": 1.0, "us": 1e3, "ms": 1e6}[unit])
         case "requests":
-            return words.digits(value)
+            return words.digits(value) if value % 1 else f"{value:,.0f}"
         case _:
             return f"{words.digits(value)}{words.THIN}{unit}"
 

@@ -11,6 +11,9 @@ from crossfade.reports.figures.labels import short
 from crossfade.reports.page import Crash, Traces
 from crossfade.reports.svg import INK, Sheet
 
+LETTER = 6.6
+"""Width of a letter of a mark's words, in pixels, with room to spare."""
+
 
 def plot_crash(crashes: Sequence[Crash], width: float) -> Sheet:
     """One panel per variant on one clock: answers per second above the line, errors per second below it."""
@@ -47,11 +50,15 @@ def _answers(
     axes.set_yticks([])
     marks = sorted({(round(t, 1), what) for block in crash.blocks[:1] for t, what in block.marks})
     for order, (t, what) in enumerate(marks):
-        axes.axvline(t, color=INK["bad"] if t <= 0 else INK["good"], linewidth=1.4, ymin=-0.6, clip_on=False)
+        ink_of = INK["bad"] if t <= 0 else INK["good"]
+        axes.axvline(t, color=ink_of, linewidth=1.4, ymin=-0.6, clip_on=False)
+        # The first stands left of its line, above the panel; where there is no room for it, inside the panel.
+        fits = left + (t - span[0]) / ((span[1] - span[0]) or 1.0) * width > LETTER * len(what)
+        before = order == 0 and fits
         axes.annotate(
-            what, (t, 1), xycoords=("data", "axes fraction"), xytext=(4 if order else -4, 3),
-            textcoords="offset points", ha="left" if order else "right",
-            color=INK["bad"] if t <= 0 else INK["good"], fontsize=12, annotation_clip=False,
+            what, (t, 1), xycoords=("data", "axes fraction"), xytext=(-4 if before else 4, 3 if order or fits else -14),
+            textcoords="offset points", ha="right" if before else "left", color=ink_of, fontsize=12,
+            annotation_clip=False,
         )  # fmt: skip
     for index, block in enumerate(crash.blocks):
         if index == 0:
