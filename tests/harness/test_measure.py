@@ -10,10 +10,9 @@ import pytest
 from tests.fabricated import encode_hdr, make_point, make_results
 
 from crossfade.harness import selftest
-from crossfade.harness.measure import faults, ladders, loadrun, sweep, throughput
+from crossfade.harness.measure import faults, loadrun, sweep, throughput
 from crossfade.harness.parity import comparable, first_difference
-from crossfade.harness.problems import BlockFailed
-from crossfade.harness.samples import LoadPoint, Rung, SeriesPoint
+from crossfade.harness.samples import LoadPoint, SeriesPoint
 from crossfade.harness.stats import Shape
 from crossfade.scenarios import Sweep
 
@@ -124,25 +123,6 @@ def test_recovery_ends_with_the_first_whole_interval_at_the_rate() -> None:
     # Recovered at 350 ms: the interval 300-400 is not wholly after it, 500-600 is too slow, 600-700 is it.
     assert faults.restored_ms(phase(series=series), 350.0, 900.0) == pytest.approx(350.0)
     assert faults.restored_ms(phase(series=steps(100, 0, 0, 0)), 150.0, 900.0) is None
-
-
-def test_a_ladder_yields_slopes_of_both_states() -> None:
-    rungs = [Rung(connections=n, state="idle", pss_kib=10_240 + 8 * n, rss_kib=1) for n in (1, 50, 100)]
-    rungs += [Rung(connections=n, state="in_flight", pss_kib=10_240 + 12 * n, rss_kib=1) for n in (1, 50, 100)]
-    found = ladders.conclude(rungs)
-    assert found.metrics == {
-        "slope_kib": pytest.approx(8),
-        "slope_load_kib": pytest.approx(12),
-        "intercept_mib": pytest.approx(10),
-    }
-    assert found.void is None
-
-
-def test_a_ladder_of_noise_is_void_and_one_rung_is_no_ladder() -> None:
-    falling = [Rung(connections=n, state="idle", pss_kib=10_000 - n, rss_kib=1) for n in (0, 50, 100)]
-    assert ladders.conclude(falling).void is not None
-    with pytest.raises(BlockFailed, match="no line"):
-        ladders.conclude(falling[:1])
 
 
 def test_the_self_test_counts_alarms_of_noise_wider_than_the_threshold() -> None:

@@ -137,6 +137,7 @@ def build(task: Task, found: Measured, *, started: datetime, wall_s: float, fail
         metrics=found.metrics,
         points=found.points,
         ladder=found.ladder,
+        soak=found.soak,
         operations=found.operations,
         turns=found.turns,
         marks=found.marks,

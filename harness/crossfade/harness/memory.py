@@ -14,34 +14,42 @@ import msgspec
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """KiB."""
+    """KiB. ``own_kib`` is the share of ``pss_kib`` in no file: memory of its own, but for what forks share."""
 
     pss_kib: float
     rss_kib: float
+    own_kib: float | None = None
 
 
 def parse_rollup(text: str) -> Memory:
-    """The two figures out of the text of ``smaps_rollup``. Raises ValueError if one is missing."""
+    """The figures out of the text of ``smaps_rollup``. Raises ValueError if one of the first two is missing."""
     found: dict[str, float] = {}
     for line in text.splitlines():
         key, _, rest = line.partition(":")
-        if key in ("Pss", "Rss"):
+        if key in ("Pss", "Rss", "Pss_Anon", "Pss_Shmem"):
             found[key] = float(rest.split()[0])
-    if len(found) != 2:
+    if not {"Pss", "Rss"} <= found.keys():
         raise ValueError("smaps_rollup holds no Pss and Rss; a kernel since 4.14 is needed to measure memory")
-    return Memory(found["Pss"], found["Rss"])
+    own = found["Pss_Anon"] + found.get("Pss_Shmem", 0.0) if "Pss_Anon" in found else None
+    return Memory(found["Pss"], found["Rss"], own)
 
 
 def read(pids: Iterable[int]) -> Memory:
     """Memory of one or more processes together. Raises ProcessLookupError if one is gone."""
-    pss = rss = 0.0
-    for pid in pids:
-        try:
-            one = parse_rollup(Path(f"/proc/{pid}/smaps_rollup").read_text())
-        except (OSError, ValueError) as error:
-            raise ProcessLookupError(f"memory of process {pid} cannot be read ({error})") from error
-        pss, rss = pss + one.pss_kib, rss + one.rss_kib
-    return Memory(pss, rss)
+    each = [_read_one(pid) for pid in pids]
+    owns = [one.own_kib for one in each if one.own_kib is not None]
+    return Memory(
+        sum(one.pss_kib for one in each),
+        sum(one.rss_kib for one in each),
+        sum(owns) if len(owns) == len(each) else None,
+    )
+
+
+def _read_one(pid: int) -> Memory:
+    try:
+        return parse_rollup(Path(f"/proc/{pid}/smaps_rollup").read_text())
+    except (OSError, ValueError) as error:
+        raise ProcessLookupError(f"memory of process {pid} cannot be read ({error})") from error
 
 
 def settled(pids: list[int], *, settle_s: float, tries: int = 20, tolerance_kib: float = 16.0) -> Memory:

@@ -31,6 +31,18 @@ METRICS: dict[str, Metric] = {
         Metric(name="slope_kib", title="Memory per connection, idle", unit="KiB", better="lower"),
         Metric(name="slope_load_kib", title="Memory per connection, calls in flight", unit="KiB", better="lower"),
         Metric(name="intercept_mib", title="Memory without connections", unit="MiB", better="lower"),
+        Metric(name="session_kib", title="Memory per idle session", unit="KiB", better="lower"),
+        Metric(name="child_kib", title="Memory of one stdio child, shown apart", unit="KiB", better="lower"),
+        Metric(name="kernel_kib", title="Kernel memory per connection, own cgroup", unit="KiB", better="lower"),
+        Metric(
+            name="machine_kernel_kib",
+            title="Kernel memory per connection, both ends, whole machine",
+            unit="KiB",
+            better="lower",
+        ),
+        Metric(name="soak_pss_mib", title="Memory at the end of a soak", unit="MiB", better="lower"),
+        Metric(name="soak_kib_per_1000_calls", title="Growth per 1,000 calls", unit="KiB", better="lower"),
+        Metric(name="soak_kib_per_min", title="Growth per minute", unit="KiB", better="lower"),
         Metric(name="call_cpu_us", title="Processor time of one call in process", unit="us", better="lower"),
         Metric(
             name="metrics_percent", title="Metrics, share of a call\u2019s processor time", unit="%", better="lower"

@@ -21,7 +21,9 @@ OVERHEAD_S: dict[str, float] = {
     "sweep": 1.0,
     "memory_clients": 0.3,
     "memory_upstreams": 0.5,
-    "soak": 0.5,
+    "memory_stdio": 0.5,
+    "memory_sessions": 0.5,
+    "soak": 1.0,
     "ops": 2.0,
     "lifecycle": 0.5,
     "faults": 1.0,
@@ -30,6 +32,8 @@ OVERHEAD_S: dict[str, float] = {
 }
 """Starting and ending a block's processes, in seconds; from the blocks of reports/baselines/quick, rounded up."""
 
+EACH_S = {"memory_stdio": 0.2, "memory_sessions": 0.003}
+"""What a child or a session adds to its rung."""
 START_STOP_S = 1.0
 """One start and one end of a variant, children and first answer included."""
 
@@ -92,8 +96,11 @@ def block_seconds(scenario: Scenario, profile: Profile) -> float:
         # Usually four doublings and the refinement are measured before the objective is lost.
         return overhead + (4 + scenario.sweep.refine) * (one + 0.5)
     if scenario.ladder is not None:
-        hold = scenario.ladder.hold_ms / 1000 if scenario.kind == "memory_upstreams" else 0.0
-        return len(scenario.ladder.rungs) * (overhead + hold + 2 * scenario.ladder.settle_s)
+        held = scenario.ladder.in_flight or scenario.kind in ("memory_upstreams", "memory_stdio")
+        hold = scenario.ladder.hold_ms / 1000 if held else 0.0
+        # Each child or session takes its time to begin.
+        each = sum(scenario.ladder.rungs) * EACH_S.get(scenario.kind, 0.0)
+        return len(scenario.ladder.rungs) * (overhead + hold + 2 * scenario.ladder.settle_s) + each
     if scenario.lifecycle is not None:
         return overhead + scenario.lifecycle.starts * START_STOP_S
     if scenario.kind == "ops":

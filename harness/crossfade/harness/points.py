@@ -1,4 +1,4 @@
-"""What a block of results holds besides scalars: load phases with their series, rungs of memory, marks, operations.
+"""What a block of results holds besides scalars: load phases with their series, marks, operations.
 
 Part of the format in ``docs/results-format.md``, under the rule of ``samples.py``: immutable, and nothing computed.
 """
@@ -61,19 +61,6 @@ class LoadPoint(_Record, frozen=True):
     sessions: int = 0
     drain_ms: float | None = None
     connects_per_s: float | None = None
-
-
-class Rung(_Record, frozen=True):
-    """Memory at one number of connections, one fresh process per rung. KiB, from ``smaps_rollup``.
-
-    ``state`` tells idle connections from those with a call in flight. ``children_pss_kib`` is shown apart.
-    """
-
-    connections: int
-    state: Literal["idle", "in_flight"]
-    pss_kib: float
-    rss_kib: float
-    children_pss_kib: float = 0.0
 
 
 class Mark(_Record, frozen=True):

@@ -41,14 +41,15 @@ class Probe:
     def request(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """The whole JSON-RPC answer (``result`` or ``error``). Raises BlockFailed if there is none."""
         if not self._initialized:
-            self._initialize()
+            self.initialize()
         return self._post(method, params or {})
 
     def call(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """The JSON-RPC answer to ``tools/call``."""
         return self.request("tools/call", {"name": tool, "arguments": arguments})
 
-    def _initialize(self) -> None:
+    def initialize(self) -> None:
+        """Begin a legacy session now; if it is refused, so is what follows."""
         self._initialized = True
         self._post("initialize", initialize_params(_INFO))
         self._send({"jsonrpc": "2.0", "method": "notifications/initialized"}, "notifications/initialized", None)
@@ -92,6 +93,10 @@ class Probe:
         if not isinstance(decoded, dict):
             raise BlockFailed(f"{method}: HTTP {answer.status} with no JSON-RPC object: {raw[:120]!r}")
         return decoded
+
+    def leave(self) -> None:
+        """Close the connection without a word; a session stays behind and the next request goes on in it."""
+        self._connection.close()
 
     def close(self) -> None:
         """End the session, if there is one, and the connection."""

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from crossfade.harness.memorysamples import KernelMemory, Rung, SoakSample
 from crossfade.harness.metrics import METRICS, Metric
-from crossfade.harness.points import LoadPoint, Mark, Mode, Operation, Rung, SeriesPoint
+from crossfade.harness.points import LoadPoint, Mark, Mode, Operation, SeriesPoint
 from crossfade.harness.trust import Ruler, SelfTest
 
 FORMAT = "crossfade-results"
@@ -20,16 +21,16 @@ VERSION = 1
 """Raised when a reader of the older version would misread a newer file; adding an optional field does not raise it."""
 
 __all__ = [
-    "FORMAT", "METRICS", "VERSION", "Attachment", "Block", "Cpu", "Environment", "Kind", "LoadPoint", "Mark",
-    "Metric", "Mode", "Operation", "Parity", "Results", "Ruler", "Rung", "ScenarioKind", "ScenarioRecord", "SelfTest",
-    "SeriesPoint", "Slot", "Status", "VariantRecord",
+    "FORMAT", "METRICS", "VERSION", "Attachment", "Block", "Cpu", "Environment", "KernelMemory", "Kind", "LoadPoint",
+    "Mark", "Metric", "Mode", "Operation", "Parity", "Results", "Ruler", "Rung", "ScenarioKind", "ScenarioRecord",
+    "SelfTest", "SeriesPoint", "Slot", "SoakSample", "Status", "VariantRecord",
 ]  # fmt: skip
 
 Kind = Literal["variant", "limit"]
 Status = Literal["ok", "failed", "void"]
 ScenarioKind = Literal[
-    "throughput", "latency", "burst", "connect", "calls", "sweep", "memory_clients", "memory_upstreams", "soak", "ops",
-    "lifecycle", "faults", "deploy", "nodes",
+    "throughput", "latency", "burst", "connect", "calls", "sweep", "memory_clients", "memory_upstreams",
+    "memory_stdio", "memory_sessions", "soak", "ops", "lifecycle", "faults", "deploy", "nodes",
 ]  # fmt: skip
 
 
@@ -133,6 +134,7 @@ class Block(_Record, frozen=True):
     metrics: dict[str, float] = {}
     points: tuple[LoadPoint, ...] = ()
     ladder: tuple[Rung, ...] = ()
+    soak: tuple[SoakSample, ...] = ()
     marks: tuple[Mark, ...] = ()
     operations: tuple[Operation, ...] = ()
     turns: dict[str, tuple[float, ...]] = {}

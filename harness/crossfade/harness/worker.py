@@ -52,30 +52,30 @@ async def _orders() -> AsyncIterator[Order]:
 
 
 async def hold(manager: Manager, order: Order) -> None:
-    """Keep ``n`` calls waiting in the upstream at once, say so, then say when all are answered.
+    """Keep a call of each of ``tools`` waiting upstream at once, say so, then say when all are answered.
 
-    The pool has to open ``n`` connections for that; ``connections`` is what the manager itself counts.
+    The manager has to open a connection for each; ``connections`` is what it counts itself.
     """
-    tool, n = order["tool"], order["n"]
+    tools = order["tools"]
     arguments = msgspec.Raw(msgspec.json.encode({"ms": order["hold_ms"]}))
-    calls = [asyncio.ensure_future(manager.call_tool(tool, arguments, timeout_s=60)) for _ in range(n)]
-    server = tool.partition("__")[0]
+    calls = [asyncio.ensure_future(manager.call_tool(tool, arguments, timeout_s=60)) for tool in tools]
+    servers = {tool.partition("__")[0] for tool in tools}
     # The upstream answers after hold_ms; what waits in it is read before the first call is answered.
     last = asyncio.get_running_loop().time() + order["hold_ms"] * 0.00085
-    while _connections(manager, server) < n and asyncio.get_running_loop().time() < last:  # noqa: ASYNC110  a counter
+    while _connections(manager, servers) < len(tools) and asyncio.get_running_loop().time() < last:  # noqa: ASYNC110  a counter
         await asyncio.sleep(0.005)
-    emit({"event": "holding", "connections": _connections(manager, server)})
+    emit({"event": "holding", "connections": _connections(manager, servers)})
     for result in await asyncio.gather(*calls):
         if result.is_error:
             emit({"event": "error", "message": f"a held call failed: {result.text}"})
             return
     del calls
     gc.collect()
-    emit({"event": "idle", "connections": _connections(manager, server)})
+    emit({"event": "idle", "connections": _connections(manager, servers)})
 
 
-def _connections(manager: Manager, server: str) -> int:
-    return sum(i.connections for i in manager.get(server).instances)
+def _connections(manager: Manager, servers: set[str]) -> int:
+    return sum(i.connections for server in servers for i in manager.get(server).instances)
 
 
 async def obey(manager: Manager, orders: AsyncIterator[Order]) -> None:

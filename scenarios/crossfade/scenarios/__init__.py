@@ -12,6 +12,7 @@ from crossfade.scenarios.tables import (
     Mix,
     Profiles,
     Rounds,
+    Soak,
     Sweep,
     Upstream,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Rounds",
     "Scenario",
     "ScenarioError",
+    "Soak",
     "Sweep",
     "Upstream",
     "builtin",

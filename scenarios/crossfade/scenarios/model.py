@@ -20,6 +20,7 @@ from crossfade.scenarios.tables import (
     Load,
     Profiles,
     Rounds,
+    Soak,
     Sweep,
     Upstream,
 )
@@ -33,6 +34,8 @@ Kind = Literal[
     "sweep",
     "memory_clients",
     "memory_upstreams",
+    "memory_stdio",
+    "memory_sessions",
     "soak",
     "ops",
     "lifecycle",
@@ -58,7 +61,9 @@ SECTIONS: dict[Kind, tuple[str, ...]] = {
     "sweep": ("load", "sweep"),
     "memory_clients": ("load", "ladder"),
     "memory_upstreams": ("load", "ladder"),
-    "soak": ("load",),
+    "memory_stdio": ("ladder",),
+    "memory_sessions": ("load", "ladder"),
+    "soak": ("load", "soak"),
     "ops": (),
     "lifecycle": ("lifecycle",),
     "faults": ("load", "faults"),
@@ -80,9 +85,10 @@ TURNS: tuple[Kind, ...] = ("throughput", "latency", "calls")
 """Kinds whose variants can take turns: one phase of load, which may as well be many short ones."""
 
 LATER: dict[str, tuple[str, ...]] = {
-    "": ("connect", "lifecycle", "deploy"),
+    "": ("soak", "connect", "lifecycle", "deploy"),
     "upstream": ("servers", "replicas", "slow_servers", "slow_ms", "framing", "events", "stderr_bytes_per_s"),
     "load": ("mix", "chain", "cancel_per_mille", "cancel_after_ms", "session_calls", "burst"),
+    "ladder": ("in_flight",),
     "faults": ("fault", "flaps"),
 }
 """Keys that came after the first stored results, by table. Holding their defaults they change nothing that is measured,
@@ -114,6 +120,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     load: Load | None = None
     sweep: Sweep | None = None
     ladder: Ladder | None = None
+    soak: Soak | None = None
     faults: Faults | None = None
     connect: Connect | None = None
     lifecycle: Lifecycle | None = None
@@ -138,6 +145,12 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(
                 "faults: crash_at_s < recover_at_s < duration_s - jitter_s must hold in every profile; change them"
             )
+        if self.ladder is not None and self.ladder.in_flight and self.kind != "memory_clients":
+            raise ValueError(f"ladder.in_flight means nothing for kind {self.kind!r}; remove it")
+        if self.kind == "memory_stdio" and self.upstream.transport != "stdio":
+            raise ValueError('kind "memory_stdio" counts children; set upstream.transport to "stdio"')
+        if self.kind == "memory_sessions" and self.load is not None and self.load.era != "legacy":
+            raise ValueError('kind "memory_sessions" needs clients with sessions; set load.era to "legacy"')
         if self.deploy is not None and self.deploy.update_at_s >= shortest:
             raise ValueError("deploy.update_at_s must lie below duration_s in every profile; change it")
         if self.lifecycle is not None and self.lifecycle.kill_child != (self.upstream.transport == "stdio"):

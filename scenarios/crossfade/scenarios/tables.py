@@ -120,15 +120,30 @@ class Sweep(Table, frozen=True):
 
 
 class Ladder(Table, frozen=True):
-    """Rungs of a memory ladder: numbers of connections, each measured in a fresh process."""
+    """Rungs of a memory ladder: numbers of connections, each measured in a fresh process.
+
+    ``in_flight``: clients have a call in flight each when memory is read. Calls wait ``hold_ms`` in the upstream.
+    """
 
     rungs: Rungs
     settle_s: Seconds = 0.3
     hold_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 800
+    in_flight: bool = False
 
     def __post_init__(self) -> None:
         if list(self.rungs) != sorted(set(self.rungs)):
             raise ValueError("rungs must rise and hold no number twice; sort them")
+
+
+class Soak(Table, frozen=True):
+    """Steady churn beside the load: ``churn_per_s`` clients come, make ``churn_calls`` calls each and go, modern ones
+    and legacy ones (with a session each) in turn. More than ``growth_kib`` per 1,000 calls is a failure, if memory has
+    grown by more than ``least_kib`` in all, which is what an allocator takes at once."""
+
+    churn_per_s: Annotated[float, msgspec.Meta(gt=0.0, le=1000.0)] = 20.0
+    churn_calls: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 5
+    growth_kib: Annotated[float, msgspec.Meta(gt=0.0, le=1_000_000.0)] = 20.0
+    least_kib: Annotated[float, msgspec.Meta(ge=0.0, le=1_000_000.0)] = 512.0
 
 
 class Faults(Table, frozen=True):
@@ -179,7 +194,7 @@ class Rounds(Table, frozen=True):
     """
 
     rounds: Annotated[int, msgspec.Meta(ge=2, le=1000)]
-    duration_s: Annotated[float, msgspec.Meta(gt=0.0, le=600.0)] = 1.5
+    duration_s: Annotated[float, msgspec.Meta(gt=0.0, le=3600.0)] = 1.5
     warmup_s: Seconds = 0.5
     turns: Annotated[int, msgspec.Meta(ge=1, le=200)] = 1
 

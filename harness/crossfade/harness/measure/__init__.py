@@ -13,8 +13,10 @@ from crossfade.harness.measure import (
     latency,
     lifecycle,
     ops,
+    soak,
     sweep,
     throughput,
+    upstream_ladders,
 )
 from crossfade.harness.measure.bench import Bench, Measured
 from crossfade.scenarios import Kind
@@ -35,7 +37,10 @@ _BY_KIND: dict[Kind, Callable[[Bench], Measured]] = {
     "calls": throughput.in_process,
     "sweep": sweep.run,
     "memory_clients": ladders.clients,
-    "memory_upstreams": ladders.upstreams,
+    "memory_upstreams": upstream_ladders.over_http,
+    "memory_stdio": upstream_ladders.over_stdio,
+    "memory_sessions": ladders.sessions,
+    "soak": soak.run,
     "ops": ops.run,
     "lifecycle": lifecycle.run,
     "faults": faults.run,

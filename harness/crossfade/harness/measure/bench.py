@@ -24,7 +24,7 @@ from crossfade.harness.measure.upstreams import SERVER, Ports
 from crossfade.harness.probe import Probe
 from crossfade.harness.problems import BlockFailed
 from crossfade.harness.processes import Child
-from crossfade.harness.samples import LoadPoint, Mark, Operation, Rung
+from crossfade.harness.samples import LoadPoint, Mark, Operation, Rung, SoakSample
 from crossfade.scenarios import Profile, Rounds, Scenario
 
 __all__ = ["SERVER", "START_S", "TWIN", "Bench", "Measured", "Ports", "echoed", "fleet_config", "warm"]
@@ -42,6 +42,7 @@ class Measured(msgspec.Struct, kw_only=True):
     metrics: dict[str, float] = {}
     points: tuple[LoadPoint, ...] = ()
     ladder: tuple[Rung, ...] = ()
+    soak: tuple[SoakSample, ...] = ()
     marks: tuple[Mark, ...] = ()
     operations: tuple[Operation, ...] = ()
     turns: dict[str, tuple[float, ...]] = {}
@@ -98,13 +99,15 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         return child
 
     @contextlib.contextmanager
-    def worker(self, ports: Ports | None, *, serve: bool) -> Iterator[tuple[Child, dict[str, Any]]]:
-        """The variant in a fresh process, with its ready event."""
+    def worker(
+        self, ports: Ports | None, *, serve: bool, config: dict[str, Any] | None = None
+    ) -> Iterator[tuple[Child, dict[str, Any]]]:
+        """The variant in a fresh process, with its ready event; ``config`` instead of the scenario's own."""
         what = f"variant {self.variant!r}"
         with self._python(what, "crossfade.harness.worker", cpus=self.placement.variant) as child:
             job: dict[str, Any] = {
                 "variant": self.variant.partition(TWIN)[0],
-                "config": self.manager_config(ports),
+                "config": config or self.manager_config(ports),
                 "serve": serve,
             }
             if self.memray is not None:

@@ -188,3 +188,22 @@ def value_at(histogram: Histogram | None, percentile: float) -> float | None:
         return None
     value: float = histogram.value_at_percentile(percentile) / 1000
     return value
+
+
+def coarser(found: LoadPoint, most: int) -> LoadPoint:
+    """The phase with at most ``most`` intervals: neighbours are merged, with the worst of their percentiles."""
+    step = -(-len(found.series) // most)
+    if step <= 1:
+        return found
+    groups = [found.series[at : at + step] for at in range(0, len(found.series), step)]
+    merged = tuple(
+        SeriesPoint(
+            t_ms=group[-1].t_ms,
+            completed=sum(p.completed for p in group),
+            errors=sum(p.errors for p in group),
+            p50_us=max(p.p50_us for p in group),
+            p99_us=max(p.p99_us for p in group),
+        )
+        for group in groups
+    )
+    return msgspec.structs.replace(found, series=merged)
