@@ -190,7 +190,7 @@ def test_the_markdown_says_what_the_page_says() -> None:
 
 
 def test_the_markdown_of_a_large_run_is_folded_and_what_is_worse_is_not() -> None:
-    results = make_standard(rounds=2)
+    results = make_standard(rounds=4)
     text = markdown(results)
     assert re.search(r"^\| Throughput and CPU \| \d+ better", text, flags=re.MULTILINE)
     assert text.count("<details>") == text.count("</details>") == 1
