@@ -31,6 +31,7 @@ COMMANDS = [
     "selftest",
     "doctor",
     "parity",
+    "crosscheck",
     "serve",
     "call",
     "tools",
@@ -56,7 +57,7 @@ def test_every_command_has_help_that_explains_its_options(command: str, capsys: 
 def test_the_overview_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert all(re.search(rf"^    {command} ", said, re.M) for command in COMMANDS)
+    assert all(re.search(rf"^    {command}( |$)", said, re.M) for command in COMMANDS)
     assert "exit codes" in said
 
 
@@ -64,6 +65,8 @@ USAGE = [
     [],
     ["nonsense"],
     ["gate", "only-one"],
+    ["crosscheck", "--only", "everything"],
+    ["crosscheck", "--duration", "1.5"],
     ["gate", "a", "b", "--threshold", "much"],
     ["run", "--profile", "slow"],
     ["run", "--rounds", "1"],

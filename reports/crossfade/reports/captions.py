@@ -30,7 +30,8 @@ READ_LADDER = (
 )
 READ_TRACES = (
     "Requests per second inside every block, each panel from nought to its own top: a level line can be summed up "
-    "in one number, a ramp is a warm-up, and anything else is not to be trusted. Void blocks are dashed and red."
+    "in one number, a ramp is a warm-up, and anything else is not to be trusted. Void blocks are dashed and "
+    "red; of the others at most a dozen are drawn, evenly over the rounds."
 )
 
 

@@ -9,7 +9,8 @@ from crossfade.reports.words import digits, joined, milliseconds, percent, plura
 
 READ_WAY = (
     "All panels share one clock and one scale, and nought is when it begins. Above the line are answers per "
-    "second, below it errors per second. The first block is filled, the others are drawn over it."
+    "second, below it errors per second. The first block is filled, others (at most eleven, evenly over the rounds) "
+    "are drawn over it."
 )
 READ_DRAIN = (
     "Every request is due at nought; the line says how many of them are answered after so long, all rounds merged, "

@@ -11,7 +11,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
-from crossfade.harness.cli.values import cores, count, duration, port, rate, seconds, seed, share
+from crossfade.harness.cli.values import (
+    connections,
+    cores,
+    count,
+    duration,
+    port,
+    rate,
+    seconds,
+    seed,
+    share,
+    whole_seconds,
+)
 from crossfade.harness.gateways import FLEET_PORT
 from crossfade.harness.problems import EX_USAGE
 from crossfade.scenarios import PROFILES
@@ -157,6 +168,8 @@ def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
     _json(command)
     command.set_defaults(handler=_later("selftest", "selftest"))
 
+    _crosscheck(commands)
+
     command = commands.add_parser("parity", help="do the variants give the same answers?")
     _impls(command, "variant to ask; the first is the reference (default: all that are installed)")
     _json(command)
@@ -170,6 +183,25 @@ def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
     command.add_argument("what", choices=("scenarios", "impls"))
     _json(command)
     command.set_defaults(handler=_later("results", "list_"))
+
+
+def _crosscheck(commands: argparse._SubParsersAction[Parser]) -> None:
+    command = commands.add_parser(
+        "crosscheck",
+        help="the ruler against an independent tool (wrk), theory, and known truths",
+        description="Our load generator against wrk on one nginx, percentiles over a stalled server against theory, "
+        "the memory ladder on a manager whose slope is known, and the largest results file. Kept for later reports.",
+    )
+    command.add_argument("--only", action="append", metavar="PART", help="generators, stalls, arena or large")
+    command.add_argument("--rounds", type=count, default=12, help="of the generators (default: %(default)s)")
+    command.add_argument(
+        "--duration", type=whole_seconds, default=3, metavar="SECONDS", help="of a window (default: %(default)s)"
+    )
+    command.add_argument("--connections", type=connections, default=16, help="(default: %(default)s)")
+    command.add_argument("--seed", type=seed)
+    command.add_argument("--out", type=Path, default=Path("results"))
+    _json(command)
+    command.set_defaults(handler=_later("crosscheck", "crosscheck"))
 
 
 def _planning(commands: argparse._SubParsersAction[Parser]) -> None:

@@ -33,6 +33,20 @@ def seconds(text: str) -> float:
     return value
 
 
+def whole_seconds(text: str) -> int:
+    """A duration in whole seconds, as wrk takes it."""
+    if not text.isdecimal() or not 1 <= int(text) <= 600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of seconds; give 1 to 600")
+    return int(text)
+
+
+def connections(text: str) -> int:
+    """A number of client connections."""
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of connections, 1 to 10000")
+    return int(text)
+
+
 def port(text: str) -> int:
     """A TCP port; 0 lets the system choose."""
     if not text.isdecimal() or int(text) > 65535:

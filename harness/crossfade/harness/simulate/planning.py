@@ -78,9 +78,7 @@ def calibrate(results: Results, variant: str) -> Node:
 
 def _latencies(points: list[LoadPoint]) -> Floats:
     """Equally likely latencies, seconds, out of the merged histograms."""
-    merged = Histogram()
-    for point in points:
-        merged.add(Histogram.decode(point.latency))
+    merged = Histogram.merged(point.latency for point in points)
     wanted = (np.arange(QUANTILES) + 0.5) / QUANTILES * merged.total_count
     indexes = sorted(merged.counts)
     seen = np.cumsum([merged.counts[i] for i in indexes])

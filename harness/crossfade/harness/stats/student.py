@@ -7,6 +7,7 @@ P(|T| <= t) = 1 - I_{df/(df+t^2)}(df/2, 1/2).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -28,6 +29,7 @@ def t_cdf(t: float, df: float) -> float:
     return 1 - tail if t > 0 else tail
 
 
+@functools.cache
 def t_quantile(p: float, df: float) -> float:
     """The t with P(T <= t) = ``p``, for 0 < p < 1. Raises ValueError outside."""
     if not 0 < p < 1:

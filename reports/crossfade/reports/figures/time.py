@@ -8,11 +8,26 @@ from collections.abc import Sequence
 from crossfade.reports import words
 from crossfade.reports.figures import is_narrow
 from crossfade.reports.figures.labels import short
-from crossfade.reports.page import Crash, Traces
+from crossfade.reports.page import Crash, CrashBlock, Trace, Traces
 from crossfade.reports.svg import INK, Sheet
 
 LETTER = 6.6
 """Width of a letter of a mark's words, in pixels, with room to spare."""
+DRAWN = 12
+"""Blocks of one panel that are drawn, evenly over the rounds: more lines on top of each other show no more."""
+
+
+def sampled(blocks: Sequence[CrashBlock]) -> list[CrashBlock]:
+    """At most :data:`DRAWN` of them, the first included."""
+    step = max(1, math.ceil(len(blocks) / DRAWN))
+    return list(blocks[::step])
+
+
+def shown(blocks: Sequence[Trace]) -> list[Trace]:
+    """Every block that does not count, and at most :data:`DRAWN` of those that do."""
+    good = [block for block in blocks if not block.voided]
+    step = max(1, math.ceil(len(good) / DRAWN))
+    return [*good[::step], *(block for block in blocks if block.voided)]
 
 
 def plot_crash(crashes: Sequence[Crash], width: float) -> Sheet:
@@ -60,7 +75,7 @@ def _answers(
             textcoords="offset points", ha="right" if before else "left", color=ink_of, fontsize=12,
             annotation_clip=False,
         )  # fmt: skip
-    for index, block in enumerate(crash.blocks):
+    for index, block in enumerate(sampled(crash.blocks)):
         if index == 0:
             axes.fill_between(block.t_s, block.completed_per_s, step="mid", color=ink, alpha=0.22, linewidth=0)
         axes.step(
@@ -86,7 +101,7 @@ def _errors(
     axes.set_yticks([])
     axes.spines["bottom"].set_visible(False)
     axes.spines["top"].set_visible(True)
-    for index, block in enumerate(crash.blocks):
+    for index, block in enumerate(sampled(crash.blocks)):
         axes.fill_between(
             block.t_s, block.errors_per_s, step="mid", color=INK["bad"], alpha=0.75 if index == 0 else 0.25, linewidth=0
         )
@@ -140,7 +155,7 @@ def _trace(sheet: Sheet, traces: Traces, box: tuple[float, float, float, float])
     axes.set_xlim(0, max((t for block in traces.blocks for t in block.t_s), default=1.0))
     axes.set_xticks([])
     axes.set_yticks([])
-    for block in traces.blocks:
+    for block in shown(traces.blocks):
         axes.plot(
             block.t_s, block.per_s, color=INK["bad"] if block.voided else ink, linewidth=1.3, alpha=0.75,
             dashes=(3, 2) if block.voided else (None, None),

@@ -1,0 +1,39 @@
+"""The last cross-check of a machine, beside its results: ``<root>/crosscheck.json``.
+
+The rule: a part that is measured again replaces that part alone, and only of the same machine and build.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from crossfade.harness.crosscheck.record import CrossCheck
+from crossfade.harness.problems import BrokenResults
+
+FILE = "crosscheck.json"
+
+
+def last(root: Path) -> CrossCheck | None:
+    """What is there, or None if there is nothing that can be read."""
+    try:
+        return msgspec.json.decode((root / FILE).read_bytes(), type=CrossCheck)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def keep(found: CrossCheck, root: Path) -> CrossCheck:
+    """Write it, with the other parts that are there already; returns what was written. Raises BrokenResults."""
+    before = last(root)
+    if before is not None and (before.machine, before.native) == (found.machine, found.native):
+        parts = {p: getattr(found, p) or getattr(before, p) for p in ("generators", "stalls", "arena", "large")}
+        found = msgspec.structs.replace(found, **parts)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        beside = root / f"{FILE}.tmp"
+        beside.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+        beside.replace(root / FILE)
+    except OSError as error:
+        raise BrokenResults(f"{root / FILE}: cannot be written ({error}); choose another --out") from error
+    return found
