@@ -19,7 +19,7 @@ class Group:
 GROUPS: tuple[Group, ...] = (
     Group("throughput", "Throughput and CPU", ("throughput", "calls")),
     Group("latency", "Latency, bursts and storms", ("sweep", "latency", "burst", "connect")),
-    Group("memory", "Memory", ("memory_clients", "memory_upstreams", "soak")),
+    Group("memory", "Memory", ("memory_clients", "memory_upstreams", "memory_stdio", "memory_sessions", "soak")),
     Group("operations", "Policy operations", ("ops",)),
     Group("faults", "Faults", ("faults",)),
     Group("life", "Beginning, end and change", ("lifecycle", "deploy")),
