@@ -2,67 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.harness.loadbench import Bench
 
 from crossfade.harness.hdr import Histogram
 from crossfade.harness.problems import BlockFailed
-from crossfade.harness.processes import Child
 
 MS = 1_000_000
-
-
-@pytest.fixture(params=["rust", "python"])
-def generator(request: pytest.FixtureRequest) -> str:
-    kind: str = request.param
-    if kind == "rust":
-        pytest.importorskip("crossfade_native", reason="install crossfade[rust]")
-    return kind
-
-
-class Bench:
-    """A fleet and a way to run plans against it."""
-
-    def __init__(self, generator: str) -> None:
-        self.generator = generator
-        self.children: list[Child] = []
-
-    def fleet(self, **config: Any) -> tuple[Child, int]:
-        child = self.child("fleet")
-        child.send({"generator": self.generator, **config})
-        return child, child.expect("ready", timeout_s=20)["port"]
-
-    def child(self, what: str) -> Child:
-        child = Child(what, [sys.executable, "-m", f"crossfade.harness.{what}"])
-        self.children.append(child)
-        return child
-
-    def run(self, port: int, during: Callable[[], None] | None = None, **plan: Any) -> dict[str, Any]:
-        child = self.child("load")
-        base = {"mode": "closed", "connections": 4, "warmup_s": 0.1, "duration_s": 0.5}
-        child.send({"generator": self.generator, "port": port, **base, **plan})
-        child.expect("ready", timeout_s=20)
-        child.expect("measuring", timeout_s=20)
-        if during is not None:
-            during()
-        child.expect("measured", timeout_s=20)
-        return child.expect("result", timeout_s=20)
-
-    def close(self) -> None:
-        for child in self.children:
-            child.close()
-
-
-@pytest.fixture
-def bench(generator: str) -> Iterator[Bench]:
-    found = Bench(generator)
-    yield found
-    found.close()
 
 
 @pytest.mark.parametrize("era", ["modern", "legacy"])

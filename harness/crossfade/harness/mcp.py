@@ -27,10 +27,17 @@ def initialize_params(client: dict[str, str]) -> dict[str, Any]:
 
 def answering_event(body: bytes) -> bytes:
     """The data of the event that answers: the last one with a result or an error; empty if none."""
-    found = b""
+    return answering_events(body)[-1]
+
+
+def answering_events(body: bytes) -> list[bytes]:
+    """The data of the events without result or error, and last the data of the one that answers (empty if none)."""
+    others, found = [], b""
     for event in body.replace(b"\r\n", b"\n").split(b"\n\n"):
         lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
         data = b"\n".join(lines)
         if b'"result"' in data or b'"error"' in data:
             found = data
-    return found
+        elif data:
+            others.append(data)
+    return [*others, found]

@@ -1,12 +1,15 @@
 """One HTTP connection of the Python fleet.
 
-The rule: answers leave in the order of their requests; a delayed one holds back those behind it, and a hung fleet all.
+The rule: answers leave in the order of their requests; a delayed or dripping one holds back those behind it, and a hung
+fleet all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -16,14 +19,21 @@ from crossfade.harness.fleet_py.responder import Reply
 if TYPE_CHECKING:
     from crossfade.harness.fleet_py.server import Server
 
+_NOISE = b'\x00\xff{"jsonrpc": this is no JSON}\r\n'
+NOISE = {
+    False: _NOISE,
+    True: b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(_NOISE), _NOISE),
+}
+"""What is no answer: bytes that are no HTTP, and HTTP whose body is no JSON."""
 _REASONS = {200: "OK", 202: "Accepted", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
 
 
 class Connection(asyncio.Protocol):
     """Parser callbacks in, answers out."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, server: Server, slow_s: float) -> None:
+        self.server, self.slow_s = server, slow_s
+        self.dripping = b""
         self.transport: asyncio.Transport | None = None
         self.parser = httptools.HttpRequestParser(self)
         self.headers: dict[str, str] = {}
@@ -77,7 +87,7 @@ class Connection(asyncio.Protocol):
         """Answer what is complete, unless the fleet hangs or an answer is delayed."""
         while self.requests and self.transport is not None and self.waiting is None and not self.server.hung:
             method, headers, body = self.requests.pop(0)
-            reply = self.server.answer(method, headers, body)
+            reply = self.server.answer(method, headers, body, self.slow_s)
             if reply.delay_s > 0:
                 self.waiting = asyncio.get_running_loop().call_later(reply.delay_s, self._late, reply)
             else:
@@ -96,20 +106,62 @@ class Connection(asyncio.Protocol):
         if self.transport is None:
             return
         if reply.reset:
-            self.transport.abort()
+            self._reset()
             return
-        body = b"" if reply.message is None else json.dumps(reply.message, separators=(",", ":")).encode()
+        data = NOISE[reply.status == 200] if reply.garbage else self._encode(reply)
+        if self.server.drip_s is None:
+            self.transport.write(data)
+        else:
+            self.dripping = data
+            self.drip()
+
+    def drip(self) -> None:
+        """Write a byte, and the next one later; all that is left if the fleet does not drip any more."""
+        self.waiting = None
+        count = len(self.dripping) if self.server.drip_s is None else 1
+        if self.transport is not None and self.dripping:
+            self.transport.write(self.dripping[:count])
+        self.dripping = self.dripping[count:]
+        if self.dripping and self.server.drip_s is not None:
+            self.waiting = asyncio.get_running_loop().call_later(self.server.drip_s, self._dripped)
+
+    def recover(self) -> None:
+        """The fleet is well again: what drips leaves at once, and what waited is answered."""
+        if self.dripping:
+            if self.waiting is not None:
+                self.waiting.cancel()
+            self.drip()
+        self.work()
+
+    def _dripped(self) -> None:
+        self.drip()
+        self.work()
+
+    def _reset(self) -> None:
+        assert self.transport is not None  # noqa: S101 - asked by the only caller
+        sock = self.transport.get_extra_info("socket")
+        if self.server.mood == "reset" and sock is not None:
+            # The end of the connection is a reset (RST) instead of a farewell (FIN).
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _encode(self, reply: Reply) -> bytes:
+        messages = [json.dumps(note, separators=(",", ":")).encode() for note in reply.notes]
+        if reply.message is not None:
+            messages.append(json.dumps(reply.message, separators=(",", ":")).encode())
         lines = [f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, 'Service Unavailable')}"]
         if reply.session:
             lines.append(f"Mcp-Session-Id: {reply.session}")
-        framing = self.server.config.framing if reply.status == 200 and body else "length"
+        framing = self.server.config.framing if reply.status == 200 and messages else "length"
+        framing = "sse" if reply.notes else framing
         if framing == "sse":
-            body = b"event: message\ndata: " + body + b"\n\n"
-        if body:
+            messages = [b"event: message\ndata: " + message + b"\n\n" for message in messages]
+        if messages:
             lines.append(f"Content-Type: {'text/event-stream' if framing == 'sse' else 'application/json'}")
         if framing == "length":
+            body = b"".join(messages)
             lines.append(f"Content-Length: {len(body)}")
         else:
             lines.append("Transfer-Encoding: chunked")
-            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
-        self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
+            body = b"".join(b"%x\r\n%b\r\n" % (len(message), message) for message in messages) + b"0\r\n\r\n"
+        return "\r\n".join([*lines, "", ""]).encode() + body

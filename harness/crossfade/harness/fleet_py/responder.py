@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from crossfade.harness.fleet_py.config import Config
+from crossfade.harness.fleet_py.resources import RESOURCES, resource
 from crossfade.harness.mcp import LEGACY, META, MODERN
 
 _LIST = {"resultType": "complete", "ttlMs": 60000, "cacheScope": "public"}
 _INFO = {"name": "crossfade-fleet", "version": "0.1.0"}
+_CAPABILITIES: dict[str, Any] = {"tools": {}, "resources": {}}
+_INTEGER = {"type": "integer"}
 _TEXT = {"text": {"type": "string"}}
 
 
@@ -25,8 +29,9 @@ def _tool(name: str, description: str, **more: Any) -> dict[str, Any]:
 
 
 _TOOLS = [
-    _tool("echo", "Answers its text.", n={"type": "integer"}),
+    _tool("echo", "Answers its text.", n=_INTEGER),
     _tool("fail", "Answers with isError."),
+    _tool("progress", "Answers its text after events notifications.", n=_INTEGER, events={"type": "integer"}),
     _tool("sleep", "Answers its text after ms milliseconds.", ms={"type": "number"}),
 ]
 
@@ -40,6 +45,9 @@ class Reply:
     session: str | None = None
     delay_s: float = 0.0
     reset: bool = False
+    garbage: bool = False
+    notes: tuple[dict[str, Any], ...] = ()
+    """Notifications that go before the answer."""
 
 
 @dataclass
@@ -83,21 +91,29 @@ class Responder:
             return self._call(ident, params)
         if method == "tools/list":
             return _result(ident, {"tools": _TOOLS, **_LIST})
+        if method in RESOURCES:
+            return self._resource(method, ident, params, modern)
         if method == "ping" and not modern:
             return _result(ident, {})
         if method == "server/discover" and modern:
             info = {META + "serverInfo": _INFO}
             return _result(
-                ident, {"supportedVersions": [MODERN], "capabilities": {"tools": {}}, "_meta": info, **_LIST}
+                ident, {"supportedVersions": [MODERN], "capabilities": _CAPABILITIES, "_meta": info, **_LIST}
             )
         return _refuse(ident, 404 if modern else 200, -32601, "Method not found")
+
+    def _resource(self, method: str, ident: Any, params: dict[str, Any], modern: bool) -> Reply:
+        if (found := resource(method, params)) is not None:
+            return _result(ident, {**found, **_LIST})
+        # 2026-07-28 has no code of its own for it any more.
+        return _refuse(ident, 200, -32602 if modern else -32002, "Resource not found; this fleet has echo:///{text}")
 
     def _initialize(self, ident: Any, params: dict[str, Any], headers: dict[str, str] | None) -> Reply:
         requested = params.get("protocolVersion")
         if self.config.era == "modern":
             return _unsupported(ident, requested)
         version = requested if requested in LEGACY else LEGACY[0]
-        reply = _result(ident, {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": _INFO})
+        reply = _result(ident, {"protocolVersion": version, "capabilities": _CAPABILITIES, "serverInfo": _INFO})
         if headers is not None:
             reply.session = f"{self._rng.getrandbits(64):016x}"
             self.sessions.add(reply.session)
@@ -121,20 +137,23 @@ class Responder:
             return _refuse(ident, 200, -32602, "echo needs arguments.text, a string; add it")
         if name == "sleep":
             delay_s += float(arguments.get("ms", 10.0)) / 1000
-        elif name not in {"echo", "fail"}:
-            return _refuse(ident, 200, -32602, "Unknown tool; this fleet has echo, fail and sleep")
+        elif name not in {"echo", "fail", "progress"}:
+            return _refuse(ident, 200, -32602, "Unknown tool; this fleet has echo, fail, progress and sleep")
         text = text if isinstance(text, str) else ("failed as asked" if name == "fail" else "")
         reply = self._content(ident, text, is_error=name == "fail")
+        notes = tuple(_progress(params)) if name == "progress" else ()
         if self._rng.random() < self.config.error_rate:
             reply = {
                 "rpc": _refuse(ident, 200, -32603, "injected by error_rate"),
                 "http": _refuse(ident, 503, -32603, "injected by error_rate"),
                 "tool": self._content(ident, text, is_error=True),
                 "reset": Reply(reset=True),
+                "garbage": Reply(garbage=True),
             }[self.config.error_kind]
         elif self._rng.random() < self.config.lie_rate:
             reply = self._content(ident, "a lie", is_error=False)
         reply.delay_s = delay_s
+        reply.notes = notes if reply.status == 200 else ()
         return reply
 
     def _delay_s(self) -> float:
@@ -149,6 +168,14 @@ class Responder:
         if len(text) < self.config.answer_bytes:
             content.append({"type": "text", "text": "." * (self.config.answer_bytes - len(text))})
         return _result(ident, {"content": content, "isError": is_error, "resultType": "complete"})
+
+
+def _progress(params: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The notifications of ``progress``; none unless they were asked for with a token."""
+    token, total = (params.get("_meta") or {}).get("progressToken"), (params.get("arguments") or {}).get("events", 0)
+    for number in range(1, total + 1 if token is not None else 1):
+        told = {"progressToken": token, "progress": number, "total": total}
+        yield {"jsonrpc": "2.0", "method": "notifications/progress", "params": told}
 
 
 def _result(ident: Any, result: dict[str, Any]) -> Reply:
@@ -173,8 +200,9 @@ def _check_modern(
     if version != MODERN:
         return _unsupported(ident, version)
     wanted = {"mcp-protocol-version": version, "mcp-method": message["method"]}
-    if message["method"] == "tools/call":
-        wanted["mcp-name"] = message["params"].get("name")
+    field = {"tools/call": "name", "resources/read": "uri"}.get(message["method"])
+    if field is not None:
+        wanted["mcp-name"] = message["params"].get(field)
     for name, value in wanted.items():
         if headers is not None and headers.get(name) != value:
             return _refuse(ident, 400, -32020, f"Header mismatch: {name} is missing or does not match the body")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import time
@@ -31,12 +32,20 @@ class Server:
         self.servers: list[asyncio.Server] = []
         self.ports = [config.port] * config.ports
         self.hung = False
+        self.mood: str | None = None
+        self.drip_s: float | None = None
         self.accepted = self.requests = 0
 
-    def answer(self, method: str, headers: dict[str, str], body: bytes) -> Reply:
+    def answer(self, method: str, headers: dict[str, str], body: bytes, slow_s: float) -> Reply:
         self.requests += 1
+        if method == "POST" and self.mood is not None:
+            # Garbage is in turn no HTTP, and HTTP whose body is no JSON.
+            return Reply(self.requests % 2 * 200, reset=self.mood == "reset", garbage=self.mood == "garbage")
         if method == "POST":
-            return self.mind.answer(body, headers)
+            reply = self.mind.answer(body, headers)
+            if slow_s and headers.get("mcp-method", _method(body)) in {"tools/call", "resources/read"}:
+                reply.delay_s += slow_s
+            return reply
         if method != "DELETE":
             return Reply(405)
         known = headers.get("mcp-session-id") in self.mind.sessions
@@ -46,7 +55,9 @@ class Server:
     async def listen(self) -> None:
         loop = asyncio.get_running_loop()
         for index, port in enumerate(self.ports):
-            server = await loop.create_server(lambda: Connection(self), self.config.host, port, backlog=1024)
+            slow = index + self.config.slow_ports >= len(self.ports)
+            born = functools.partial(Connection, self, self.config.slow_ms / 1000 if slow else 0.0)
+            server = await loop.create_server(born, self.config.host, port, backlog=1024)
             self.ports[index] = server.sockets[0].getsockname()[1]
             self.servers.append(server)
 
@@ -56,9 +67,10 @@ class Server:
         return json.dumps({"event": event, **counts, **more})
 
     async def obey(self, line: str) -> str:
-        op = None
+        op, command = None, {}
         with contextlib.suppress(ValueError, AttributeError):
-            op = json.loads(line).get("op")
+            command = json.loads(line)
+            op = command.get("op")
         if op == "crash":
             for server in self.servers:
                 server.close()
@@ -72,19 +84,24 @@ class Server:
         if op == "hang":
             self.hung = True
             return self.stats("hung")
+        if op in {"garbage", "reset", "drip"}:
+            self.mood = None if op == "drip" else op
+            self.drip_s = float(command.get("ms", 10.0)) / 1000 if op == "drip" else None
+            return self.stats(op)
         if op == "recover":
-            self.hung = False
+            self.hung, self.mood, self.drip_s = False, None, None
             if not self.servers:
                 await self.listen()
             held, self.held = self.held, []
             for connection, reply in held:
                 connection.send(reply)
             for connection in list(self.connections):
-                connection.work()
+                connection.recover()
             return self.stats("recovered")
         if op == "stats":
             return self.stats("stats")
-        return json.dumps({"event": "error", "message": f"unknown command {line}; send crash, hang, recover or stats"})
+        known = "crash, hang, garbage, reset, drip, recover or stats"
+        return json.dumps({"event": "error", "message": f"unknown command {line}; send {known}"})
 
     async def run(self) -> None:
         await self.listen()
@@ -100,8 +117,17 @@ class Server:
             connection.abort()
 
 
+def _method(body: bytes) -> str | None:
+    with contextlib.suppress(ValueError, AttributeError):
+        method: str | None = json.loads(body).get("method")
+        return method
+    return None
+
+
 def serve_http(raw: dict[str, Any]) -> None:
     """Serve until stdin ends."""
     config = Config.parse(raw)
+    if config.stderr_bytes_per_s:
+        raise ValueError("fleet configuration: `stderr_bytes_per_s` is for --stdio; leave it out over HTTP")
     pyloop.pin(config.cpu)
     pyloop.run(Server(config).run())

@@ -1,7 +1,8 @@
 """The load generator in Python, for machines without the native wheel: same plan, same result, more CPU.
 
-The parts are those of the native one (``impls/rust/load/src``): ``client`` sends, ``measure`` paces, ``record`` judges
-and counts, ``hold`` holds. The rule is the same, too: every request that was sent ends in exactly one verdict.
+The parts are those of the native one (``impls/rust/load/src``): ``questions`` asks, ``client`` sends, ``judge`` judges,
+``measure`` paces, ``worker`` sees units to their end, ``record`` counts, ``hold`` holds, ``storm`` storms. The rule is
+the same, too: every request that was sent ends in exactly one verdict.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from crossfade.harness.load_py.client import Client
 from crossfade.harness.load_py.hold import hold
 from crossfade.harness.load_py.measure import Run
 from crossfade.harness.load_py.plan import Plan
+from crossfade.harness.load_py.storm import storm
 
 
 def run(raw: dict[str, Any], emit: Callable[[str], None]) -> str:
@@ -23,6 +25,11 @@ def run(raw: dict[str, Any], emit: Callable[[str], None]) -> str:
 
     async def main() -> str:
         client = Client(plan)
-        return await (hold(client, emit) if plan.mode == "hold" else Run(client, emit).measure())
+        if plan.mode == "hold":
+            return await hold(client, emit)
+        if plan.mode == "connect":
+            return await storm(client, emit)
+        run = Run(client, emit)
+        return await (run.burst() if plan.burst else run.measure())
 
     return pyloop.run(main())

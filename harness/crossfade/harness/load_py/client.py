@@ -1,28 +1,36 @@
-"""The generator's side of the protocol: handshake, request, verdict.
+"""The generator's side of the protocol: handshake, request, verdict, and what is given up on purpose.
 
-The rule: every request carries an id and a nonce of its own, and every one that was sent ends in exactly one verdict.
+The rule: every request that was sent ends in exactly one verdict. Giving up is no error: a modern request is given up
+by closing its connection; a legacy server is told by a notification on another one, and then the first is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
-from typing import Any
+from dataclasses import dataclass
 
 import httptools
 
 from crossfade.harness.load_py.connection import Connection
+from crossfade.harness.load_py.judge import judge
 from crossfade.harness.load_py.plan import Plan
-from crossfade.harness.load_py.record import judge
-from crossfade.harness.mcp import LEGACY, MODERN, initialize_params, request_meta
+from crossfade.harness.load_py.questions import Questions, notification
 
 OPENING = 64
 """At most so many connections are being opened at once, to stay within the listener's backlog."""
-_INFO = {"name": "crossfade-load", "version": "0.1.0"}
-_FIRST_ID = 1_000_000_000
 now_ns = time.monotonic_ns
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a request ended: when it was sent, the kind of error or None, the method, the progress that was told."""
+
+    sent: int
+    kind: str | None
+    method: str = "call"
+    events: int = 0
 
 
 class Client:
@@ -30,71 +38,97 @@ class Client:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.nonces = random.Random(plan.seed)  # noqa: S311 - load, not secrets
-        self.next_id = _FIRST_ID
-        self.filler = "x" * max(0, plan.payload_bytes - 16)
+        self.questions = Questions(plan)
+        self.opened = 0
+        self.cancels = random.Random(plan.seed ^ 0xC3C3)  # noqa: S311 - load, not secrets
 
-    def _head(self, size: int, *, version: str = "", method: str = "", session: str = "") -> bytes:
-        plan = self.plan
-        named = f"Mcp-Method: {method}\r\nMcp-Name: {plan.tool}\r\n" if method else ""
-        version = f"MCP-Protocol-Version: {version}\r\n" if version else ""
-        session = f"Mcp-Session-Id: {session}\r\n" if session else ""
-        return (
-            f"POST {plan.path} HTTP/1.1\r\nHost: {plan.host}:{plan.port}\r\nContent-Type: application/json\r\n"
-            f"Accept: application/json, text/event-stream\r\n{version}{named}{session}Content-Length: {size}\r\n\r\n"
-        ).encode()
+    async def open(self, place: int | None = None) -> Connection:
+        """A connection that can send, to the next target or to that of ``place``.
 
-    async def open(self) -> Connection:
-        """A connection that can send. Raises OSError or ValueError (a refused handshake)."""
-        loop = asyncio.get_running_loop()
-        _, conn = await loop.create_connection(Connection, self.plan.host, self.plan.port)
+        Raises OSError or ValueError (a refused handshake).
+        """
+        if place is None:
+            place, self.opened = self.opened, self.opened + 1
+        conn = await self._connect(place)
         if self.plan.era == "legacy":
-            params = initialize_params(_INFO)
-            first = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}).encode()
-            status, _ = await conn.ask(self._head(len(first)) + first)
-            if status != 200:
-                raise ConnectionError(f"http_{status}")
-            size = len(self._body(0, ""))
-            extra = self.plan.payload_bytes + 9  # ids have ten digits where this sample has one, and text is sent
-            conn.head = self._head(size + 9 + extra, version=LEGACY[0], session=conn.session)
-            second = json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}).encode()
-            await conn.ask(self._head(len(second), version=LEGACY[0], session=conn.session) + second)
+            try:
+                await self._begin(conn)
+            except BaseException:
+                conn.abort()
+                raise
         return conn
 
-    def _body(self, ident: int, text: str) -> bytes:
-        params: dict[str, Any] = {
-            "name": self.plan.tool,
-            "arguments": {**self.plan.arguments, "text": text, "n": ident},
-        }
-        if self.plan.era == "modern":
-            params = {"_meta": request_meta(_INFO), **params}
-        message = {"jsonrpc": "2.0", "id": ident, "method": "tools/call", "params": params}
-        return json.dumps(message, separators=(",", ":")).encode()
+    async def _connect(self, place: int) -> Connection:
+        host, port = self.plan.targets[place % len(self.plan.targets)]
+        _, conn = await asyncio.get_running_loop().create_connection(Connection, host, port)
+        conn.place, conn.host = place, f"{host}:{port}"
+        return conn
 
-    async def request(self, conn: Connection) -> tuple[int, str | None]:
-        """Send one request and judge its answer: when it was sent, and the kind of error."""
-        ident, self.next_id = self.next_id, self.next_id + 1
-        text = (f"{self.nonces.getrandbits(64):016x}" + self.filler)[: self.plan.payload_bytes]
-        body = self._body(ident, text)
-        head = conn.head or self._head(len(body), version=MODERN, method="tools/call")
-        every = self.plan.check_every
-        check = every > 0 and (ident - _FIRST_ID) % every == 0
+    async def _begin(self, conn: Connection) -> None:
+        """A legacy session on a connection."""
+        status, _ = await conn.ask(self.questions.initialize(conn.host))
+        if status != 200:
+            raise ConnectionError(f"http_{status}")
+        conn.name, conn.calls = conn.session, 0
+        await conn.ask(self.questions.legacy(conn.name, notification("initialized"), conn.host))
+
+    async def renew(self, conn: Connection) -> None:
+        """End the session and begin another. Raises OSError, TimeoutError."""
+        session = f"Mcp-Session-Id: {conn.name}\r\n"
+        await conn.ask(self.questions.post(conn.host, session, b"", method="DELETE"))
+        await self._begin(conn)
+
+    async def request(self, conn: Connection) -> Verdict:
+        """Send one request and judge its answer."""
+        question = self.questions.draw()
+        conn.ident = question.ident
+        if self.plan.era == "modern":
+            data = self.questions.modern(question, conn.host)
+        else:
+            data = self.questions.legacy(conn.name, question.body, conn.host)
+        plan = self.plan
+        drawn = plan.cancel_per_mille and self.cancels.randrange(1000) < plan.cancel_per_mille
+        patience, given_up = plan.timeout_s, TimeoutError("timeout")
+        if drawn and plan.cancel_after_ms / 1000 < patience:
+            patience, given_up = plan.cancel_after_ms / 1000, TimeoutError("cancelled")
         sent = now_ns()
         try:
             # wait_for would cost a task; a timer that fails the future does not.
-            answer = conn.ask(head + body)
-            timer = asyncio.get_running_loop().call_later(self.plan.timeout_s, conn.fail, TimeoutError())
+            answer = conn.ask(data)
+            timer = asyncio.get_running_loop().call_later(patience, conn.fail, given_up)
             try:
                 status, found = await answer
             finally:
                 timer.cancel()
-        except TimeoutError:
-            return sent, "timeout"
+        except TimeoutError as error:
+            return Verdict(sent, "cancelled" if error is given_up and str(error) == "cancelled" else "timeout")
         except OSError:
-            return sent, "reset"
+            return Verdict(sent, "reset")
         except httptools.HttpParserError:
-            return sent, "garbage"
-        return sent, judge(status, found, ident, text if check else None)
+            return Verdict(sent, "garbage")
+        conn.calls += 1
+        kind, events = judge(status, found, question, conn.notes)
+        return Verdict(sent, kind, question.method, events)
+
+    async def give_up(self, conn: Connection) -> Connection:
+        """After a request was cancelled: tell the server, and a connection to go on with. Raises as ``open``."""
+        if self.plan.era == "modern":
+            conn.abort()
+            return await self._connect(conn.place)
+        fresh = await self._connect(conn.place)
+        fresh.name, fresh.calls = conn.name, conn.calls
+        try:
+            # Closed only then: a lost connection alone must not be taken for a cancellation.
+            body = notification("cancelled", requestId=conn.ident, reason="not wanted any more")
+            status, _ = await fresh.ask(self.questions.legacy(fresh.name, body, fresh.host))
+            if not 200 <= status < 300:
+                raise ConnectionError(f"http_{status}")  # noqa: TRY301 - ends as any other failure here
+        except BaseException:
+            fresh.abort()
+            raise
+        finally:
+            conn.abort()
+        return fresh
 
     async def settle(self, count: int) -> list[Connection]:
         """Open ``count`` connections. Raises RuntimeError if they do not come up in time."""
@@ -103,15 +137,16 @@ class Client:
 
         async def one() -> Connection:
             async with gate:
+                place, self.opened = self.opened, self.opened + 1
                 while True:
                     try:
                         async with asyncio.timeout(max(0.001, (deadline - now_ns()) / 1e9)):
-                            return await self.open()
+                            return await self.open(place)
                     except (OSError, TimeoutError) as error:
                         if now_ns() >= deadline:
                             raise RuntimeError(
-                                f"not all of {count} connections to {self.plan.host}:{self.plan.port}{self.plan.path} "
-                                f"came up within {self.plan.connect_timeout_s:g} s ({error}); is the server running?"
+                                f"not all of {count} connections to {self.plan.whither()} came up within "
+                                f"{self.plan.connect_timeout_s:g} s ({error}); is the server running?"
                             ) from error
                         await asyncio.sleep(0.01)
 

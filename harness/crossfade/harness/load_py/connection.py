@@ -10,7 +10,7 @@ from typing import cast
 
 import httptools
 
-from crossfade.harness.mcp import answering_event
+from crossfade.harness.mcp import answering_events
 
 
 class Connection(asyncio.Protocol):
@@ -18,7 +18,11 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
-        self.head = b""
+        self.place, self.host = 0, ""
+        self.name = ""
+        """The legacy session this connection speaks in, and how many calls it has had."""
+        self.calls = 0
+        self.ident = 0
         self.answer: asyncio.Future[tuple[int, bytes]] | None = None
         self.lost = False
 
@@ -44,6 +48,7 @@ class Connection(asyncio.Protocol):
         self.answer = asyncio.get_running_loop().create_future()
         self.parser = httptools.HttpResponseParser(self)
         self.body: list[bytes] = []
+        self.notes: list[bytes] = []
         self.sse, self.session = False, ""
         if self.transport is None or self.lost:
             self.fail(ConnectionResetError("closed"))
@@ -71,4 +76,6 @@ class Connection(asyncio.Protocol):
         status = self.parser.get_status_code()
         if status >= 200 and self.answer is not None and not self.answer.done():
             body = b"".join(self.body)
-            self.answer.set_result((status, answering_event(body) if self.sse else body))
+            if self.sse:
+                *self.notes, body = answering_events(body)
+            self.answer.set_result((status, body))

@@ -26,7 +26,7 @@ async def hold(client: Client, emit: Callable[[str], None]) -> str:
         while len(held) < target:
             fresh = await client.settle(min(OPENING, target - len(held)))
             verdicts = await asyncio.gather(*(client.request(conn) for conn in fresh))
-            errors.update(kind for _, kind in verdicts if kind)
+            errors.update(verdict.kind for verdict in verdicts if verdict.kind)
             sent += len(fresh)
             held += fresh
         lost = sum(conn.lost for conn in held)

@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 from crossfade.harness.load_py.client import Client, now_ns
 from crossfade.harness.load_py.connection import Connection
-from crossfade.harness.load_py.record import Record
+from crossfade.harness.load_py.record import NEVER, Record
+from crossfade.harness.load_py.worker import Worker
 
 
 class Run:
@@ -27,40 +28,14 @@ class Run:
         self.line: deque[int] = deque()
         self.due = asyncio.Event()
         self.busy = 0
+        self.resting = False
 
-    async def _worker(self, conn: Connection | None, record: Record) -> None:
-        while True:
-            due = None
-            if record.open:
-                while not self.line:
-                    self.due.clear()
-                    await self.due.wait()
-                due = self.line.popleft()
-            if conn is None or conn.lost:
-                try:
-                    # Not wait_for: until 3.12 it can swallow a cancellation that meets a result.
-                    async with asyncio.timeout(self.client.plan.timeout_s):
-                        conn = await self.client.open()
-                except (OSError, TimeoutError):
-                    now = now_ns()
-                    record.ended(due or now, 0, now, "connect")
-                    await asyncio.sleep(0.01)
-                    continue
-            begin = due or now_ns()
-            record.sent += record.measured(begin)
-            self.busy += 1
-            try:
-                sent, kind = await self.client.request(conn)
-            except asyncio.CancelledError:
-                if record.open:
-                    record.ended(begin, begin, record.end + 1, "timeout")
-                raise
-            finally:
-                self.busy -= 1
-            record.ended(due or sent, sent, now_ns(), kind)
-            if kind in {"timeout", "reset", "garbage"} or (kind == "http_404" and conn.head):
-                conn.abort()
-                conn = None
+    async def next_due(self) -> int:
+        """When the request that waited longest was due; waits for one."""
+        while not self.line:
+            self.due.clear()
+            await self.due.wait()
+        return self.line.popleft()
 
     async def _arrivals(self, begin: int, record: Record) -> None:
         mean, offset, index = 1e9 / (self.client.plan.rate_per_s or 1.0), 0.0, 0
@@ -86,7 +61,7 @@ class Run:
         begin = now_ns()
         start = begin + int(plan.warmup_s * 1e9)
         record = Record(plan.mode == "open", start, start + int(plan.duration_s * 1e9))
-        tasks = [asyncio.create_task(self._worker(conn, record)) for conn in conns]
+        tasks = [asyncio.create_task(Worker(self, conn, record).work()) for conn in conns]
         # The last task ends by itself: when all due times have come.
         tasks.append(asyncio.create_task(self._arrivals(begin, record) if record.open else asyncio.sleep(0)))
         await asyncio.sleep((start - now_ns()) / 1e9)
@@ -95,15 +70,50 @@ class Run:
         await asyncio.sleep((record.end - now_ns()) / 1e9)
         cpu_ns = time.process_time_ns() - cpu_ns
         self.emit('{"event": "measured"}')
-        if record.open:
-            end = now_ns() + int(plan.drain_s * 1e9)
-            # Until drained: a poll, because nothing on the request path should pay for a signal.
-            while now_ns() < end and (self.line or self.busy or not tasks[-1].done()):  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await self._end(record, tasks, now_ns() + int(plan.drain_s * 1e9))
+        return record.result(cpu_ns / 1e9)
+
+    async def burst(self) -> str:
+        """Warm up in a closed loop, come to rest, then all at once; the window ends with the last answer."""
+        plan = self.client.plan
+        conns = await self.client.settle(plan.connections)
+        self.emit(json.dumps({"event": "ready", "connections": len(conns)}))
+        if plan.warmup_s > 0:
+            conns = await self._warm(conns)
+        cpu_ns = time.process_time_ns()
+        self.emit('{"event": "measuring"}')
+        start = now_ns()
+        record = Record(True, start, start + int(plan.duration_s * 1e9))
+        self.line.extend([start] * plan.burst)
+        tasks = [asyncio.create_task(Worker(self, conn, record).work()) for conn in conns]
+        tasks.append(asyncio.create_task(asyncio.sleep(0)))
+        record.lag += [max(0, now_ns() - start)] * plan.burst
+        # A poll, because nothing on the request path should pay for a signal.
+        while now_ns() < record.end and record.over() < plan.burst:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        cpu_ns = time.process_time_ns() - cpu_ns
+        self.emit('{"event": "measured"}')
+        latest = record.end + int(plan.drain_s * 1e9)
+        record.end = min(record.end, max(record.last, start) + 1) if record.over() >= plan.burst else record.end
+        await self._end(record, tasks, latest)
+        return record.result(cpu_ns / 1e9, drain_ms=record.drain_ms())
+
+    async def _warm(self, conns: list[Connection]) -> list[Connection]:
+        record = Record(False, NEVER, NEVER)
+        workers = [Worker(self, conn, record) for conn in conns]
+        tasks = [asyncio.create_task(worker.work()) for worker in workers]
+        await asyncio.sleep(self.client.plan.warmup_s)
+        self.resting = True
+        await asyncio.gather(*tasks)
+        self.resting = False
+        return [worker.conn for worker in workers if worker.conn is not None]
+
+    async def _end(self, record: Record, tasks: list[asyncio.Task[None]], latest: int) -> None:
+        """An open loop may still send what was due and be answered until ``latest``; what is left then is counted."""
+        # Until drained: a poll, because nothing on the request path should pay for a signal.
+        while record.open and now_ns() < latest and (self.line or self.busy or not tasks[-1].done()):  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         record.missed = sum(map(record.measured, self.line))
-        for conn in conns:
-            conn.abort()
-        return record.result(cpu_ns / 1e9)

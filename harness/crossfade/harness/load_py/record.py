@@ -10,28 +10,12 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from crossfade.harness.hdr import Histogram
 
-
-def judge(status: int, body: bytes, ident: int, text: str | None) -> str | None:  # noqa: PLR0911 - one per kind
-    """The kind of error of an answer, or None; ``text`` is what must come back, if it is to be compared."""
-    if status != 200:
-        return f"http_{status}"
-    try:
-        message = json.loads(body)
-        if "error" in message:
-            return f"rpc_{int(message['error']['code'])}"
-        result = message["result"]
-        if message["id"] != ident:
-            return "mismatch"
-        if result.get("isError"):
-            return "tool_error"
-        if text is not None and (not result.get("content") or result["content"][0].get("text") != text):
-            return "mismatch"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return "garbage"
-    return None
+NEVER = 1 << 63
+"""When a request ends that is not answered any more."""
 
 
 @dataclass
@@ -48,23 +32,49 @@ class Record:
     service: list[int] = field(default_factory=list)
     lag: list[int] = field(default_factory=list)
     arrived: list[tuple[int, int | None]] = field(default_factory=list)
+    by_method: Counter[str] = field(default_factory=Counter)
+    cancelled: int = 0
+    events: int = 0
+    sessions: list[int] = field(default_factory=list)
+    last: int = 0
 
     def measured(self, at: int) -> bool:
         return self.start <= at < self.end
 
-    def ended(self, due: int, sent: int, end: int, kind: str | None) -> None:
+    def ended(self, due: int, sent: int, end: int, kind: str | None, *, method: str = "call", events: int = 0) -> None:
+        counts = self.measured(due if self.open else end)
+        if counts:
+            self.last = max(self.last, end)
+        if kind == "cancelled":
+            self.cancelled += counts
+            return
         if self.measured(end):
             self.arrived.append((end - self.start, None if kind else end - due))
-        if not self.measured(due if self.open else end):
+        if not counts:
             return
         if kind:
             self.errors[kind] += 1
         else:
             self.latency.append(end - due)
             self.service.append(end - sent)
+            self.by_method[method] += 1
+            self.events += events
 
-    def result(self, cpu_s: float) -> str:
-        """The result event."""
+    def renewed(self, begin: int, end: int) -> None:
+        """A session was ended and its successor is up."""
+        if self.measured(end):
+            self.sessions.append(end - begin)
+
+    def over(self) -> int:
+        """How many requests of the window have come to an end."""
+        return len(self.latency) + self.cancelled + self.errors.total()
+
+    def drain_ms(self) -> float | None:
+        """From the start of the window to the last end of a request; None if one has none."""
+        return None if self.missed or self.last == NEVER else (self.last - self.start) / 1e6
+
+    def result(self, cpu_s: float, **more: Any) -> str:
+        """The result event; ``more`` are keys that only such a plan has."""
         duration_s = (self.end - self.start) / 1e9
         bins: list[list[int | None]] = [[] for _ in range(-(-(self.end - self.start) // 100_000_000))]
         for at, latency in self.arrived:
@@ -72,6 +82,8 @@ class Record:
         series = [_bin((index + 1) * 100, found) for index, found in enumerate(bins)]
         blobs = {"latency": _blob(self.latency), "service": _blob(self.service), "lag": _blob(self.lag)}
         counts = {"sent": self.sent, "completed": len(self.latency), "errors": dict(self.errors)}
+        if self.sessions:
+            more["session_latency"] = _blob(self.sessions)
         return json.dumps(
             {
                 "event": "result",
@@ -84,6 +96,12 @@ class Record:
                 **blobs,
                 "series": series,
                 "generator_cpu_s": cpu_s,
+                "by_method": dict(self.by_method),
+                "cancelled": self.cancelled,
+                "events": self.events,
+                "events_per_s": self.events / duration_s,
+                "sessions": len(self.sessions),
+                **more,
             }
         )
 

@@ -5,7 +5,9 @@
 use std::fmt;
 
 use crate::scan::{self, NotJson};
-use crate::template::Template;
+use crate::template::{Method, Template};
+
+mod stream;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -19,6 +21,8 @@ pub enum Kind {
     Mismatch,
     /// Not HTTP, or not JSON-RPC.
     Garbage,
+    /// Given up on purpose: no error.
+    Cancelled,
 }
 
 impl fmt::Display for Kind {
@@ -32,26 +36,30 @@ impl fmt::Display for Kind {
             Self::ToolError => out.write_str("tool_error"),
             Self::Mismatch => out.write_str("mismatch"),
             Self::Garbage => out.write_str("garbage"),
+            Self::Cancelled => out.write_str("cancelled"),
         }
     }
 }
 
 /// What was asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Asked {
     pub id: u64,
     pub nonce: u64,
+    /// Which request it was, for [`crate::requests::Requests::at`].
+    pub place: usize,
     /// Compare the text too.
     pub check: bool,
 }
 
-/// Judges an HTTP answer.
+/// Judges an HTTP answer; `progress` counts the notifications that came before it.
 pub fn judge(
     status: u16,
     sse: bool,
     body: &[u8],
     asked: Asked,
     template: &Template,
+    progress: &mut u32,
 ) -> Result<(), Kind> {
     if status != 200 {
         return Err(Kind::Http(status));
@@ -61,41 +69,31 @@ pub fn judge(
     }
     // A response stream may carry notifications first: the answer is the event with a result or an error.
     let mut verdict = Err(Kind::Garbage);
-    for data in events(body) {
-        match message(&data, asked, template) {
-            Ok(Err(Kind::Garbage)) => {}
+    stream::events(body, |data| {
+        match message(data, asked, template) {
+            Ok(Err(Kind::Garbage)) => match stream::progress_of(data) {
+                None => {}
+                Some(token) if token == asked.id => *progress += 1,
+                // Somebody else's progress.
+                Some(_) => {
+                    verdict = Err(Kind::Mismatch);
+                    return false;
+                }
+            },
             Ok(judged) => verdict = judged,
-            Err(_) => return Err(Kind::Garbage),
+            Err(_) => {
+                verdict = Err(Kind::Garbage);
+                return false;
+            }
         }
-    }
+        true
+    });
     verdict
-}
-
-/// The data of each event of a stream (HTML, "Interpreting an event stream"; comments and other fields are dropped).
-fn events(body: &[u8]) -> Vec<Vec<u8>> {
-    let (mut all, mut data) = (Vec::new(), Vec::new());
-    for line in body.split(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
-            if !data.is_empty() {
-                all.push(std::mem::take(&mut data));
-            }
-        } else if let Some(value) = line.strip_prefix(b"data:") {
-            if !data.is_empty() {
-                data.push(b'\n');
-            }
-            data.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
-        }
-    }
-    if !data.is_empty() {
-        all.push(data);
-    }
-    all
 }
 
 /// `Ok(Err(Garbage))`: valid JSON, but neither a result nor an error.
 fn message(body: &[u8], asked: Asked, template: &Template) -> Result<Result<(), Kind>, NotJson> {
-    let (mut id, mut text, mut code, mut flag) = (0..0, 0..0, 0..0, 0..0);
+    let (mut id, mut text, mut code, mut flag, mut tools) = (0..0, 0..0, 0..0, 0..0, 0..0);
     let (mut has_result, mut has_error) = (false, false);
     let start = scan::space(body, 0);
     let end = scan::members(body, start, &mut |key, at| match key {
@@ -111,7 +109,8 @@ fn message(body: &[u8], asked: Asked, template: &Template) -> Result<Result<(), 
             has_result = true;
             scan::members(body, at, &mut |key, at| match key {
                 b"isError" => scan::span(body, at, &mut flag),
-                b"content" if body.get(at) == Some(&b'[') => {
+                // A call answers `content`, a read `contents`.
+                b"content" | b"contents" if body.get(at) == Some(&b'[') => {
                     scan::elements(body, at, &mut |index, at| {
                         if index > 0 || body.get(at) != Some(&b'{') {
                             return scan::value(body, at);
@@ -122,6 +121,7 @@ fn message(body: &[u8], asked: Asked, template: &Template) -> Result<Result<(), 
                         })
                     })
                 }
+                b"tools" if template.method == Method::List => scan::span(body, at, &mut tools),
                 _ => scan::value(body, at),
             })
         }
@@ -147,6 +147,11 @@ fn message(body: &[u8], asked: Asked, template: &Template) -> Result<Result<(), 
     if &body[flag] == b"true" {
         return Ok(Err(Kind::ToolError));
     }
+    if template.method == Method::List {
+        // Whatever is listed, it is not nothing.
+        let some = body[tools].contains(&b'{');
+        return Ok(if some { Ok(()) } else { Err(Kind::Mismatch) });
+    }
     let inside = text.start + 1..text.end.max(2) - 1;
     if asked.check && (text.is_empty() || !template.is_echo(&body[inside], asked.nonce)) {
         return Ok(Err(Kind::Mismatch));
@@ -162,18 +167,27 @@ mod tests {
     const ASKED: Asked = Asked {
         id: 1_000_000_007,
         nonce: 0xabc,
+        place: 0,
         check: true,
     };
 
-    fn judged(status: u16, sse: bool, body: &str) -> Result<(), Kind> {
+    fn asked_of(method: Method, sse: bool, body: &str) -> (Result<(), Kind>, u32) {
         let plan = br#"{"port":1,"mode":"closed","connections":1,"duration_s":1}"#;
-        judge(
-            status,
-            sse,
-            body.as_bytes(),
-            ASKED,
-            &Template::new(&Plan::parse(plan).unwrap()),
-        )
+        let plan = Plan::parse(plan).unwrap();
+        let template = Template::new(&plan, &plan.targets[0], method, "echo");
+        let mut progress = 0;
+        let verdict = judge(200, sse, body.as_bytes(), ASKED, &template, &mut progress);
+        (verdict, progress)
+    }
+
+    fn judged(status: u16, sse: bool, body: &str) -> Result<(), Kind> {
+        if status == 200 {
+            return asked_of(Method::Call, sse, body).0;
+        }
+        let plan = br#"{"port":1,"mode":"closed","connections":1,"duration_s":1}"#;
+        let plan = Plan::parse(plan).unwrap();
+        let template = Template::new(&plan, &plan.targets[0], Method::Call, "echo");
+        judge(status, sse, body.as_bytes(), ASKED, &template, &mut 0)
     }
 
     fn echo(id: &str, text: &str, flag: bool) -> String {
@@ -222,5 +236,51 @@ mod tests {
             Err(Kind::Garbage)
         );
         assert_eq!(judged(200, true, &right), Err(Kind::Garbage));
+    }
+
+    #[test]
+    fn progress_is_counted_if_it_is_ours() {
+        let right = echo("1000000007", r#""0000000000000abc""#, false);
+        let note = |token: &str| {
+            format!(
+                r#"data: {{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":1}}}}"#
+            )
+        };
+        let stream = |token| format!("{0}\n\n{0}\n\ndata: {right}\n\n", note(token));
+        assert_eq!(
+            asked_of(Method::Call, true, &stream("1000000007")),
+            (Ok(()), 2)
+        );
+        assert_eq!(
+            asked_of(Method::Call, true, &stream("1000000008")).0,
+            Err(Kind::Mismatch)
+        );
+    }
+
+    #[test]
+    fn a_list_lists_and_a_read_echoes() {
+        let answer =
+            |result: &str| format!(r#"{{"jsonrpc":"2.0","id":1000000007,"result":{result}}}"#);
+        for (method, result, verdict) in [
+            (Method::List, r#"{"tools":[{"name":"a"}]}"#, Ok(())),
+            (Method::List, r#"{"tools":[]}"#, Err(Kind::Mismatch)),
+            (Method::List, "{}", Err(Kind::Mismatch)),
+            (
+                Method::Read,
+                r#"{"contents":[{"uri":"echo:///0000000000000abc","text":"0000000000000abc"}]}"#,
+                Ok(()),
+            ),
+            (
+                Method::Read,
+                r#"{"contents":[{"text":"0000000000000abd"}]}"#,
+                Err(Kind::Mismatch),
+            ),
+        ] {
+            assert_eq!(
+                asked_of(method, false, &answer(result)).0,
+                verdict,
+                "{result}"
+            );
+        }
     }
 }

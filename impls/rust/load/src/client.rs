@@ -1,8 +1,8 @@
 //! The connections of a generator, as its drivers see them: add, wait for what happened, send. Drivers decide when to send.
 //!
 //! Rule: one write and one read per request, and every request that was sent ends in exactly one [`Event::Ended`].
-//! `lifecycle` moves a connection from down to idle and back, `answers` cuts and judges what it reads, and `conn` is
-//! what one connection owns.
+//! `lifecycle` moves a connection from down to idle and back, `answers` cuts and judges what it reads, `giving_up` cancels
+//! requests and ends sessions on purpose, and `conn` is what one connection owns.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -13,17 +13,20 @@ use mio::{Events, Poll, Token, Waker};
 use crate::answer::{Asked, Kind};
 use crate::plan::{Plan, nanoseconds};
 use crate::record::Ended;
+use crate::requests::Requests;
 use crate::rng::SplitMix64;
 use crate::socket::{self, READ_BUFFER};
 use crate::sys::{Alarm, now_ns};
-use crate::template::{FIRST_ID, Template};
+use crate::template::FIRST_ID;
 use crate::{Failure, Host};
 
 mod answers;
 mod conn;
+mod giving_up;
 mod lifecycle;
 
 use conn::{Conn, State};
+use giving_up::Cancels;
 
 /// What happened to connections during one wait.
 #[derive(Debug, Clone, Copy)]
@@ -31,9 +34,11 @@ pub enum Event {
     /// The connection can send.
     Up(usize),
     /// Its request came to an end; if it can send again, [`Event::Up`] follows.
-    Ended(Ended),
+    Ended(usize, Ended),
     /// It could not be opened or its handshake failed; it is tried again unless it is held.
-    Failed(Kind),
+    Failed(usize, Kind),
+    /// Its session was ended as planned and the next one is up: when that began and when it was done.
+    Renewed(u64, u64),
     /// It was closed by the other side while idle.
     Lost(usize),
 }
@@ -41,13 +46,14 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Client {
     plan: Plan,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     timeout_ns: u64,
     poll: Poll,
     alarm: Alarm,
     waker: Arc<Waker>,
     polled: Option<Events>,
-    template: Template,
+    requests: Requests,
+    cancels: Cancels,
     conns: Vec<Conn>,
     nonces: SplitMix64,
     next_id: u64,
@@ -61,15 +67,20 @@ pub struct Client {
 impl Client {
     pub fn new(plan: &Plan) -> Result<Self, Failure> {
         let (poll, alarm, waker) = socket::open("the generator")?;
-        let address = socket::address("load plan", &plan.host, plan.port)?;
+        let addresses: Result<Vec<_>, _> = plan
+            .targets
+            .iter()
+            .map(|target| socket::address("load plan", &target.host, target.port))
+            .collect();
         Ok(Self {
-            address,
+            addresses: addresses?,
             timeout_ns: nanoseconds(plan.timeout_s),
             poll,
             alarm,
             waker: Arc::new(waker),
             polled: Some(Events::with_capacity(1024)),
-            template: Template::new(plan),
+            requests: Requests::new(plan),
+            cancels: Cancels::new(plan),
             conns: Vec::new(),
             nonces: SplitMix64::new(plan.seed),
             next_id: FIRST_ID,
@@ -91,21 +102,26 @@ impl Client {
         self.open(self.conns.len() - 1);
     }
 
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.conns.len()
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.conns.is_empty()
+    }
+
     pub fn is_idle(&self, key: usize) -> bool {
         self.conns[key].state == State::Idle
     }
 
     /// Requests that were sent and have no answer yet.
-    pub fn unanswered(&self) -> impl Iterator<Item = Ended> + '_ {
+    pub fn unanswered(&self) -> impl Iterator<Item = (usize, Ended)> + '_ {
         self.conns
             .iter()
-            .filter(|conn| conn.state == State::Busy)
-            .map(|conn| Ended {
-                due_ns: conn.due_ns,
-                sent_ns: conn.since_ns,
-                end_ns: u64::MAX,
-                verdict: Err(Kind::Timeout),
-            })
+            .enumerate()
+            .filter(|(_, conn)| conn.state == State::Busy)
+            .map(|(key, conn)| (key, self.ended(conn, u64::MAX, Err(Kind::Timeout))))
     }
 
     /// Waits until something happens or `wake_ns`; returns what happened (give the vector back for reuse).
@@ -125,7 +141,7 @@ impl Client {
             match self.alarm.poll(
                 &mut self.poll,
                 &mut polled,
-                Some(wake_ns.min(self.next_sweep_ns)),
+                Some(wake_ns.min(self.next_sweep_ns).min(self.cancels.next_ns())),
             ) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => host.interrupted()?,
@@ -147,6 +163,7 @@ impl Client {
             self.polled = Some(polled);
         }
         self.sweep();
+        self.cancel_due();
         std::mem::swap(&mut self.events, &mut seen);
         Ok(seen)
     }
@@ -159,9 +176,10 @@ impl Client {
         let asked = Asked {
             id,
             nonce: self.nonces.next_u64(),
+            place: self.requests.draw(key),
             check: every > 0 && (id - FIRST_ID).is_multiple_of(every),
         };
-        let request = self.template.patch(id, asked.nonce);
+        let request = self.requests.at_mut(asked.place).patch(id, asked.nonce);
         let conn = &mut self.conns[key];
         conn.asked = asked;
         conn.due_ns = due_ns;
@@ -172,6 +190,19 @@ impl Client {
         if written.is_err() {
             self.end(key, Err(Kind::Reset), true);
         }
+        self.cancels.draw(key, id, sent_ns);
         sent_ns
+    }
+
+    /// What a connection was asked, as it ended.
+    fn ended(&self, conn: &Conn, end_ns: u64, verdict: Result<(), Kind>) -> Ended {
+        Ended {
+            due_ns: conn.due_ns,
+            sent_ns: conn.since_ns,
+            end_ns,
+            verdict,
+            method: self.requests.at(conn.asked.place).method,
+            events: conn.progress,
+        }
     }
 }

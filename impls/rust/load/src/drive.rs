@@ -8,9 +8,14 @@ use serde_json::json;
 use crate::client::{Client, Event};
 use crate::pacer::{Arrivals, Pacer};
 use crate::plan::{Mode, Plan, nanoseconds};
-use crate::record::{Ended, Outcome, Recorder};
+use crate::record::{Outcome, Recorder};
 use crate::sys::{self, now_ns};
-use crate::{Failure, Host, hold};
+use crate::{Failure, Host, hold, storm};
+
+mod turns;
+mod units;
+
+use turns::Run;
 
 /// At most so many connections are being opened at once, to stay within the listener's backlog.
 pub const OPENING: usize = 64;
@@ -27,7 +32,11 @@ pub fn run(plan: &[u8], host: &mut dyn Host) -> Result<String, Failure> {
         let control = sys::stdin_lines(client.waker());
         return hold::run(&plan, &mut client, &control, host);
     }
-    let outcome = measure(&plan, host)?;
+    let outcome = match plan.mode {
+        Mode::Connect => storm::run(&plan, host)?,
+        _ if plan.burst > 0 => burst(&plan, host)?,
+        _ => measure(&plan, host)?,
+    };
     serde_json::to_string(&outcome)
         .map_err(|why| Failure::Usage(format!("cannot write the result: {why}; report it")))
 }
@@ -53,19 +62,17 @@ pub fn settle(
             match event {
                 Event::Up(key) => up.push(*key),
                 Event::Lost(key) => up.retain(|other| other != key),
-                Event::Failed(kind) => why = Some(*kind),
-                Event::Ended(_) => {}
+                Event::Failed(_, kind) => why = Some(*kind),
+                Event::Ended(..) | Event::Renewed(..) => {}
             }
         }
         if now_ns() >= deadline {
             let why = why.map_or_else(|| "no answer".into(), |kind| kind.to_string());
             return Err(Failure::Target(format!(
-                "only {} of {} connections to {}:{}{} came up within {} s (last failure: {why}); is the server running?",
+                "only {} of {} connections to {} came up within {} s (last failure: {why}); is the server running?",
                 up.len(),
                 to - from,
-                plan.host,
-                plan.port,
-                plan.path,
+                plan.whither(),
                 plan.connect_timeout_s
             )));
         }
@@ -89,14 +96,7 @@ fn measure(plan: &Plan, host: &mut dyn Host) -> Result<Outcome, Failure> {
     for key in up {
         pacer.idle(key);
     }
-    let mut run = Run {
-        client,
-        pacer,
-        recorder: Recorder::new(open, from, to),
-        to,
-        open,
-        events: Vec::new(),
-    };
+    let mut run = Run::new(plan, client, pacer, Recorder::new(open, from, to), to);
     run.until(from, host)?;
     let cpu_before = sys::thread_cpu_ns();
     host.emit(r#"{"event":"measuring"}"#)?;
@@ -109,87 +109,42 @@ fn measure(plan: &Plan, host: &mut dyn Host) -> Result<Outcome, Failure> {
     run.recorder.outcome(cpu_ns)
 }
 
-struct Run {
-    client: Client,
-    pacer: Pacer,
-    recorder: Recorder,
-    to: u64,
-    open: bool,
-    events: Vec<Event>,
-}
-
-impl Run {
-    fn until(&mut self, end: u64, host: &mut dyn Host) -> Result<(), Failure> {
-        loop {
-            let now = now_ns();
-            if now >= end {
-                return Ok(());
-            }
-            self.turn(now, end, host)?;
+/// Warm-up is a closed loop here, and is over before the burst begins. The window ends with the last answer.
+fn burst(plan: &Plan, host: &mut dyn Host) -> Result<Outcome, Failure> {
+    let mut client = Client::new(plan)?;
+    let mut up = settle(plan, &mut client, 0, plan.connections, host)?;
+    host.emit(&json!({"event": "ready", "connections": up.len()}).to_string())?;
+    if plan.warmup_s > 0.0 {
+        let end = now_ns() + nanoseconds(plan.warmup_s);
+        let warm = Recorder::new(false, u64::MAX - 1, u64::MAX);
+        let mut run = Run::new(plan, client, Pacer::closed(), warm, end);
+        for key in up.drain(..) {
+            run.pacer.idle(key);
         }
+        run.until(end, host)?;
+        up = run.settle(end + nanoseconds(plan.timeout_s), host)?;
+        client = run.client;
     }
-
-    /// Sends nothing new, but lets what was due be sent and answered; what is left then was missed or timed out.
-    fn drain(&mut self, end: u64, host: &mut dyn Host) -> Result<(), Failure> {
-        // What fell due since the last turn must be in line before the line can be called empty.
-        let (recorder, now) = (&mut self.recorder, now_ns());
-        self.pacer
-            .advance(now, self.to, |due| recorder.late(due, now));
-        while now_ns() < end
-            && !(self.pacer.line_is_empty() && self.client.unanswered().next().is_none())
-        {
-            self.turn(now_ns(), end, host)?;
-        }
-        for due in self.pacer.unsent() {
-            self.recorder.missed(due);
-        }
-        for ended in self.client.unanswered() {
-            self.recorder.ended(ended);
-        }
-        Ok(())
+    let cpu_before = sys::thread_cpu_ns();
+    host.emit(r#"{"event":"measuring"}"#)?;
+    let from = now_ns();
+    let to = from + nanoseconds(plan.duration_s);
+    let pacer = Pacer::open(Arrivals::burst(plan.burst, from));
+    let mut run = Run::new(plan, client, pacer, Recorder::new(true, from, to), to);
+    for key in up {
+        run.pacer.idle(key);
     }
-
-    fn turn(&mut self, now: u64, end: u64, host: &mut dyn Host) -> Result<(), Failure> {
-        let recorder = &mut self.recorder;
-        self.pacer
-            .advance(now, self.to, |due| recorder.late(due, now));
-        while let Some((key, due)) = self.pacer.take(now, |key| self.client.is_idle(key)) {
-            let sent_ns = self.client.send(key, due);
-            // In the closed loop a request is due when it is sent, not when the batch before it was read.
-            recorder.sent(due, sent_ns);
-        }
-        let wake = self.pacer.next_ns().min(end);
-        self.events = self
-            .client
-            .wait(wake, std::mem::take(&mut self.events), host)?;
-        for event in &self.events {
-            match event {
-                Event::Up(key) => self.pacer.idle(*key),
-                Event::Ended(ended) if self.open => self.recorder.ended(*ended),
-                Event::Ended(ended) => self.recorder.ended(Ended {
-                    due_ns: ended.sent_ns,
-                    ..*ended
-                }),
-                Event::Failed(kind) => {
-                    // The attempt was made for the request that waited longest; in the closed loop, for the next one.
-                    let now = now_ns();
-                    let due_ns = if self.open {
-                        self.pacer.fail_one()
-                    } else {
-                        Some(now)
-                    };
-                    if let Some(due_ns) = due_ns {
-                        self.recorder.ended(Ended {
-                            due_ns,
-                            sent_ns: 0,
-                            end_ns: now,
-                            verdict: Err(*kind),
-                        });
-                    }
-                }
-                Event::Lost(_) => {}
-            }
-        }
-        Ok(())
+    while run.recorder.over() < plan.burst && now_ns() < to {
+        run.turn(now_ns(), to, host)?;
     }
+    let cpu_ns = sys::thread_cpu_ns() - cpu_before;
+    host.emit(r#"{"event":"measured"}"#)?;
+    run.recorder.close(now_ns());
+    run.drain(to + nanoseconds(plan.drain_s), host)?;
+    let drain_ms = run.recorder.drain_ms();
+    let outcome = run.recorder.outcome(cpu_ns)?;
+    Ok(Outcome {
+        drain_ms: Some(drain_ms),
+        ..outcome
+    })
 }

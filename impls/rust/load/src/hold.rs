@@ -69,7 +69,7 @@ impl Tally {
         let mut ended = 0;
         for event in events {
             match event {
-                Event::Ended(request) => {
+                Event::Ended(_, request) => {
                     ended += 1;
                     match request.verdict {
                         Ok(()) => self.completed += 1,
@@ -77,7 +77,7 @@ impl Tally {
                     }
                 }
                 Event::Lost(_) => self.lost += 1,
-                Event::Failed(_) | Event::Up(_) => {}
+                Event::Failed(..) | Event::Up(_) | Event::Renewed(..) => {}
             }
         }
         ended

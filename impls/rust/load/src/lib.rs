@@ -14,9 +14,11 @@ pub mod http;
 pub mod pacer;
 pub mod plan;
 pub mod record;
+pub mod requests;
 pub mod rng;
 pub mod scan;
 pub mod socket;
+pub mod storm;
 pub mod sys;
 pub mod template;
 

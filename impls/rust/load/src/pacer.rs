@@ -18,6 +18,8 @@ pub struct Arrivals {
     index: u64,
     offset_ns: f64,
     rng: SplitMix64,
+    /// A burst: so many at the start, and no more.
+    burst: Option<u64>,
 }
 
 impl Arrivals {
@@ -31,6 +33,15 @@ impl Arrivals {
             index: 0,
             offset_ns: 0.0,
             rng,
+            burst: None,
+        }
+    }
+
+    /// All due at `start_ns`.
+    pub fn burst(count: u64, start_ns: u64) -> Self {
+        Self {
+            burst: Some(count),
+            ..Self::new(Spacing::Constant, 1.0, start_ns, 0)
         }
     }
 
@@ -40,6 +51,11 @@ impl Arrivals {
         clippy::cast_precision_loss
     )] // below 2^53 ns: 104 days
     pub fn draw(&mut self) -> u64 {
+        if let Some(left) = &mut self.burst {
+            let due = if *left > 0 { self.start_ns } else { u64::MAX };
+            *left = left.saturating_sub(1);
+            return due;
+        }
         match self.spacing {
             Spacing::Constant => {
                 self.index += 1;
@@ -81,6 +97,10 @@ impl Pacer {
             line: VecDeque::new(),
             idle: VecDeque::new(),
         }
+    }
+
+    pub const fn is_open(&self) -> bool {
+        self.arrivals.is_some()
     }
 
     /// When the next request falls due; `u64::MAX` when none ever does.
@@ -224,6 +244,15 @@ mod tests {
         let times = draw(3);
         assert!(times.is_sorted());
         assert!((4_900_000_000..5_100_000_000).contains(times.last().unwrap()));
+    }
+
+    #[test]
+    fn a_burst_is_due_at_once_and_then_nothing_is() {
+        let mut pacer = Pacer::open(Arrivals::burst(3, 7));
+        assert_eq!(pacer.next_ns(), 7);
+        pacer.advance(7, 100, |_| {});
+        assert_eq!(pacer.unsent().collect::<Vec<_>>(), [7, 7, 7]);
+        assert_eq!(pacer.next_ns(), u64::MAX);
     }
 
     #[test]

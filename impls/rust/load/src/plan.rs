@@ -1,8 +1,14 @@
 //! The plan of a load: one JSON object, validated once. Times are seconds in the plan and nanoseconds inside.
+//!
+//! Rule: what a plan asks for is done or refused by name; `checks` refuses what makes no sense together.
 
 use serde::Deserialize;
 
 use crate::Failure;
+
+mod checks;
+#[cfg(test)]
+mod tests;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -13,6 +19,8 @@ pub enum Mode {
     Open,
     /// Connections are opened, used once and held: memory.
     Hold,
+    /// Connections are opened as fast as they can be, used once and closed: a storm.
+    Connect,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -29,132 +37,155 @@ pub enum Era {
     Legacy,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+/// One of several servers; connections are spread over them in turn.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Plan {
+pub struct Target {
     #[serde(default = "host")]
     pub host: String,
     pub port: u16,
-    #[serde(default = "path")]
+}
+
+/// Weights of the methods that requests are drawn from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mix {
+    pub list: u32,
+    pub call: u32,
+    pub read: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plan {
+    pub host: String,
+    pub port: Option<u16>,
+    /// Never empty once parsed: `host` and `port` are the only one if none is given.
+    pub targets: Vec<Target>,
     pub path: String,
     pub mode: Mode,
     pub connections: usize,
-    #[serde(default)]
+    /// Mode "connect": how many may be between their opening and their answer.
+    pub parallel: usize,
     pub rate_per_s: Option<f64>,
-    #[serde(default = "poisson")]
     pub arrivals: Spacing,
-    #[serde(default)]
+    /// Open loop: so many requests are due at the start of the window, and no others.
+    pub burst: u64,
     pub warmup_s: f64,
-    #[serde(default)]
     pub duration_s: f64,
-    #[serde(default = "one_second")]
     pub drain_s: f64,
-    #[serde(default = "modern")]
     pub era: Era,
-    #[serde(default = "echo")]
-    pub tool: String,
-    #[serde(default = "sixteen")]
+    pub tool: Option<String>,
+    /// Never empty once parsed: `tool` is the only one if none is given.
+    pub tools: Vec<String>,
+    pub mix: Option<Mix>,
+    /// What a read asks for; `{text}` stands for the nonce.
+    pub uri: String,
+    /// Progress notifications that a call asks its tool for.
+    pub events: u32,
+    /// So many calls, one after the other, are one unit.
+    pub chain: u32,
+    pub cancel_per_mille: u32,
+    pub cancel_after_ms: f64,
+    /// Legacy: a session is ended after so many calls and a new one begun (0: never).
+    pub session_calls: u32,
     pub payload_bytes: usize,
-    #[serde(default = "one")]
     pub seed: u64,
     /// Every n-th answer's text is compared with what was sent (1: all, 0: none); errors are seen in all of them.
-    #[serde(default = "one")]
     pub check_every: u64,
-    #[serde(default = "ten_seconds")]
     pub timeout_s: f64,
     /// How long the connections may take to be up before the run begins.
-    #[serde(default = "ten_seconds")]
     pub connect_timeout_s: f64,
-    #[serde(default)]
     pub cpu: Option<usize>,
     /// More tool arguments, put before `text` and `n` in each request.
-    #[serde(default)]
     pub arguments: serde_json::Map<String, serde_json::Value>,
     /// Which implementation was asked for; read by the Python side.
-    #[serde(default)]
     pub generator: Option<String>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            host: host(),
+            port: None,
+            targets: Vec::new(),
+            path: "/mcp".into(),
+            mode: Mode::Closed,
+            connections: 0,
+            parallel: 64,
+            rate_per_s: None,
+            arrivals: Spacing::Poisson,
+            burst: 0,
+            warmup_s: 0.0,
+            duration_s: 0.0,
+            drain_s: 1.0,
+            era: Era::Modern,
+            tool: None,
+            tools: Vec::new(),
+            mix: None,
+            uri: "echo:///{text}".into(),
+            events: 0,
+            chain: 1,
+            cancel_per_mille: 0,
+            cancel_after_ms: 1.0,
+            session_calls: 0,
+            payload_bytes: 16,
+            seed: 1,
+            check_every: 1,
+            timeout_s: 10.0,
+            connect_timeout_s: 10.0,
+            cpu: None,
+            arguments: serde_json::Map::new(),
+            generator: None,
+        }
+    }
 }
 
 fn host() -> String {
     "127.0.0.1".into()
 }
-fn path() -> String {
-    "/mcp".into()
-}
-fn echo() -> String {
-    "echo".into()
-}
-fn poisson() -> Spacing {
-    Spacing::Poisson
-}
-fn modern() -> Era {
-    Era::Modern
-}
-fn sixteen() -> usize {
-    16
-}
-fn one() -> u64 {
-    1
-}
-fn one_second() -> f64 {
-    1.0
-}
-fn ten_seconds() -> f64 {
-    10.0
-}
 
 impl Plan {
     pub fn parse(json: &[u8]) -> Result<Self, Failure> {
-        let plan: Self = serde_json::from_slice(json).map_err(|why| {
+        let refused = |why: &dyn std::fmt::Display| {
             Failure::Usage(format!(
                 "load plan: {why}; the keys are listed in crossfade.harness.load"
             ))
-        })?;
-        let wrong = |what: &str| Err(Failure::Usage(format!("load plan: {what}")));
-        if plan.connections == 0 && plan.mode != Mode::Hold {
-            return wrong("`connections` must be at least 1");
-        }
-        if plan.connections > 200_000 {
-            return wrong("`connections` must be at most 200000");
-        }
-        if plan.mode == Mode::Open
-            && !plan
-                .rate_per_s
-                .is_some_and(|rate| rate > 0.0 && rate <= 10e6)
-        {
-            return wrong("mode \"open\" needs `rate_per_s`, above 0 and at most 10 million");
-        }
-        if plan.mode != Mode::Hold && !(plan.duration_s > 0.0 && plan.duration_s <= 86_400.0) {
-            return wrong("`duration_s` must be above 0 and at most a day");
-        }
-        for (name, value) in [("warmup_s", plan.warmup_s), ("drain_s", plan.drain_s)] {
-            if !(0.0..=86_400.0).contains(&value) {
-                return wrong(&format!("`{name}` must be from 0 to a day"));
+        };
+        let given: serde_json::Value = serde_json::from_slice(json).map_err(|why| refused(&why))?;
+        for key in ["mode", "connections"] {
+            if given.get(key).is_none() {
+                return Err(refused(&format_args!("`{key}` is missing")));
             }
         }
-        for (name, value) in [
-            ("timeout_s", plan.timeout_s),
-            ("connect_timeout_s", plan.connect_timeout_s),
-        ] {
-            if !(value > 0.0 && value <= 86_400.0) {
-                return wrong(&format!("`{name}` must be above 0 and at most a day"));
-            }
+        let mut plan: Self = serde_json::from_value(given).map_err(|why| refused(&why))?;
+        if let Err(why) = checks::check(&plan) {
+            return Err(Failure::Usage(format!("load plan: {why}")));
         }
-        if plan.payload_bytes > 64 * 1024 * 1024 {
-            return wrong("`payload_bytes` must be at most 64 MiB");
+        if let Some(port) = plan.port {
+            let host = plan.host.clone();
+            plan.targets.push(Target { host, port });
         }
-        if !plan.path.starts_with('/') || plan.path.bytes().any(|byte| byte <= b' ') {
-            return wrong("`path` must begin with / and hold no spaces");
-        }
-        if plan.tool.is_empty()
-            || !plan
-                .tool
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
-        {
-            return wrong("`tool` must be plain ASCII without quotes");
+        if plan.tools.is_empty() {
+            plan.tools
+                .push(plan.tool.clone().unwrap_or_else(|| "echo".into()));
         }
         Ok(plan)
+    }
+
+    /// Where the load goes, in words.
+    pub fn whither(&self) -> String {
+        let all: Vec<String> = self
+            .targets
+            .iter()
+            .map(|target| format!("{}:{}{}", target.host, target.port, self.path))
+            .collect();
+        all.join(", ")
+    }
+
+    /// The target of a connection.
+    pub fn target(&self, key: usize) -> &Target {
+        &self.targets[key % self.targets.len()]
     }
 }
 

@@ -6,59 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
-use serde::Serialize;
 
 use crate::Failure;
 use crate::answer::Kind;
+use crate::template::Method;
+
+mod outcome;
+
+use outcome::histogram;
+pub use outcome::{Bin, Outcome, blob};
 
 const BIN_NS: u64 = 100_000_000;
-const HIGHEST_NS: u64 = 60_000_000_000;
-
-/// A histogram of nanoseconds: 3 significant digits, up to 60 s.
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, HIGHEST_NS, 3).expect("constant bounds are valid")
-}
-
-/// HDR V2, compressed, base64.
-pub fn blob(histogram: &Histogram<u64>) -> Result<String, Failure> {
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new()
-        .serialize(histogram, &mut bytes)
-        .map_err(|why| Failure::Usage(format!("cannot encode a histogram: {why}; report it")))?;
-    Ok(base64::engine::general_purpose::STANDARD.encode(bytes))
-}
-
-/// One 100 ms bin of the window.
-#[derive(Debug, Clone, Serialize)]
-pub struct Bin {
-    pub t_ms: u64,
-    pub completed: u64,
-    pub errors: u64,
-    pub p50_us: f64,
-    pub p99_us: f64,
-}
-
-/// What a run reports; the keys are the documented format.
-#[derive(Debug, Clone, Serialize)]
-pub struct Outcome {
-    pub event: &'static str,
-    pub generator: &'static str,
-    pub sent: u64,
-    pub completed: u64,
-    pub errors: BTreeMap<String, u64>,
-    pub mismatches: u64,
-    pub missed_sends: u64,
-    pub duration_s: f64,
-    pub throughput_per_s: f64,
-    pub latency: String,
-    pub service: String,
-    pub lag: String,
-    pub series: Vec<Bin>,
-    pub generator_cpu_s: f64,
-}
 
 /// One request that came to an end.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +27,9 @@ pub struct Ended {
     pub sent_ns: u64,
     pub end_ns: u64,
     pub verdict: Result<(), Kind>,
+    pub method: Method,
+    /// Progress notifications before the answer.
+    pub events: u32,
 }
 
 #[derive(Debug)]
@@ -83,6 +45,11 @@ pub struct Recorder {
     latency: Histogram<u64>,
     service: Histogram<u64>,
     lag: Histogram<u64>,
+    by_method: [u64; 3],
+    cancelled: u64,
+    events: u64,
+    sessions: Option<Histogram<u64>>,
+    last_ns: u64,
     bin: u64,
     bin_errors: u64,
     samples: Vec<u64>,
@@ -103,6 +70,11 @@ impl Recorder {
             latency: histogram(),
             service: histogram(),
             lag: histogram(),
+            by_method: [0; 3],
+            cancelled: 0,
+            events: 0,
+            sessions: None,
+            last_ns: 0,
             bin: 0,
             bin_errors: 0,
             samples: Vec::new(),
@@ -144,6 +116,9 @@ impl Recorder {
             arrived
         };
         let latency = ended.end_ns.saturating_sub(ended.due_ns);
+        if counts {
+            self.last_ns = self.last_ns.max(ended.end_ns);
+        }
         match ended.verdict {
             Ok(()) => {
                 if arrived {
@@ -152,6 +127,8 @@ impl Recorder {
                 }
                 if counts {
                     self.completed += 1;
+                    self.by_method[ended.method as usize] += 1;
+                    self.events += u64::from(ended.events);
                     self.latency.saturating_record(latency);
                     if self.open {
                         self.service
@@ -159,6 +136,7 @@ impl Recorder {
                     }
                 }
             }
+            Err(Kind::Cancelled) => self.cancelled += u64::from(counts),
             Err(kind) => {
                 self.bin_errors += u64::from(arrived);
                 if counts {
@@ -166,6 +144,32 @@ impl Recorder {
                 }
             }
         }
+    }
+
+    /// A session was ended and its successor is up.
+    pub fn session(&mut self, from_ns: u64, to_ns: u64) {
+        if self.measured(to_ns) {
+            self.sessions
+                .get_or_insert_with(histogram)
+                .saturating_record(to_ns - from_ns);
+        }
+    }
+
+    /// Ends the window here, if it would last longer.
+    pub fn close(&mut self, at: u64) {
+        self.to_ns = self.to_ns.min(at).max(self.from_ns + 1);
+    }
+
+    /// How many requests of the window have come to an end.
+    pub fn over(&self) -> u64 {
+        self.completed + self.cancelled + self.errors.values().sum::<u64>()
+    }
+
+    /// From the start of the window to the last end of a request; `None` if one has none.
+    #[allow(clippy::cast_precision_loss)] // nanoseconds of one run
+    pub fn drain_ms(&self) -> Option<f64> {
+        let whole = self.missed == 0 && self.last_ns != u64::MAX;
+        whole.then(|| self.last_ns.saturating_sub(self.from_ns) as f64 / 1e6)
     }
 
     fn enter_bin(&mut self, at: u64) {
@@ -225,58 +229,21 @@ impl Recorder {
             lag: blob(&self.lag)?,
             series: self.series,
             generator_cpu_s: cpu_ns as f64 / 1e9,
+            by_method: Method::ALL
+                .into_iter()
+                .map(|(method, name)| (name, self.by_method[method as usize]))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            cancelled: self.cancelled,
+            events: self.events,
+            events_per_s: self.events as f64 / duration_s,
+            sessions: self.sessions.as_ref().map_or(0, Histogram::len),
+            session_latency: self.sessions.as_ref().map(blob).transpose()?,
+            drain_ms: None,
+            connects_per_s: None,
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const S: u64 = 1_000_000_000;
-
-    fn ended(due_ns: u64, end_ns: u64, verdict: Result<(), Kind>) -> Ended {
-        Ended {
-            due_ns,
-            sent_ns: due_ns,
-            end_ns,
-            verdict,
-        }
-    }
-
-    #[test]
-    fn the_window_is_of_due_times_when_open_and_of_answers_when_closed() {
-        for (open, completed) in [(true, 2), (false, 2)] {
-            let mut recorder = Recorder::new(open, S, 2 * S);
-            recorder.ended(ended(S - 1, S + 5, Ok(()))); // due before, answered inside
-            recorder.ended(ended(S + 1, S + 6, Ok(()))); // inside
-            recorder.ended(ended(2 * S - 1, 2 * S + 1, Ok(()))); // due inside, answered after
-            recorder.ended(ended(2 * S, 2 * S + 1, Ok(()))); // after
-            let outcome = recorder.outcome(0).unwrap();
-            assert_eq!(outcome.completed, completed);
-            assert!((outcome.throughput_per_s - 2.0).abs() < 1e-9);
-            assert_eq!(
-                outcome.series.iter().map(|bin| bin.completed).sum::<u64>(),
-                2
-            );
-        }
-    }
-
-    #[test]
-    fn silence_leaves_empty_bins_not_missing_ones() {
-        let mut recorder = Recorder::new(false, 0, S);
-        recorder.ended(ended(0, 10_000_000, Ok(())));
-        recorder.ended(ended(0, 950_000_000, Err(Kind::Timeout)));
-        let outcome = recorder.outcome(0).unwrap();
-        assert_eq!(outcome.series.len(), 10);
-        assert_eq!(
-            (outcome.series[0].completed, outcome.series[5].completed),
-            (1, 0)
-        );
-        assert_eq!(
-            (outcome.series[9].errors, outcome.errors["timeout"]),
-            (1, 1)
-        );
-        assert!((outcome.series[0].p50_us - 10_000.0).abs() < 1e-9);
-    }
-}
+mod tests;

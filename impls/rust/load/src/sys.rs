@@ -59,6 +59,26 @@ pub fn pin(_cpu: usize) -> Result<(), Failure> {
     ))
 }
 
+/// Makes the end of a connection a reset (RST) instead of a farewell (FIN).
+pub fn reset_on_close(stream: &impl std::os::fd::AsRawFd) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    let size = libc::socklen_t::try_from(size_of::<libc::linger>()).unwrap_or_default();
+    // SAFETY: the descriptor is open while `stream` is borrowed, and `linger` is as large as the size says. A refusal
+    // leaves an ordinary end.
+    unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size,
+        );
+    }
+}
+
 /// Raises the soft limit of open files to the hard one: thousands of connections are normal here.
 pub fn raise_open_files() {
     let mut limit = libc::rlimit {

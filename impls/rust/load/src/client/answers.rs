@@ -129,12 +129,14 @@ impl Client {
         let (status, sse, close) = (head.status, head.sse, head.close || at_close);
         match conn.state {
             State::Busy => {
+                conn.progress = 0;
                 let verdict = judge(
                     status,
                     sse,
                     conn.framer.body(bytes),
                     conn.asked,
-                    &self.template,
+                    self.requests.at(conn.asked.place),
+                    &mut conn.progress,
                 );
                 conn.framer.reset();
                 // After an error in HTTP or JSON the framing may be off as well: begin anew.
@@ -149,31 +151,31 @@ impl Client {
                 if status != 200 {
                     return self.end(key, Err(Kind::Http(status)), true);
                 }
-                let length = self.template.body_len();
                 let text = template::head(
                     &self.plan,
+                    self.plan.target(key),
                     Some(template::LEGACY),
-                    None,
                     session.as_deref(),
-                    length,
                 );
                 conn.head = Some(text.into_bytes().into_boxed_slice());
                 let body = template::INITIALIZED;
-                self.handshake(
-                    key,
-                    State::Initialized,
-                    Some(template::LEGACY),
-                    session.as_deref(),
-                    body,
-                );
+                self.post(key, State::Initialized, body);
             }
             State::Initialized => {
                 conn.framer.reset();
                 if (200..300).contains(&status) && !close {
-                    self.up(key);
+                    self.begun(key);
                 } else {
                     self.end(key, Err(Kind::Http(status)), true);
                 }
+            }
+            State::Cancelling => {
+                conn.framer.reset();
+                self.cancelled(key, status, close);
+            }
+            State::Ending => {
+                conn.framer.reset();
+                self.begin_again(key, close);
             }
             _ => self.end(key, Err(Kind::Garbage), true),
         }

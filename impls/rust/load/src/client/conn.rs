@@ -15,12 +15,18 @@ const MAX_BODY: usize = 256 * 1024 * 1024;
 /// From down to idle; `lifecycle` holds every transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    Down { retry_ns: u64 },
+    Down {
+        retry_ns: u64,
+    },
     Connecting,
     Initializing,
     Initialized,
     Idle,
     Busy,
+    /// Legacy: the request was given up, and the server is being told.
+    Cancelling,
+    /// Legacy: the session was ended, and the server is to confirm it.
+    Ending,
 }
 
 #[derive(Debug)]
@@ -33,6 +39,14 @@ pub(super) struct Conn {
     /// Legacy: the request head with this connection's session.
     pub(super) head: Option<Box<[u8]>>,
     pub(super) asked: Asked,
+    /// Progress notifications that the answer brought.
+    pub(super) progress: u32,
+    /// Calls answered in this session.
+    pub(super) calls: u32,
+    /// When the session was ended on purpose (0: it was not), until the next one is up.
+    pub(super) renewing_ns: u64,
+    /// The connection of a request that was given up, kept until the server has heard of it.
+    pub(super) leaving: Option<TcpStream>,
     pub(super) due_ns: u64,
     /// When the request was sent, or the connection attempt or handshake began.
     pub(super) since_ns: u64,
@@ -50,8 +64,13 @@ impl Conn {
             asked: Asked {
                 id: 0,
                 nonce: 0,
+                place: 0,
                 check: false,
             },
+            progress: 0,
+            calls: 0,
+            renewing_ns: 0,
+            leaving: None,
             due_ns: 0,
             since_ns: 0,
         }

@@ -8,6 +8,8 @@
 //! | busy | [`Event::Ended`], then [`Event::Up`] if it can be used on | at once |
 //! | idle | [`Event::Lost`] | at once |
 //! | coming up | [`Event::Failed`] | after a pause: whoever refuses is asked again in a while |
+//!
+//! What ends on purpose (a request given up, a session that has had its calls) is in `giving_up`.
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
@@ -16,7 +18,6 @@ use super::conn::State;
 use super::{Client, Event};
 use crate::answer::Kind;
 use crate::plan::Era;
-use crate::record::Ended;
 use crate::sys::now_ns;
 use crate::template;
 
@@ -24,15 +25,20 @@ use crate::template;
 const SWEEP_NS: u64 = 10_000_000;
 
 impl Client {
-    pub(super) fn open(&mut self, key: usize) {
+    /// Opens a connection that is down; what it held before is dropped.
+    pub fn open(&mut self, key: usize) {
         let conn = &mut self.conns[key];
         conn.state = State::Connecting;
         conn.since_ns = now_ns();
         conn.framer.reset();
         conn.input = Vec::new();
         conn.output = Vec::new();
-        conn.head = None;
-        let opened = TcpStream::connect(self.address).and_then(|mut stream| {
+        if conn.leaving.is_none() {
+            conn.head = None;
+        }
+        conn.stream = None;
+        let address = self.addresses[key % self.addresses.len()];
+        let opened = TcpStream::connect(address).and_then(|mut stream| {
             self.poll.registry().register(
                 &mut stream,
                 Token(key),
@@ -71,24 +77,35 @@ impl Client {
     fn connected(&mut self, key: usize) {
         match self.plan.era {
             Era::Modern => self.up(key),
-            Era::Legacy => {
-                self.handshake(key, State::Initializing, None, None, template::INITIALIZE);
-            }
+            Era::Legacy if self.conns[key].leaving.is_some() => self.tell_cancelled(key),
+            Era::Legacy => self.initialize(key),
         }
     }
 
-    pub(super) fn handshake(
-        &mut self,
-        key: usize,
-        state: State,
-        version: Option<&str>,
-        session: Option<&str>,
-        body: &str,
-    ) {
-        let text = template::head(&self.plan, version, None, session, body.len()) + body;
+    pub(super) fn initialize(&mut self, key: usize) {
+        let text = template::head(&self.plan, self.plan.target(key), None, None);
+        self.conns[key].head = Some(text.into_bytes().into_boxed_slice());
+        self.post(key, State::Initializing, template::INITIALIZE);
+    }
+
+    /// A new session is ready for its first call.
+    pub(super) fn begun(&mut self, key: usize) {
+        let conn = &mut self.conns[key];
+        conn.calls = 0;
+        let from = std::mem::take(&mut conn.renewing_ns);
+        if from > 0 {
+            self.events.push(Event::Renewed(from, now_ns()));
+        }
+        self.up(key);
+    }
+
+    /// Posts what is no call, behind the connection's head.
+    pub(super) fn post(&mut self, key: usize, state: State, body: &str) {
+        let text = template::ending(body.len()) + body;
         let conn = &mut self.conns[key];
         conn.state = state;
-        if conn.write(text.as_bytes()).is_err() {
+        let written = conn.write_request(text.as_bytes(), &mut self.scratch);
+        if written.is_err() {
             self.end(key, Err(Kind::Reset), true);
         }
     }
@@ -104,15 +121,16 @@ impl Client {
         let conn = &mut self.conns[key];
         let was = conn.state;
         if was == State::Busy {
-            self.events.push(Event::Ended(Ended {
-                due_ns: conn.due_ns,
-                sent_ns: conn.since_ns,
-                end_ns: now,
-                verdict,
-            }));
+            let ended = self.ended(&self.conns[key], now, verdict);
+            self.events.push(Event::Ended(key, ended));
+            let conn = &mut self.conns[key];
             // An unknown session is opened anew, as the specification asks.
             let forgotten = conn.head.is_some() && verdict == Err(Kind::Http(404));
             if !close && !forgotten {
+                if self.plan.session_calls > 0 && self.session_is_over(key) {
+                    return;
+                }
+                let conn = &mut self.conns[key];
                 conn.state = State::Idle;
                 self.events.push(Event::Up(key));
                 return;
@@ -120,9 +138,12 @@ impl Client {
         } else if was == State::Idle {
             self.events.push(Event::Lost(key));
         } else if let Err(kind) = verdict {
-            self.events.push(Event::Failed(kind));
+            self.events.push(Event::Failed(key, kind));
         }
+        let conn = &mut self.conns[key];
         conn.stream = None;
+        conn.leaving = None;
+        conn.renewing_ns = 0;
         // A server that refuses is asked again in a while; one that only closed, at the next sweep.
         let pause = if matches!(was, State::Busy | State::Idle) {
             0
@@ -135,6 +156,12 @@ impl Client {
         if pause == 0 {
             self.next_sweep_ns = self.next_sweep_ns.min(now);
         }
+    }
+
+    /// Closes a connection without a word, and leaves it so.
+    pub fn close(&mut self, key: usize) {
+        self.conns[key].stream = None;
+        self.conns[key].state = State::Down { retry_ns: u64::MAX };
     }
 
     /// Times out what is overdue and reopens what is down.

@@ -1,7 +1,7 @@
 //! The fleet over HTTP: one thread, one poll, any number of ports.
 //!
 //! Rule: a request costs one read and one write. This file owns the sockets and the loop; `requests` reads and answers,
-//! `sending` writes, `commands` obeys, `answer` knows the bytes, and `conn` is what one connection holds.
+//! `sending` writes, `moods` misbehaves, `commands` obeys, `answer` knows the bytes, `conn` is what one connection holds.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -16,6 +16,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::Config;
 use super::rpc::Server;
 use super::sessions::Known;
+use crate::plan::nanoseconds;
 use crate::socket::{self, ALARM, READ_BUFFER, WAKER};
 use crate::sys::{self, Alarm, Control, now_ns};
 use crate::{Failure, Host};
@@ -23,10 +24,12 @@ use crate::{Failure, Host};
 mod answer;
 mod commands;
 mod conn;
+mod moods;
 mod requests;
 mod sending;
 
 use conn::Conn;
+use moods::Mood;
 
 type Delayed = (Reverse<u64>, usize, u64, Vec<u8>);
 
@@ -46,6 +49,8 @@ pub struct Fleet {
     sessions: Known,
     delayed: BinaryHeap<Delayed>,
     hung: bool,
+    mood: Mood,
+    slow_ns: u64,
     deferred: VecDeque<Token>,
     scratch: Vec<u8>,
     body: Vec<u8>,
@@ -62,7 +67,14 @@ impl Fleet {
         }
         let (poll, alarm, waker) = socket::open("the fleet")?;
         let address = socket::address("fleet configuration", &config.host, config.port)?;
+        if config.stderr_bytes_per_s > 0 {
+            return Err(Failure::Usage(
+                "fleet configuration: `stderr_bytes_per_s` is for --stdio; leave it out over HTTP"
+                    .into(),
+            ));
+        }
         let server = Server::new(&config);
+        let slow_ns = nanoseconds(config.slow_ms / 1000.0);
         let mut fleet = Self {
             addresses: vec![address; config.ports],
             config,
@@ -76,6 +88,8 @@ impl Fleet {
             sessions: Known::default(),
             delayed: BinaryHeap::new(),
             hung: false,
+            mood: Mood::Well,
+            slow_ns,
             deferred: VecDeque::new(),
             scratch: vec![0; READ_BUFFER],
             body: Vec::new(),
@@ -195,7 +209,8 @@ impl Fleet {
                 continue;
             }
             self.accepted += 1;
-            self.conns[key] = Some(Conn::new(stream, self.accepted));
+            let slow = index + self.config.slow_ports >= self.config.ports;
+            self.conns[key] = Some(Conn::new(stream, self.accepted, slow));
         }
     }
 

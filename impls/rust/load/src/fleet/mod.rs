@@ -8,10 +8,12 @@
 //! | `ports` | how many ports this one process listens on (1) |
 //! | `era` | "legacy", "modern" or "both" ("both") |
 //! | `latency` | `{"distribution": "constant" \| "exponential", "ms": 5.0}` before each tool answer (none) |
-//! | `error_rate`, `error_kind` | share of tool calls that fail (0), and how: "rpc", "tool", "http", "reset" ("rpc") |
+//! | `error_rate`, `error_kind` | share of tool calls that fail (0), and how: "rpc", "tool", "http", "reset", "garbage" ("rpc") |
 //! | `answer_bytes` | pad the echo answer's text to this many bytes with a second content item (0) |
 //! | `framing` | how answers are framed: "length", "chunked" or "sse" ("length") |
 //! | `lie_rate` | share of echoes that answer something else, to test the checkers (0) |
+//! | `slow_ports`, `slow_ms` | the last so many ports answer calls and reads so much later (0, 0) |
+//! | `stderr_bytes_per_s` | stdio: so much noise on standard error (0) |
 //! | `seed`, `cpu` | of the random draws (1); CPU to pin to (none) |
 
 use serde::Deserialize;
@@ -52,6 +54,7 @@ pub enum Fault {
     Tool,
     Http,
     Reset,
+    Garbage,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -77,6 +80,9 @@ pub struct Config {
     pub answer_bytes: usize,
     pub framing: Framing,
     pub lie_rate: f64,
+    pub slow_ports: usize,
+    pub slow_ms: f64,
+    pub stderr_bytes_per_s: u64,
     pub seed: u64,
     pub cpu: Option<usize>,
     /// Which implementation was asked for; read by the Python side.
@@ -97,6 +103,9 @@ impl Default for Config {
             answer_bytes: 0,
             framing: Framing::Length,
             lie_rate: 0.0,
+            slow_ports: 0,
+            slow_ms: 0.0,
+            stderr_bytes_per_s: 0,
             seed: 1,
             cpu: None,
             generator: None,
@@ -127,6 +136,15 @@ impl Config {
         }
         if !(0.0..=1.0).contains(&config.error_rate) || !(0.0..=1.0).contains(&config.lie_rate) {
             return wrong("`error_rate` and `lie_rate` are shares; give a number from 0 to 1");
+        }
+        if config.slow_ports > config.ports {
+            return wrong("`slow_ports` must be at most `ports`");
+        }
+        if !(0.0..=600_000.0).contains(&config.slow_ms) {
+            return wrong("`slow_ms` must be from 0 to 600000");
+        }
+        if config.stderr_bytes_per_s > 1 << 30 {
+            return wrong("`stderr_bytes_per_s` must be at most 1 GiB");
         }
         if config
             .latency

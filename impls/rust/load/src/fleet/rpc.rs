@@ -2,8 +2,8 @@
 //!
 //! Rule: the fleet is a strict server. A modern request with a missing or contradicting header or `_meta` key, a legacy one
 //! without its session, is refused as the specification says, so that a gateway that forgets to rewrite `Mcp-Name` fails
-//! every call instead of passing a benchmark. `message` finds the parts, `checks` refuses, `tools` answers calls, `reply`
-//! writes; this file is the order in which they are asked.
+//! every call instead of passing a benchmark. `message` finds the parts, `checks` refuses, `tools` answers calls and
+//! `resources` reads, `reply` writes; this file is the order in which they are asked.
 
 use super::sessions::Sessions;
 use super::{Config, Serves};
@@ -11,6 +11,7 @@ use super::{Config, Serves};
 mod checks;
 mod message;
 mod reply;
+mod resources;
 mod tools;
 
 use message::{Message, parse, strip};
@@ -30,6 +31,8 @@ pub struct Hints<'a> {
     pub method: Option<&'a [u8]>,
     pub name: Option<&'a [u8]>,
     pub session: Option<&'a [u8]>,
+    /// The port is a slow one: calls and reads take so much longer.
+    pub slow_ns: u64,
 }
 
 #[derive(Debug)]
@@ -108,7 +111,29 @@ impl Server {
         }
         let not_found = if modern { 404 } else { 200 };
         match method {
-            b"tools/call" => self.tools.call(body, &message, id, out),
+            b"tools/call" => {
+                let verdict = self.tools.call(body, &message, id, out);
+                Verdict {
+                    delay_ns: verdict.delay_ns + hints.slow_ns,
+                    ..verdict
+                }
+            }
+            b"resources/read" => {
+                let uri = strip(&body[message.uri.clone()]);
+                let verdict = resources::read(uri, modern, id, out);
+                Verdict {
+                    delay_ns: hints.slow_ns,
+                    ..verdict
+                }
+            }
+            b"resources/list" => {
+                result(out, id, &[resources::LIST, LIST_TAIL]);
+                OK
+            }
+            b"resources/templates/list" => {
+                result(out, id, &[resources::TEMPLATES, LIST_TAIL]);
+                OK
+            }
             b"tools/list" => {
                 result(out, id, &[TOOLS, LIST_TAIL]);
                 OK
@@ -118,7 +143,7 @@ impl Server {
                 OK
             }
             b"server/discover" if modern => {
-                result(out, id, &[br#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"crossfade-fleet","version":"0.1.0"}}"#, LIST_TAIL]);
+                result(out, id, &[br#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{},"resources":{}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"crossfade-fleet","version":"0.1.0"}}"#, LIST_TAIL]);
                 OK
             }
             _ => refuse(out, id, not_found, -32601, "Method not found", ""),
@@ -155,7 +180,7 @@ impl Server {
             .into_iter()
             .find(|known| *known == requested)
             .unwrap_or(LEGACY[0]);
-        result(out, id, &[br#"{"protocolVersion":""#, version, br#"","capabilities":{"tools":{}},"serverInfo":{"name":"crossfade-fleet","version":"0.1.0"}}"#]);
+        result(out, id, &[br#"{"protocolVersion":""#, version, br#"","capabilities":{"tools":{},"resources":{}},"serverInfo":{"name":"crossfade-fleet","version":"0.1.0"}}"#]);
         let opened = hints.http.then(|| self.tools.session_id());
         if let Some(session) = opened {
             sessions.open(session);

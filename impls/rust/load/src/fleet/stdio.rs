@@ -8,13 +8,15 @@ use std::collections::BinaryHeap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use super::Config;
 use super::rpc::{Hints, Server};
 use super::sessions::Pipe;
 use crate::Failure;
 use crate::sys::{self, now_ns};
+
+mod noise;
 
 const READ_BUFFER: usize = 256 * 1024;
 
@@ -69,11 +71,18 @@ impl Lines {
             .answer(line, Hints::default(), &mut Pipe, &mut self.answer);
         if let Some(id) = self.server.cancelled.take() {
             let prefix = [br#"{"jsonrpc":"2.0","id":"#, id.as_slice(), b","].concat();
-            self.delayed
-                .retain(|(_, _, answer)| !answer.starts_with(&prefix));
+            // Before the answer there may be lines of progress.
+            let answered = |lines: &[u8]| {
+                let lines = lines.trim_ascii_end();
+                lines[memrchr(b'\n', lines).map_or(0, |at| at + 1)..].starts_with(&prefix)
+            };
+            self.delayed.retain(|(_, _, lines)| !answered(lines));
         }
         if verdict.reset {
             return false;
+        }
+        if verdict.garbage {
+            self.answer = b"this is no JSON".to_vec();
         }
         if self.answer.is_empty() {
             return true;
@@ -114,6 +123,7 @@ pub fn serve(config: &[u8]) -> Result<(), Failure> {
     // Unbuffered: `Stdin` and `Stdout` would copy every byte once more and split batches at lines.
     let mut input = unbuffered(io::stdin().as_raw_fd())?;
     let mut output = unbuffered(io::stdout().as_raw_fd())?;
+    let noise = noise::start(config.stderr_bytes_per_s);
     let mut lines = Lines::new(&config);
     let mut buffer = vec![0; READ_BUFFER];
     let mut out = Vec::new();
@@ -137,6 +147,9 @@ pub fn serve(config: &[u8]) -> Result<(), Failure> {
         }
         if lines.next_due_ns().is_some() {
             lines.due(now_ns(), &mut out);
+        }
+        if let Some(noise) = &noise {
+            noise::wait_for(noise);
         }
         if !out.is_empty() && output.write_all(&out).is_err() {
             return Ok(()); // the client is gone; there is nobody left to tell

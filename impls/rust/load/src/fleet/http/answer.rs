@@ -9,6 +9,16 @@ use crate::fleet::Framing;
 use crate::fleet::rpc::Verdict;
 
 pub(super) fn answer(out: &mut Vec<u8>, verdict: Verdict, body: &[u8], framing: Framing) {
+    if verdict.garbage {
+        return garbage(out, verdict.status == 200);
+    }
+    if verdict.lines {
+        head(out, 200, 1, verdict.opened, Framing::Sse);
+        for line in body.split(|byte| *byte == b'\n') {
+            event(out, line);
+        }
+        return out.extend_from_slice(b"0\r\n\r\n");
+    }
     let framing = if body.is_empty() || verdict.status != 200 {
         Framing::Length
     } else {
@@ -23,11 +33,26 @@ pub(super) fn answer(out: &mut Vec<u8>, verdict: Verdict, body: &[u8], framing: 
             out.extend_from_slice(b"\r\n0\r\n\r\n");
         }
         Framing::Sse => {
-            let _ = write!(out, "{:x}\r\nevent: message\ndata: ", body.len() + 23);
-            out.extend_from_slice(body);
-            out.extend_from_slice(b"\n\n\r\n0\r\n\r\n");
+            event(out, body);
+            out.extend_from_slice(b"0\r\n\r\n");
         }
     }
+}
+
+/// One event, in a chunk of its own.
+fn event(out: &mut Vec<u8>, data: &[u8]) {
+    let _ = write!(out, "{:x}\r\nevent: message\ndata: ", data.len() + 23);
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\n\n\r\n");
+}
+
+/// What is no answer: bytes that are no HTTP, or HTTP whose body is no JSON.
+pub(super) fn garbage(out: &mut Vec<u8>, framed: bool) {
+    const NOISE: &[u8] = b"\x00\xff{\"jsonrpc\": this is no JSON}\r\n";
+    if framed {
+        head(out, 200, NOISE.len(), None, Framing::Length);
+    }
+    out.extend_from_slice(NOISE);
 }
 
 pub(super) fn head(

@@ -1,4 +1,4 @@
-//! What a fleet is told while it serves: crash, hang, recover, say how it is.
+//! What a fleet is told while it serves: crash, hang, misbehave, recover, say how it is.
 //!
 //! Rule: the event that answers a command is true when it is published: after `crashed` no port answers, after `hung` nothing
 //! is read, after `recovered` what had waited has been looked at.
@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use super::Fleet;
+use super::moods::Mood;
 use crate::Failure;
+use crate::plan::nanoseconds;
 use crate::sys::{self, now_ns};
 
 impl Fleet {
@@ -17,7 +19,11 @@ impl Fleet {
         json!({"event": "ready", "port": ports[0], "ports": ports, "pid": std::process::id(), "generator": "rust"}).to_string()
     }
 
-    /// Serves until `control` ends. Every control line is acknowledged by an event once it has taken effect.
+    fn turn(&mut self, mood: Mood, event: &str) -> String {
+        self.mood = mood;
+        self.stats(event)
+    }
+
     pub(super) fn stats(&self, event: &str) -> String {
         let open = self.conns.iter().filter(|conn| conn.is_some()).count();
         json!({"event": event, "requests": self.requests, "calls": self.server.calls(), "accepted": self.accepted,
@@ -40,8 +46,17 @@ impl Fleet {
                 self.hung = true;
                 Ok(self.stats("hung"))
             }
+            Some("garbage") => Ok(self.turn(Mood::Garbage, "garbage")),
+            Some("reset") => Ok(self.turn(Mood::Reset, "reset")),
+            Some("drip") => {
+                let millis = command["ms"].as_f64().unwrap_or(10.0).clamp(0.0, 60_000.0);
+                let every_ns = nanoseconds(millis / 1000.0);
+                Ok(self.turn(Mood::Drip { every_ns }, "drip"))
+            }
             Some("recover") => {
                 self.hung = false;
+                self.mood = Mood::Well;
+                self.stop_dripping();
                 if self.listeners.is_empty() {
                     self.listen()?;
                 }
@@ -52,7 +67,7 @@ impl Fleet {
                 Ok(self.stats("recovered"))
             }
             Some("stats") => Ok(self.stats("stats")),
-            _ => Ok(json!({"event": "error", "message": format!("unknown command {line}; send crash, hang, recover or stats")}).to_string()),
+            _ => Ok(json!({"event": "error", "message": format!("unknown command {line}; send crash, hang, garbage, reset, drip, recover or stats")}).to_string()),
         }
     }
 }

@@ -21,10 +21,14 @@ pub(super) struct Conn {
     /// An answer is delayed; nothing more is read from `input` until it has left.
     pub(super) waiting: bool,
     pub(super) close: bool,
+    /// What still has to leave byte by byte, and backwards.
+    pub(super) dripping: Vec<u8>,
+    /// It came in on a slow port.
+    pub(super) slow: bool,
 }
 
 impl Conn {
-    pub(super) const fn new(stream: TcpStream, generation: u64) -> Self {
+    pub(super) const fn new(stream: TcpStream, generation: u64, slow: bool) -> Self {
         Self {
             stream,
             generation,
@@ -33,6 +37,8 @@ impl Conn {
             output: Vec::new(),
             waiting: false,
             close: false,
+            dripping: Vec::new(),
+            slow,
         }
     }
 }

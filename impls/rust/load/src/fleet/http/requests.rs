@@ -7,11 +7,12 @@ use std::cmp::Reverse;
 use std::io::{ErrorKind, Read};
 
 use super::conn::MAX_BODY;
+use super::moods::Mood;
 use super::{Fleet, answer};
 use crate::fleet::Framing;
 use crate::fleet::rpc::{Hints, Verdict};
 use crate::http::{BadMessage, Framer, Head, Progress, Side};
-use crate::sys::now_ns;
+use crate::sys::{self, now_ns};
 
 impl Fleet {
     /// Reads until the socket is empty. A short read means empty: the next byte makes a new edge.
@@ -147,7 +148,9 @@ impl Fleet {
             |range: &Option<std::ops::Range<usize>>| range.clone().map(|range| &bytes[range]);
         let mut body = std::mem::take(&mut self.body);
         body.clear();
+        let slow = self.conns[key].as_ref().is_some_and(|conn| conn.slow);
         let verdict = match &bytes[request.method.clone()] {
+            b"POST" if self.mood.refuses() => self.mood.instead(self.requests),
             b"POST" => {
                 let hints = Hints {
                     http: true,
@@ -155,6 +158,7 @@ impl Fleet {
                     method: field(&request.mcp_method),
                     name: field(&request.mcp_name),
                     session: field(&request.session),
+                    slow_ns: if slow { self.slow_ns } else { 0 },
                 };
                 self.server
                     .answer(content, hints, &mut self.sessions, &mut body)
@@ -174,7 +178,14 @@ impl Fleet {
         if let Some(conn) = self.conns[key].as_mut() {
             conn.close |= request.close;
             if verdict.reset {
+                if self.mood == Mood::Reset {
+                    sys::reset_on_close(&conn.stream);
+                }
                 self.close(key);
+            } else if let Mood::Drip { .. } = self.mood {
+                let mut late = Vec::new();
+                answer::answer(&mut late, verdict, &body, self.config.framing);
+                self.drip(key, late, verdict.delay_ns);
             } else if verdict.delay_ns > 0 {
                 conn.waiting = true;
                 let mut late = Vec::new();

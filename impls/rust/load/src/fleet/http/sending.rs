@@ -27,6 +27,11 @@ impl Fleet {
                 continue;
             };
             conn.waiting = false;
+            let bytes = if bytes.is_empty() {
+                self.drop_of(key)
+            } else {
+                bytes
+            };
             self.send(key, &bytes);
             self.go_on(key);
         }

@@ -4,6 +4,8 @@
 //! (2026-07-28: basic/transports, "Header validation"; 2025-11-25: basic/transports, "Session management"). Names here are
 //! plain ASCII, so the Base64 sentinel never arises.
 
+use std::ops::Range;
+
 use super::message::{Message, strip};
 use super::reply::{Verdict, refuse};
 use super::{Hints, MODERN};
@@ -32,13 +34,22 @@ pub(super) fn modern(
         "MCP-Protocol-Version"
     } else if hints.method != Some(method) {
         "Mcp-Method"
-    } else if method == b"tools/call" && hints.name != Some(strip(&body[message.name.clone()])) {
+    } else if named(method, message).is_some_and(|name| hints.name != Some(strip(&body[name]))) {
         "Mcp-Name"
     } else {
         return None;
     };
     let why = format!("Header mismatch: {mismatch} is missing or does not match the body");
     Some(refuse(out, id, 400, -32020, &why, ""))
+}
+
+/// What `Mcp-Name` repeats.
+fn named(method: &[u8], message: &Message) -> Option<Range<usize>> {
+    match method {
+        b"tools/call" => Some(message.name.clone()),
+        b"resources/read" => Some(message.uri.clone()),
+        _ => None,
+    }
 }
 
 pub(super) fn session(

@@ -14,6 +14,9 @@ pub(super) struct Message {
     pub(super) name: Range<usize>,
     pub(super) text: Range<usize>,
     pub(super) millis: Range<usize>,
+    pub(super) events: Range<usize>,
+    pub(super) uri: Range<usize>,
+    pub(super) progress: Range<usize>,
     pub(super) requested: Range<usize>,
     pub(super) cancelled: Range<usize>,
     pub(super) version: Range<usize>,
@@ -49,11 +52,13 @@ fn params(body: &[u8], at: usize, message: &mut Message) -> Result<usize, NotJso
     scan::members(body, at, &mut |key, at| match key {
         b"name" => scan::span(body, at, &mut message.name),
         b"protocolVersion" => scan::span(body, at, &mut message.requested),
+        b"uri" => scan::span(body, at, &mut message.uri),
         b"requestId" => scan::span(body, at, &mut message.cancelled),
         b"arguments" if body.get(at) == Some(&b'{') => {
             scan::members(body, at, &mut |key, at| match key {
                 b"text" => scan::span(body, at, &mut message.text),
                 b"ms" => scan::span(body, at, &mut message.millis),
+                b"events" => scan::span(body, at, &mut message.events),
                 _ => scan::value(body, at),
             })
         }
@@ -62,6 +67,7 @@ fn params(body: &[u8], at: usize, message: &mut Message) -> Result<usize, NotJso
                 b"io.modelcontextprotocol/protocolVersion" => {
                     scan::span(body, at, &mut message.version)
                 }
+                b"progressToken" => scan::span(body, at, &mut message.progress),
                 b"io.modelcontextprotocol/clientCapabilities" => {
                     message.capabilities = true;
                     scan::value(body, at)

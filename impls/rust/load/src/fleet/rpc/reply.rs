@@ -6,6 +6,7 @@ use std::io::Write;
 
 /// How the carrier must treat the answer that was written.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each is one thing to do, not a state
 pub struct Verdict {
     pub status: u16,
     pub delay_ns: u64,
@@ -13,6 +14,10 @@ pub struct Verdict {
     pub opened: Option<u64>,
     /// Nothing is to be sent: close the connection instead.
     pub reset: bool,
+    /// Instead of an answer, what is none.
+    pub garbage: bool,
+    /// The buffer holds lines: notifications, and last the answer.
+    pub lines: bool,
 }
 
 pub(super) const OK: Verdict = Verdict {
@@ -20,6 +25,8 @@ pub(super) const OK: Verdict = Verdict {
     delay_ns: 0,
     opened: None,
     reset: false,
+    garbage: false,
+    lines: false,
 };
 
 pub(super) fn result(out: &mut Vec<u8>, id: &[u8], parts: &[&[u8]]) {
@@ -30,6 +37,14 @@ pub(super) fn result(out: &mut Vec<u8>, id: &[u8], parts: &[&[u8]]) {
         out.extend_from_slice(part);
     }
     out.push(b'}');
+}
+
+/// The n-th of so many notifications for a token, as a line before what follows.
+pub(super) fn progress(out: &mut Vec<u8>, token: &[u8], number: u64, total: u64) {
+    let begin = br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"#;
+    out.extend_from_slice(begin);
+    out.extend_from_slice(token);
+    let _ = writeln!(out, r#","progress":{number},"total":{total}}}}}"#);
 }
 
 pub(super) fn refuse(

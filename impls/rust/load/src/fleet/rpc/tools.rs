@@ -4,11 +4,14 @@
 //! would have been answered, so that shares are shares of good calls.
 
 use super::message::{Message, strip};
-use super::reply::{OK, Verdict, refuse, result};
+use super::reply::{OK, Verdict, progress, refuse, result};
 use crate::fleet::{Config, Distribution, Fault, Latency};
 use crate::rng::SplitMix64;
 
-pub(super) const TOOLS: &[u8] = br#"{"tools":[{"name":"echo","description":"Answers its text.","inputSchema":{"type":"object","properties":{"text":{"type":"string"},"n":{"type":"integer"}},"required":["text"]},"annotations":{"readOnlyHint":true,"idempotentHint":true}},{"name":"fail","description":"Answers with isError.","inputSchema":{"type":"object","properties":{"text":{"type":"string"}}},"annotations":{"readOnlyHint":true}},{"name":"sleep","description":"Answers its text after ms milliseconds.","inputSchema":{"type":"object","properties":{"text":{"type":"string"},"ms":{"type":"number"}}},"annotations":{"readOnlyHint":true,"idempotentHint":true}}]"#;
+pub(super) const TOOLS: &[u8] = br#"{"tools":[{"name":"echo","description":"Answers its text.","inputSchema":{"type":"object","properties":{"text":{"type":"string"},"n":{"type":"integer"}},"required":["text"]},"annotations":{"readOnlyHint":true,"idempotentHint":true}},{"name":"fail","description":"Answers with isError.","inputSchema":{"type":"object","properties":{"text":{"type":"string"}}},"annotations":{"readOnlyHint":true}},{"name":"progress","description":"Answers its text after events notifications.","inputSchema":{"type":"object","properties":{"text":{"type":"string"},"n":{"type":"integer"},"events":{"type":"integer"}}},"annotations":{"readOnlyHint":true,"idempotentHint":true}},{"name":"sleep","description":"Answers its text after ms milliseconds.","inputSchema":{"type":"object","properties":{"text":{"type":"string"},"ms":{"type":"number"}}},"annotations":{"readOnlyHint":true,"idempotentHint":true}}]"#;
+
+/// More notifications than this are not sent for one call.
+const MOST_EVENTS: u64 = 1_000_000;
 
 /// The tools of one server.
 #[derive(Debug)]
@@ -74,6 +77,10 @@ impl Tools {
                 delay_ns += nanoseconds(millis.clamp(0.0, 600_000.0));
                 (if text.is_empty() { b"\"\"" } else { text }, false)
             }
+            b"progress" => {
+                notify(body, message, out);
+                (if text.is_empty() { b"\"\"" } else { text }, false)
+            }
             b"fail" => (
                 if text.is_empty() {
                     b"\"failed as asked\""
@@ -88,16 +95,24 @@ impl Tools {
                     id,
                     200,
                     -32602,
-                    "Unknown tool; this fleet has echo, fail and sleep",
+                    "Unknown tool; this fleet has echo, fail, progress and sleep",
                     "",
                 );
             }
         };
+        let lines = !out.is_empty();
         if self.error_below > 0 && self.rng.next_u64() < self.error_below {
             let verdict = match self.error_kind {
                 Fault::Rpc => refuse(out, id, 200, -32603, "injected by error_rate", ""),
-                Fault::Http => refuse(out, id, 503, -32603, "injected by error_rate", ""),
+                Fault::Http => {
+                    out.clear();
+                    refuse(out, id, 503, -32603, "injected by error_rate", "")
+                }
                 Fault::Reset => Verdict { reset: true, ..OK },
+                Fault::Garbage => Verdict {
+                    garbage: true,
+                    ..OK
+                },
                 Fault::Tool => {
                     self.content(out, id, text, true);
                     OK
@@ -105,6 +120,7 @@ impl Tools {
             };
             return Verdict {
                 delay_ns,
+                lines: lines && verdict.status == 200,
                 ..verdict
             };
         }
@@ -113,7 +129,11 @@ impl Tools {
         } else {
             self.content(out, id, text, is_error);
         }
-        Verdict { delay_ns, ..OK }
+        Verdict {
+            delay_ns,
+            lines,
+            ..OK
+        }
     }
 
     fn draw_delay(&mut self, latency: Latency) -> u64 {
@@ -156,6 +176,18 @@ impl Tools {
                     br#","resultType":"complete"}"#,
                 ],
             );
+        }
+    }
+}
+
+/// The notifications of `progress`; none unless they were asked for with a token.
+fn notify(body: &[u8], message: &Message, out: &mut Vec<u8>) {
+    let token = &body[message.progress.clone()];
+    let asked = std::str::from_utf8(&body[message.events.clone()]).ok();
+    let total = asked.and_then(|text| text.parse().ok()).unwrap_or(0);
+    if !token.is_empty() {
+        for number in 1..=u64::min(total, MOST_EVENTS) {
+            progress(out, token, number, total);
         }
     }
 }

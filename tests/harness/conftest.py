@@ -1,0 +1,31 @@
+"""Fixtures of the harness's tests: which implementation of generator and fleet is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.harness.fleetclient import Client
+from tests.harness.loadbench import Bench
+
+
+@pytest.fixture(params=["rust", "python"])
+def generator(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    if kind == "rust":
+        pytest.importorskip("crossfade_native", reason="install crossfade[rust]")
+    return kind
+
+
+@pytest.fixture
+def bench(generator: str) -> Iterator[Bench]:
+    found = Bench(generator)
+    yield found
+    found.close()
+
+
+@pytest.fixture(autouse=True)
+def close_clients() -> Iterator[None]:
+    yield
+    while Client.opened:
+        Client.opened.pop().http.close()
