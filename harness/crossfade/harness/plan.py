@@ -13,21 +13,21 @@ from crossfade.harness.samples import ScenarioRecord, Slot, VariantRecord
 from crossfade.scenarios import Profile, Scenario
 
 OVERHEAD_S: dict[str, float] = {
-    "throughput": 0.5,
-    "latency": 0.5,
-    "burst": 0.5,
-    "connect": 0.5,
-    "calls": 0.5,
+    "throughput": 0.3,
+    "latency": 0.3,
+    "burst": 0.3,
+    "connect": 0.3,
+    "calls": 0.6,
     "sweep": 1.0,
     "memory_clients": 0.3,
     "memory_upstreams": 0.5,
     "memory_stdio": 0.5,
     "memory_sessions": 0.5,
     "soak": 1.0,
-    "ops": 2.0,
-    "lifecycle": 0.5,
+    "ops": 1.5,
+    "lifecycle": 0.2,
     "faults": 1.0,
-    "deploy": 1.0,
+    "deploy": 0.5,
     "nodes": 1.0,
 }
 """Starting and ending a block's processes, in seconds; from the blocks of reports/baselines/quick, rounded up."""

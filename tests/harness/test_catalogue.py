@@ -1,0 +1,82 @@
+"""Every built-in scenario runs for real, as small as it can be: a file that is valid is not yet a block that works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from crossfade.harness.affinity import available, place
+from crossfade.harness.cli.choose import lay_out
+from crossfade.harness.executor import LocalExecutor, Task
+from crossfade.harness.plan import estimate_s
+from crossfade.harness.samples import Block, Slot
+from crossfade.impls import missing, variant_names
+from crossfade.scenarios import LIMITS, Profile, Rounds, Scenario, builtin, select
+
+NATIVE = missing("rust") is None
+NEW_KINDS = {"latency", "burst", "connect", "lifecycle", "deploy"}
+SMALL: dict[str, dict[str, Any]] = {
+    "faults": {"crash_at_s": 0.1, "recover_at_s": 0.3, "jitter_s": 0.0},
+    "deploy": {"update_at_s": 0.05},
+    "ladder": {"rungs": (0, 20, 60), "settle_s": 0.05},
+    "lifecycle": {"starts": 1},
+    "sweep": {"from_per_s": 100.0, "to_per_s": 100.0, "refine": 0, "objective_p99_ms": 5000.0},
+}
+DURATION_S = {"faults": 2.0, "deploy": 1.5, "sweep": 4.0, "connect": 2.0, "burst": 1.0}
+
+
+def small(scenario: Scenario) -> Scenario:
+    """The same work for a moment."""
+    rounds = Rounds(rounds=2, duration_s=DURATION_S.get(scenario.kind, 0.4), warmup_s=0.05)
+    changes: dict[str, Any] = {"profiles": msgspec.structs.replace(scenario.profiles, quick=rounds)}
+    for table, keys in SMALL.items():
+        if (now := getattr(scenario, table)) is not None:
+            changes[table] = msgspec.structs.replace(now, **keys)
+    if (load := scenario.load) is not None:
+        less: dict[str, Any] = {"connections": min(load.connections, 64), "burst": min(load.burst, 300)}
+        # A busy machine under test is no finding: percentiles are not asked for here.
+        if load.rate_per_s is not None:
+            less["rate_per_s"] = 200.0
+        changes["load"] = msgspec.structs.replace(load, **less)
+    if scenario.name == "deploy-canary":
+        changes["manager"] = {"deploy": {"minSamples": 3}}
+    return msgspec.structs.replace(scenario, **changes)
+
+
+def block(scenario: Scenario, variant: str) -> Block:
+    executor = LocalExecutor(placement=place(available()), generator="rust" if NATIVE else "python")
+    slot = Slot(scenario=scenario.name, round=0, position=0, variant=variant)
+    return executor.block(Task(scenario=small(scenario), profile="quick", slot=slot, seed=5, hash_seed=6))
+
+
+ALL = [(name, "python") for name in builtin()]
+ALL += [(name, "rust") for name, scenario in builtin().items() if scenario.kind in NEW_KINDS and NATIVE]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "variant"), ALL, ids=[f"{name}-{variant}" for name, variant in ALL])
+def test_every_scenario_runs_and_answers_rightly(name: str, variant: str) -> None:
+    scenario = builtin()[name]
+    found = block(scenario, variant)
+    assert found.status != "failed", found.error
+    assert "did not match" not in (found.error or "")
+    assert "no request was answered" not in (found.error or "")
+    if found.status == "ok":
+        # Percentiles need more samples than a moment has.
+        few = {"p50_us", "p99_us", "p999_us"}
+        assert set(scenario.headline) - few <= found.metrics.keys()
+    if scenario.kind != "faults":
+        assert not found.errors, f"{found.errors}: {found.error}"
+
+
+MINUTES: list[tuple[Profile, float, float]] = [("quick", 3.0, 6.0), ("standard", 25.0, 45.0)]
+
+
+@pytest.mark.parametrize(("profile", "least", "most"), MINUTES)
+def test_a_whole_run_takes_as_long_as_its_profile_promises(profile: Profile, least: float, most: float) -> None:
+    """By the plan's estimate, with every variant and limit."""
+    scenarios = select([], profile)
+    records = [lay_out(s, profile, variant_names(), LIMITS, rounds=None, asked=False) for s in scenarios]
+    assert least <= estimate_s(scenarios, records, profile) / 60 <= most
