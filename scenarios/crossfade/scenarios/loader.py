@@ -49,6 +49,7 @@ ORDER = (
     "policy-ops",
     # Memory.
     "memory-clients",
+    "memory-clients-busy",
     "memory-upstreams",
     "memory-stdio",
     "memory-sessions",
