@@ -67,6 +67,7 @@ METRICS: dict[str, Metric] = {
         Metric(name="stop_ms", title="Shutdown", unit="ms", better="lower"),
         Metric(name="child_recovery_ms", title="Killed child to the next answer", unit="ms", better="lower"),
         Metric(name="update_ms", title="Update under load", unit="ms", better="lower"),
+        Metric(name="nodes_cpu_ratio", title="CPU per request, most nodes over one", unit="ratio", better="lower"),
         Metric(name="failed_requests", title="Requests that failed", unit="requests", better="lower"),
         Metric(name="hung_requests", title="Requests that got no answer in time", unit="requests", better="lower"),
     )

@@ -103,6 +103,9 @@ def block_seconds(scenario: Scenario, profile: Profile) -> float:
         return len(scenario.ladder.rungs) * (overhead + hold + 2 * scenario.ladder.settle_s) + each
     if scenario.lifecycle is not None:
         return overhead + scenario.lifecycle.starts * START_STOP_S
+    if scenario.nodes is not None:
+        phases = sum(len(scenario.nodes.rates(count)) for count in scenario.nodes.counts)
+        return overhead + max(scenario.nodes.counts) * START_STOP_S + phases * (one + 0.5)
     if scenario.kind == "ops":
         return overhead
     return overhead + one + (TURN_S * rounds.turns if rounds.turns > 1 else 0.0)

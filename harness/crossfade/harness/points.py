@@ -32,7 +32,8 @@ class LoadPoint(_Record, frozen=True):
     ``latency`` runs from the intended send time when ``mode`` is open and from the actual one when closed (then it
     equals ``service``). ``held`` says that the objective and the offered rate were kept; None without an objective.
     ``cancelled`` requests were given up by the client on purpose, ``events`` are progress notifications, ``sessions``
-    those that were ended and begun anew; ``drain_ms`` is there of a burst, ``connects_per_s`` of a storm.
+    those that were ended and begun anew; ``drain_ms`` is there of a burst, ``connects_per_s`` of a storm. ``nodes`` is
+    how many managers shared the load; processor time is then that of all of them, and the fleet's stands beside it.
     """
 
     mode: Mode
@@ -61,6 +62,8 @@ class LoadPoint(_Record, frozen=True):
     sessions: int = 0
     drain_ms: float | None = None
     connects_per_s: float | None = None
+    nodes: int | None = None
+    fleet_cpu_us_per_request: float | None = None
 
 
 class Mark(_Record, frozen=True):

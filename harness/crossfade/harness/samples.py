@@ -14,7 +14,7 @@ import msgspec
 from crossfade.harness.memorysamples import KernelMemory, Rung, SoakSample
 from crossfade.harness.metrics import METRICS, Metric
 from crossfade.harness.points import LoadPoint, Mark, Mode, Operation, SeriesPoint
-from crossfade.harness.trust import Ruler, SelfTest
+from crossfade.harness.trust import Predicted, Ruler, SelfTest, Validation
 
 FORMAT = "crossfade-results"
 VERSION = 1
@@ -22,8 +22,8 @@ VERSION = 1
 
 __all__ = [
     "FORMAT", "METRICS", "VERSION", "Attachment", "Block", "Cpu", "Environment", "KernelMemory", "Kind", "LoadPoint",
-    "Mark", "Metric", "Mode", "Operation", "Parity", "Results", "Ruler", "Rung", "ScenarioKind", "ScenarioRecord",
-    "SelfTest", "SeriesPoint", "Slot", "SoakSample", "Status", "VariantRecord",
+    "Mark", "Metric", "Mode", "Operation", "Parity", "Predicted", "Results", "Ruler", "Rung", "ScenarioKind",
+    "ScenarioRecord", "SelfTest", "SeriesPoint", "Slot", "SoakSample", "Status", "Validation", "VariantRecord",
 ]  # fmt: skip
 
 Kind = Literal["variant", "limit"]
@@ -188,6 +188,7 @@ class Results(_Record, frozen=True):
     ruler: Ruler | None = None
     attachments: tuple[Attachment, ...] = ()
     notes: tuple[str, ...] = ()
+    validation: Validation | None = None
 
     def scenario(self, name: str) -> ScenarioRecord:
         """The record of a scenario. Raises KeyError."""

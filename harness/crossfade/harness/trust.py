@@ -115,3 +115,35 @@ class Ruler(_Record, frozen=True):
 
     alarms: FalseAlarms | None = None
     power: Power | None = None
+
+
+class Predicted(_Record, frozen=True):
+    """One measured point of several nodes beside the simulator's answer: ``error`` is predicted / measured p99 - 1.
+
+    Measured percentiles are of the merged histograms; ``low`` and ``high`` bound p99 over the rounds, with 95 %.
+    ``calibration`` marks the point that the model was fitted to, which proves nothing.
+    """
+
+    scenario: str
+    variant: str
+    nodes: int
+    rate_per_s: float
+    calibration: bool
+    rounds: int
+    samples: int
+    measured_p50_ms: float
+    measured_p99_ms: float
+    low_p99_ms: float | None
+    high_p99_ms: float | None
+    predicted_p50_ms: float | None
+    predicted_p99_ms: float | None
+    error: float | None
+
+
+class Validation(_Record, frozen=True):
+    """The simulator against measured runs of several nodes; ``target`` is the error of p99 that it is to stay below."""
+
+    created: str
+    results: str
+    target: float
+    rows: tuple[Predicted, ...]

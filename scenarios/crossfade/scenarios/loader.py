@@ -72,6 +72,8 @@ ORDER = (
     "deploy-canary",
     "deploy-shadow",
     "nodes",
+    "nodes-rates",
+    "nodes-pool",
 )
 """The order of reports; scenarios that are not in it follow by name."""
 

@@ -18,6 +18,7 @@ from crossfade.scenarios.tables import (
     Ladder,
     Lifecycle,
     Load,
+    Nodes,
     Profiles,
     Rounds,
     Soak,
@@ -68,7 +69,7 @@ SECTIONS: dict[Kind, tuple[str, ...]] = {
     "lifecycle": ("lifecycle",),
     "faults": ("load", "faults"),
     "deploy": ("load", "deploy"),
-    "nodes": ("load",),
+    "nodes": ("load", "nodes"),
 }
 """Which tables a kind needs; the ones it does not need must be absent."""
 
@@ -85,7 +86,7 @@ TURNS: tuple[Kind, ...] = ("throughput", "latency", "calls")
 """Kinds whose variants can take turns: one phase of load, which may as well be many short ones."""
 
 LATER: dict[str, tuple[str, ...]] = {
-    "": ("soak", "connect", "lifecycle", "deploy"),
+    "": ("soak", "connect", "lifecycle", "deploy", "nodes"),
     "upstream": ("servers", "replicas", "slow_servers", "slow_ms", "framing", "events", "stderr_bytes_per_s"),
     "load": ("mix", "chain", "cancel_per_mille", "cancel_after_ms", "session_calls", "burst"),
     "ladder": ("in_flight",),
@@ -125,6 +126,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     connect: Connect | None = None
     lifecycle: Lifecycle | None = None
     deploy: Deploy | None = None
+    nodes: Nodes | None = None
     manager: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
@@ -156,6 +158,16 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.lifecycle is not None and self.lifecycle.kill_child != (self.upstream.transport == "stdio"):
             raise ValueError('lifecycle.kill_child belongs to upstream.transport "stdio"; give both or neither')
 
+        if self.nodes is not None and self.load is not None:
+            self._check_nodes(self.nodes, self.load)
+
+    @staticmethod
+    def _check_nodes(nodes: Nodes, load: Load) -> None:
+        if load.rate_per_s is not None:
+            raise ValueError("load.rate_per_s means nothing here; give nodes.rates_per_s, over all nodes together")
+        if bool(nodes.rates_per_s) != (load.mode == "open"):
+            raise ValueError('nodes.rates_per_s and load.mode "open" belong together; give both or neither')
+
     def _check_load(self, load: Load) -> None:
         if load.mode == "closed" and load.rate_per_s is not None:
             raise ValueError('load.rate_per_s means nothing in a closed loop; remove it or set load.mode to "open"')
@@ -163,7 +175,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f'kind {self.kind!r} measures in the {mode} loop; set load.mode to "{mode}"')
         if bool(load.burst) != (self.kind == "burst"):
             raise ValueError("load.burst and kind 'burst' belong together; give both or neither")
-        if load.mode == "open" and load.rate_per_s is None and self.kind not in ("sweep", "burst"):
+        if load.mode == "open" and load.rate_per_s is None and self.kind not in ("sweep", "burst", "nodes"):
             raise ValueError('load.mode "open" needs load.rate_per_s; add it')
         if self.kind == "burst" and load.rate_per_s is not None:
             raise ValueError("load.rate_per_s means nothing in a burst, which is due at one instant; remove it")

@@ -7,6 +7,7 @@ comparable.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -184,6 +185,29 @@ class Deploy(Table, frozen=True):
 
     strategy: Literal["recreate", "rolling", "blue_green", "canary", "shadow"]
     update_at_s: Seconds = 0.5
+
+
+class Nodes(Table, frozen=True):
+    """So many managers at once, rising, each with ``load.connections`` clients; ``rates_per_s`` over all of them
+    together (open loop). What exceeds ``most_per_s`` for each node is left out."""
+
+    counts: Annotated[tuple[Annotated[int, msgspec.Meta(ge=1, le=64)], ...], msgspec.Meta(min_length=1)]
+    rates_per_s: tuple[Rate, ...] = ()
+    most_per_s: Rate | None = None
+
+    def __post_init__(self) -> None:
+        for name, values in (("counts", self.counts), ("rates_per_s", self.rates_per_s)):
+            if list(values) != sorted(set(values)):
+                raise ValueError(f"{name} must rise and hold no number twice; sort them")
+        if self.most_per_s is not None and not all(
+            any(rate <= self.most_per_s * count for rate in self.rates_per_s) for count in self.counts
+        ):
+            raise ValueError("most_per_s leaves some count without a rate; raise it or add a lower rate")
+
+    def rates(self, count: int) -> tuple[float | None, ...]:
+        """The rates that so many nodes are asked for; None is the closed loop."""
+        most = math.inf if self.most_per_s is None else self.most_per_s * count
+        return tuple(rate for rate in self.rates_per_s if rate <= most) or (None,)
 
 
 class Rounds(Table, frozen=True):

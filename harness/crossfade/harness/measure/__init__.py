@@ -12,6 +12,7 @@ from crossfade.harness.measure import (
     ladders,
     latency,
     lifecycle,
+    nodes,
     ops,
     soak,
     sweep,
@@ -45,4 +46,5 @@ _BY_KIND: dict[Kind, Callable[[Bench], Measured]] = {
     "lifecycle": lifecycle.run,
     "faults": faults.run,
     "deploy": deploy.run,
+    "nodes": nodes.run,
 }

@@ -1,7 +1,7 @@
 """A cluster as a description, and one future of it: nodes, the cores they share, instances, arrivals.
 
-Owns the tables' layout from outside. The rule: everything is in seconds and requests per second; what a description leaves
-out (a client, a fleet, a breaker, stalls) does not exist in its future.
+Owns how a description becomes tables. The rule: everything is in seconds and requests per second; what a description
+leaves out (a client, a fleet, a breaker, stalls) does not exist in its future.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from crossfade.harness.simulate import tables as col
 from crossfade.harness.simulate.events import loop
-from crossfade.harness.simulate.tables import Bytes, Floats, Ints, Tables
+from crossfade.harness.simulate.tables import Floats, Ints, Tables
 
 Balancer = Literal["p2c", "round_robin", "least_pending", "random"]
 Front = Literal["random", "round_robin", "connections"]
@@ -34,7 +34,7 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Beside(msgspec.Struct, frozen=True, kw_only=True):
-    """Client and fleet on a core of their own, as in a measured run: processor time of each of their steps, and of waking.
+    """Client and fleet on a core of their own, as in a measured run: processor time of their steps, and of waking.
 
     ``answer_s`` is zero where the fleet answers at once; ``receive_s`` is what the client does with the answer.
     """
@@ -57,9 +57,9 @@ class Stalls(msgspec.Struct, frozen=True, kw_only=True):
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """``nodes`` with ``cores`` each, or ``shared`` of them to one core.
 
-    ``service_s`` and ``wait_s`` are equally likely values: processor time of a request at its node, ``forward_share`` of it
-    before the call, and how long an instance takes, which holds no core. ``slots`` and ``pool`` 0: no bound. ``failure``
-    is the share of an instance's calls that fail, one number for each instance, or none.
+    ``service_s`` and ``wait_s`` are equally likely values: processor time of a request at its node, ``forward_share``
+    of it before the call, and how long an instance takes, which holds no core. ``slots`` and ``pool`` 0: no bound.
+    ``failure`` is the share of calls that fail, a number for each instance or one for all.
     """
 
     nodes: int
@@ -85,7 +85,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Future(msgspec.Struct, frozen=True):
-    """What came of it: latency in seconds of each request in order of arrival, and how it ended (``tables.ANSWERED``)."""
+    """What came of it: latency in seconds of each request in order of arrival, how each ended (``tables.ANSWERED``),
+    how often breakers opened; ``peak`` is the most calls that were ever at one instance."""
 
     latency_s: Floats
     outcome: Ints

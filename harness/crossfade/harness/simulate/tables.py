@@ -1,8 +1,8 @@
 """The memory of a simulated future: one table for each kind of thing, and the names of their columns.
 
-Owns no behaviour. The rule: whatever the compiled events change lies in these arrays, so that a future is a pure function
-of a description and a seed. A *task* is one request, a *process* one event loop or one pool of threads, a *group* the
-cores that some processes share, and a *link* what one node knows of one instance.
+Owns no behaviour. The rule: whatever the compiled events change lies in these arrays, so that a future is a pure
+function of a description and a seed. A *task* is one request, a *process* one event loop or one pool of threads, a
+*group* the cores that some processes share, and a *link* what one node knows of one instance.
 """
 
 from __future__ import annotations

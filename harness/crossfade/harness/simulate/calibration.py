@@ -1,0 +1,185 @@
+"""What a node costs and how long its calls take, from stored results of a variant.
+
+1. Processor time: what a request costs where work is never short (the cheapest of all rates), and the rest of what it
+   costs at the lowest rate, which is waking up. A request wakes its node twice: to be forwarded, and to be answered.
+2. Time outside the node: the latencies of the lowest rate, less what the model itself says passes at that rate. It is
+   corrected until the model's percentiles there are the measured ones.
+3. Stalls: this machine takes the core away now and then. The generator's own lag at the lowest rate says how often, and
+   how long.
+
+The rule: nothing is taken from a point that is to be predicted, save processor time.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+
+from crossfade.harness.hdr import Histogram, highest_of
+from crossfade.harness.problems import UsageError
+from crossfade.harness.samples import LoadPoint, Results, ScenarioRecord
+from crossfade.harness.simulate.cluster import Cluster, Stalls, run
+from crossfade.harness.simulate.tables import Floats
+
+QUANTILES = 2048
+RANKS = (np.arange(QUANTILES) + 0.5) / QUANTILES
+WAKES = 2
+CORRECTIONS = 4
+REQUESTS = 200_000
+STALL_S = 0.5e-3
+"""A generator that is later than this stood still: ordinary wake-ups take a tenth of it."""
+POOL = 64
+"""``pool.maxConnections`` where a configuration does not say."""
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """One node: processor time of a request that need not wake it, of a wake-up, and what passes outside. Seconds."""
+
+    variant: str
+    scenario: str
+    rate_per_s: float
+    service_s: tuple[float, ...]
+    wait_s: tuple[float, ...]
+    wake_s: float = 0.0
+    pool: int = POOL
+
+    @property
+    def capacity_per_s(self) -> float:
+        """Requests that one core can serve at most."""
+        return len(self.service_s) / sum(self.service_s)
+
+    @property
+    def idle_s(self) -> float:
+        """Processor time of a request that finds its node asleep each time."""
+        return 1.0 / self.capacity_per_s + WAKES * self.wake_s
+
+
+def calibrate(results: Results, variant: str) -> Node:
+    """A node of ``variant``, from its sweep, else from a run of nodes. Raises UsageError if there is neither."""
+    for record in sorted(results.scenarios, key=lambda record: record.kind != "sweep"):
+        found = lowest(results, record, variant)
+        if found:
+            cheap, idle = costs(results, record, variant, found)
+            wake_s = (idle - cheap) / WAKES
+            rate = found[0].rate_per_s or 0.0
+            bare = Cluster(nodes=1, rate_per_s=rate, service_s=(cheap,), wake_s=wake_s)
+            wait_s = outside(bare, latencies(found))
+            return Node(
+                variant=variant,
+                scenario=record.name,
+                rate_per_s=rate,
+                service_s=(cheap,),
+                wait_s=wait_s,
+                wake_s=wake_s,
+                pool=pool(record),
+            )
+    raise UsageError(f"no open-loop sweep of {variant!r} is stored there; run `crossfade run rate-sweep` first")
+
+
+def lowest(results: Results, record: ScenarioRecord, variant: str) -> list[LoadPoint]:
+    """The points of all rounds at the lowest rate of one node; empty if the scenario has none."""
+    if record.kind not in ("sweep", "nodes"):
+        return []
+    points = [p for p in points_of(results, record.name, variant) if p.nodes in (None, 1)]
+    rate = min((p.rate_per_s for p in points if p.rate_per_s), default=None)
+    return [p for p in points if p.rate_per_s == rate and rate is not None]
+
+
+def points_of(results: Results, scenario: str, variant: str) -> list[LoadPoint]:
+    """Every phase that can be calibrated from or compared with."""
+    return [
+        point
+        for block in results.of(scenario, variant)
+        for point in block.points
+        if point.cpu_us_per_request and point.latency and point.completed
+    ]
+
+
+def node_s(point: LoadPoint) -> float | None:
+    """Processor seconds of a request at its node."""
+    return None if point.cpu_us_per_request is None else point.cpu_us_per_request / 1e6
+
+
+def costs(
+    results: Results,
+    record: ScenarioRecord,
+    variant: str,
+    found: Sequence[LoadPoint],
+    cost: Callable[[LoadPoint], float | None] = node_s,
+) -> tuple[float, float]:
+    """Processor seconds of a request where work is never short, and at the lowest rate (medians over rounds)."""
+    names = {record.name, *(s.name for s in results.scenarios if _same_work(s, record))}
+    busy: dict[tuple[str, float | None], list[float]] = {}
+    for name in names:
+        for point in points_of(results, name, variant):
+            if point.nodes in (None, 1) and (spent := cost(point)):
+                busy.setdefault((name, point.rate_per_s), []).append(spent)
+    idle = statistics.median(spent for point in found if (spent := cost(point)))
+    return min(idle, *(statistics.median(values) for values in busy.values())), idle
+
+
+def _same_work(one: ScenarioRecord, other: ScenarioRecord) -> bool:
+    """Closed loops of one manager at a time with the same requests tell what a request costs without waking."""
+    if one.kind not in ("throughput", "nodes") or not (one.spec and other.spec):
+        return False
+    keys = ("payload_bytes", "era")
+    loads = (one.spec.get("load") or {}, other.spec.get("load") or {})
+    same = all(loads[0].get(key) == loads[1].get(key) for key in keys)
+    upstreams = (one.spec.get("upstream") or {}, other.spec.get("upstream") or {})
+    plain = ("transport", "era", "servers", "replicas")
+    return same and all(upstreams[0].get(key) == upstreams[1].get(key) for key in plain) and not loads[0].get("mix")
+
+
+def pool(record: ScenarioRecord) -> int:
+    """Connections that a node may have to one instance."""
+    told = ((record.spec.get("manager") or {}).get("pool") or {}).get("maxConnections", POOL)
+    return int(told)
+
+
+def latencies(points: Sequence[LoadPoint]) -> Floats:
+    """Equally likely latencies, seconds, out of the merged histograms."""
+    return equally_likely(merged([point.latency for point in points]))
+
+
+def merged(blobs: Sequence[str]) -> Histogram:
+    """One histogram of all."""
+    whole = Histogram()
+    for blob in blobs:
+        whole.add(Histogram.decode(blob))
+    return whole
+
+
+def equally_likely(histogram: Histogram) -> Floats:
+    """``QUANTILES`` values that stand for the histogram, in seconds."""
+    wanted = RANKS * histogram.total_count
+    indexes = sorted(histogram.counts)
+    seen = np.cumsum([histogram.counts[i] for i in indexes])
+    values = np.array([highest_of(i) / 1e9 for i in indexes])
+    return np.asarray(values[np.searchsorted(seen, wanted)], dtype=np.float64)
+
+
+def outside(bare: Cluster, measured: Floats, *, seed: int = 1) -> tuple[float, ...]:
+    """What passes outside, so that the model at this point has the measured percentiles."""
+    at = RANKS * 100
+    spent = run(bare, REQUESTS, seed).latency_s
+    wait = np.maximum(measured - np.median(spent), 0.0)
+    for _ in range(CORRECTIONS):
+        now = run(msgspec.structs.replace(bare, wait_s=tuple(wait.tolist())), REQUESTS, seed).latency_s
+        # Percentiles are corrected one by one, and stay in order.
+        wait = np.sort(np.maximum(wait + measured - np.percentile(now, at), 0.0))
+    return tuple(wait.tolist())
+
+
+def stalls(points: Sequence[LoadPoint]) -> Stalls | None:
+    """How often and how long the generator's core stood still; every core of the machine is taken to."""
+    lag = merged([point.lag for point in points if point.lag])
+    late = [(highest_of(i) / 1e9, n) for i, n in lag.counts.items() if highest_of(i) / 1e9 > STALL_S]
+    count = sum(n for _, n in late)
+    if not count:
+        return None
+    # Who comes in the middle of a stall waits for half of it, on average.
+    for_s = 2 * sum(late_s * n for late_s, n in late) / count
+    return Stalls(per_s=count / lag.total_count / for_s, for_s=(for_s,))
