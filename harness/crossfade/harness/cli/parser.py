@@ -11,13 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
+from crossfade.harness.cli.plan_options import plan_options
 from crossfade.harness.cli.values import (
     connections,
-    cores,
     count,
-    duration,
     port,
-    rate,
     seconds,
     seed,
     share,
@@ -209,16 +207,9 @@ def _planning(commands: argparse._SubParsersAction[Parser]) -> None:
         "plan",
         help="how many nodes hold an objective, by a model",
         description="How many nodes hold an objective: a model's answer, calibrated from a stored sweep. It is not a "
-        "measurement, and not yet validated against measured runs of several nodes.",
+        "measurement; how far measured runs of several nodes bear it out is printed with it (docs/planning.md).",
     )
-    command.add_argument("--rate", type=rate, required=True, help="requests per second over all nodes")
-    command.add_argument("--slo-p99", type=duration, required=True, metavar="DURATION", help="for example 10ms")
-    command.add_argument(
-        "--results", type=Path, default=Path("results/latest"), help="with a rate-sweep (default: %(default)s)"
-    )
-    command.add_argument("--impl", metavar="NAME", help="variant (default: the baseline of the results)")
-    command.add_argument("--cores", type=cores, default=1, help="of each node (default: %(default)s)")
-    command.add_argument("--seed", type=seed, default=1, help="draws arrivals and times (default: %(default)s)")
+    plan_options(command)
     _json(command)
     command.set_defaults(handler=_later("planning", "plan"))
 

@@ -29,6 +29,7 @@ from crossfade.harness.cli.choose import (
     lay_out,
     measurable,
 )
+from crossfade.harness.cli.planning import validated
 from crossfade.harness.cli.ruler import ROUNDS, SCENARIO, twins
 from crossfade.harness.executor import LocalExecutor, Task
 from crossfade.harness.problems import EX_INTERRUPTED, EX_OK, EX_SOFTWARE, BlockFailed, HarnessError, UsageError
@@ -67,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
         results = explain(results, scenarios, executor, store)
     if results.selftest is None and not options.no_selftest:
         results = measure_ruler(results, executor, store)
+    results = validated(results, store)
     analysis = analyse(results)
     page = None if options.no_report else write_report(results, store.folder)
     if options.json:

@@ -81,6 +81,21 @@ def rate(text: str) -> float:
     return value
 
 
+def slots(text: str) -> int:
+    """Calls at once; 0 is no bound."""
+    if not text.isdecimal() or int(text) > 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 to 1000000")
+    return int(text)
+
+
+def failures(text: str) -> float:
+    """A share of calls, below all of them."""
+    value = share(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} leaves no call that succeeds; give less than 100%")
+    return value
+
+
 def cores(text: str) -> int:
     """Cores of one node."""
     if not text.isdecimal() or not 1 <= int(text) <= 1024:

@@ -49,6 +49,7 @@ def phase(bench: Bench, fleet: Child, targets: list[Target], rate: float | None,
     body = loadrun.plan(bench, together, rate_per_s=rate, seed_offset=number)
     body["connections"] *= len(targets)
     if len(targets) > 1:
+        del body["host"], body["port"]
         body["targets"] = [{"host": target.host, "port": target.port} for target in targets]
     begun: list[int] = []
     found = loadrun.run(bench, together, body, during=lambda: begun.append(process_cpu_ns(fleet.pid)))

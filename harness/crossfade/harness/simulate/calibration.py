@@ -4,8 +4,7 @@
    costs at the lowest rate, which is waking up. A request wakes its node twice: to be forwarded, and to be answered.
 2. Time outside the node: the latencies of the lowest rate, less what the model itself says passes at that rate. It is
    corrected until the model's percentiles there are the measured ones.
-3. Stalls: this machine takes the core away now and then. The generator's own lag at the lowest rate says how often, and
-   how long.
+3. Stalls: this machine takes a core away now and then; what is late at the lowest rate says how often and how long.
 
 The rule: nothing is taken from a point that is to be predicted, save processor time.
 """
@@ -31,6 +30,8 @@ CORRECTIONS = 4
 REQUESTS = 200_000
 STALL_S = 0.5e-3
 """A generator that is later than this stood still: ordinary wake-ups take a tenth of it."""
+RARE = 0.05
+"""A share of late requests above this is the upstream's doing, and no longer that of stalls."""
 POOL = 64
 """``pool.maxConnections`` where a configuration does not say."""
 
@@ -141,15 +142,7 @@ def pool(record: ScenarioRecord) -> int:
 
 def latencies(points: Sequence[LoadPoint]) -> Floats:
     """Equally likely latencies, seconds, out of the merged histograms."""
-    return equally_likely(merged([point.latency for point in points]))
-
-
-def merged(blobs: Sequence[str]) -> Histogram:
-    """One histogram of all."""
-    whole = Histogram()
-    for blob in blobs:
-        whole.add(Histogram.decode(blob))
-    return whole
+    return equally_likely(Histogram.merged(point.latency for point in points))
 
 
 def equally_likely(histogram: Histogram) -> Floats:
@@ -174,12 +167,21 @@ def outside(bare: Cluster, measured: Floats, *, seed: int = 1) -> tuple[float, .
 
 
 def stalls(points: Sequence[LoadPoint]) -> Stalls | None:
-    """How often and how long the generator's core stood still; every core of the machine is taken to."""
-    lag = merged([point.lag for point in points if point.lag])
+    """How often and how long the machine takes a core away: both cores alike, for what is not known apart.
+
+    How long the generator's lag tells: who comes in the middle of a stall waits for what is left of it. How often the
+    latencies tell, for they meet the stalls of both cores, where hardly any takes that long otherwise; else the lag.
+    """
+    lag = Histogram.merged(point.lag for point in points if point.lag)
     late = [(highest_of(i) / 1e9, n) for i, n in lag.counts.items() if highest_of(i) / 1e9 > STALL_S]
     count = sum(n for _, n in late)
     if not count:
         return None
-    # Who comes in the middle of a stall waits for half of it, on average.
-    for_s = 2 * sum(late_s * n for late_s, n in late) / count
-    return Stalls(per_s=count / lag.total_count / for_s, for_s=(for_s,))
+    for_s = 2 * sum(late_s * n for late_s, n in late) / count - STALL_S
+    share = count / lag.total_count
+    found = latencies(points)
+    tail = float(np.mean(found > np.median(found) + STALL_S))
+    if tail < RARE:
+        share = tail / 2
+    # A request that comes within STALL_S of a stall's end is not counted as late.
+    return Stalls(per_s=share / (for_s - STALL_S), for_s=(for_s,)) if share else None

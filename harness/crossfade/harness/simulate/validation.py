@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
+from crossfade.harness.hdr import Histogram
 from crossfade.harness.problems import UsageError
 from crossfade.harness.samples import LoadPoint, Predicted, Results, ScenarioRecord, Validation
 from crossfade.harness.simulate.calibration import (
@@ -26,7 +27,6 @@ from crossfade.harness.simulate.calibration import (
     costs,
     latencies,
     lowest,
-    merged,
     outside,
     points_of,
     pool,
@@ -136,7 +136,7 @@ def predicted(
     halves = np.array_split(latency_s, 2)
     grows = bool(np.median(halves[1]) > np.percentile(halves[0], 99))
     p50, p99 = np.percentile(latency_s, [50, 99]) * 1000
-    whole = merged([point.latency for point in points])
+    whole = Histogram.merged(point.latency for point in points)
     measured_p50, measured_p99 = (whole.value_at_percentile(at) / 1e6 for at in (50.0, 99.0))
     over = interval([math.log(point.p99_us / 1000) for point in points if point.p99_us])
     return Predicted(
