@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from crossfade.harness.samples import Results
+from crossfade.harness.selftest import attached
 from crossfade.harness.store import load
 from crossfade.impls import StorageClass, Strategy, config
 from crossfade.impls.config.schema import json_schema
@@ -86,13 +88,18 @@ def test_the_published_schema_is_the_one_that_is_in_force() -> None:
     )
 
 
+def stored() -> Results:
+    folder = ROOT / "reports" / "baselines" / "quick"
+    return attached(load(folder), folder)
+
+
 def test_every_figure_of_the_readme_comes_from_the_stored_result() -> None:
     readme = (ROOT / "README.md").read_text()
-    told = insert(readme, markdown(load(ROOT / "reports" / "baselines" / "quick")))
+    told = insert(readme, markdown(stored()))
     assert readme == told, "README.md differs from reports/baselines/quick; run `make readme`"
 
 
 def test_the_performance_report_is_of_the_stored_result() -> None:
-    stored = (ROOT / "docs" / "performance-report.md").read_text()
-    told = performance(load(ROOT / "reports" / "baselines" / "quick"))
-    assert stored == told, "docs/performance-report.md differs from reports/baselines/quick; run `make readme`"
+    document = (ROOT / "docs" / "performance-report.md").read_text()
+    told = performance(stored())
+    assert document == told, "docs/performance-report.md differs from reports/baselines/quick; run `make readme`"

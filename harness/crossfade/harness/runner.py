@@ -24,6 +24,7 @@ from crossfade.harness.samples import (
     Environment,
     Parity,
     Results,
+    Ruler,
     ScenarioRecord,
     SelfTest,
     Slot,
@@ -51,6 +52,7 @@ def start(
     scenarios: Sequence[ScenarioRecord],
     variants: Sequence[VariantRecord],
     selftest: SelfTest | None = None,
+    ruler: Ruler | None = None,
     notes: Sequence[str] = (),
 ) -> Results:
     """Results with a plan and no blocks."""
@@ -71,6 +73,7 @@ def start(
         variants=tuple(variants),
         order=order(scenarios, seed),
         selftest=selftest,
+        ruler=ruler,
         notes=tuple(notes),
     )
 

@@ -10,11 +10,12 @@ import shlex
 import statistics
 from collections.abc import Iterator
 
-from crossfade.harness.samples import METRICS, Results
+from crossfade.harness.samples import Results
 from crossfade.harness.stats import Analysis
+from crossfade.reports import trusted
 from crossfade.reports.measured import Cast, summary
 from crossfade.reports.page import Banner
-from crossfade.reports.words import joined, lowered, percent, plain, plural, times
+from crossfade.reports.words import joined, plain, plural, times
 
 ROOM = 1.5
 """Below this ratio of ceiling to fastest variant the load side may be what was measured."""
@@ -174,7 +175,7 @@ def method(results: Results, analysis: Analysis, cast: Cast) -> tuple[str, ...]:
             f"scenarios; least {times(min(ratios))})."
         )
     lines.append(_parity(results))
-    lines.append(_selftest(results))
+    lines += trusted.sentences(results)
     return tuple(plain(line) for line in (*lines, *(f"Noted by the run: {note}." for note in results.notes)) if line)
 
 
@@ -185,25 +186,6 @@ def _parity(results: Results) -> str:
     return (
         f"Before timing, the variants were asked the same questions: they agreed on {ok} of "
         f"{plural(len(results.parity), 'scenario')}."
-    )
-
-
-def _selftest(results: Results) -> str:
-    test = results.selftest
-    if test is None:
-        return (
-            "The false-alarm rate of this machine was not measured; `crossfade selftest` runs a variant against "
-            "itself and adds it here."
-        )
-    rates = joined(
-        [
-            f"{percent(share)} for {lowered(METRICS[name].title if name in METRICS else name)}"
-            for name, share in sorted(test.false_alarms.items())
-        ]
-    )
-    return (
-        f"The ruler measured itself: {test.variant} against itself on {test.scenario}, {test.rounds} rounds, judged "
-        f"{test.rounds_per_verdict} at a time, gave a false verdict in {rates}."
     )
 
 

@@ -9,6 +9,7 @@ import re
 from html import escape as html
 
 from crossfade.harness.samples import Results
+from crossfade.reports import trusted
 from crossfade.reports.page import Goal, Page, Tally, Verdict, VerdictTable
 from crossfade.reports.plate import gain
 from crossfade.reports.render import quantity
@@ -27,7 +28,10 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 def markdown(results: Results) -> str:
     """Headline, warnings and verdict tables; ends with a newline."""
-    return of_page(view(results))
+    text = of_page(view(results))
+    if results.ruler is not None:
+        text += f"\n{escaped(' '.join(trusted.sentences(results)))}\n"
+    return text
 
 
 def of_page(page: Page) -> str:

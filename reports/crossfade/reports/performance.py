@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import Analysis, analyse
+from crossfade.reports import trusted
 from crossfade.reports.markdown import escaped
 from crossfade.reports.measured import summary
 from crossfade.reports.page import Page, Share, TimingTable
@@ -51,6 +52,7 @@ def performance(results: Results) -> str:
             "interface, over single operations. Each figure is the median over blocks.*",
             "",
         ]
+    lines += ["## The ruler", "", *(escaped(line) for line in trusted.sentences(results)), ""]
     lines += _goals(page)
     return "\n".join(lines).rstrip() + "\n"
 

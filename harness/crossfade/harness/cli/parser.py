@@ -16,6 +16,7 @@ from crossfade.harness.cli.values import (
     connections,
     count,
     port,
+    repetitions,
     seconds,
     seed,
     share,
@@ -157,7 +158,7 @@ def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
         help="repetitions of each variant (default: as many as make 40 comparisons)",
     )
     command.add_argument("--power", action="store_true", help="look for planted flaws in runs of the standard profile")
-    command.add_argument("--runs", type=count, default=10, help="of --power (default: %(default)s)")
+    command.add_argument("--runs", type=repetitions, default=10, help="of --power (default: %(default)s)")
     command.add_argument("--quick-check", action="store_true", help="a minute's check, as a first run adds it")
     command.add_argument("--rounds", type=count, help="rounds of every scenario, instead of the profile's")
     command.add_argument("--resume", type=Path, metavar="DIR", help="go on with an interrupted self-test")

@@ -11,6 +11,7 @@ from crossfade.harness.cli import output, tables
 from crossfade.harness.cli.run import write_report
 from crossfade.harness.problems import EX_OK, UsageError
 from crossfade.harness.samples import Results
+from crossfade.harness.selftest import attached
 from crossfade.harness.store import load
 from crossfade.impls import find_variant, missing, variant_names
 from crossfade.impls.errors import VariantUnavailable
@@ -19,7 +20,7 @@ from crossfade.scenarios import builtin
 
 def report(options: argparse.Namespace) -> int:
     """``crossfade report``: the page again, from what is stored."""
-    loaded = [(path, load(path)) for path in options.results]
+    loaded = [(path, attached(load(path), path if path.is_dir() else path.parent)) for path in options.results]
     if options.performance:
         return _performance(loaded)
     if options.markdown or options.into is not None:

@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         return interrupted(stop.results, store, options)
     if options.memray:
         results = explain(results, scenarios, executor, store)
-    if results.selftest is None and not options.no_selftest:
+    if results.selftest is None and not (results.ruler and results.ruler.alarms) and not options.no_selftest:
         results = measure_ruler(results, executor, store)
     results = validated(results, store)
     analysis = analyse(results)
@@ -115,6 +115,7 @@ def planned(options: argparse.Namespace, scenarios: list[Scenario], executor: Lo
         scenarios=records,
         variants=[*map(describe, variants), *map(describe, gateways), *map(plan.describe_limit, limits)],
         selftest=selftest_.last(options.out),
+        ruler=selftest_.ruler(options.out, described),
         notes=[f"load and fleet: {executor.generator} generator"],
     )
     return results, store

@@ -79,7 +79,7 @@ def alarm_series(options: argparse.Namespace, seed: int) -> Series:
             raise VariantUnavailable(why)
     variants = options.impl or [name for name in TWINS if missing(name) is None]
     plan = Series(
-        kind="alarms", profile="quick", seed=seed, selectors=options.selectors, rounds=options.rounds, parts=()
+        kind="alarms", profile="quick", seed=seed, selectors=tuple(options.selectors), rounds=options.rounds, parts=()
     )
     parts: list[Part] = []
     comparisons = 0

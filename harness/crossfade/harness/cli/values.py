@@ -22,6 +22,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def repetitions(text: str) -> int:
+    """How often something whole is done."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 to 1000")
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """A duration above zero, at most ten minutes."""
     try:

@@ -1,0 +1,70 @@
+"""What is known of the ruler itself, in sentences: its false alarms between twins, and the planted flaws it found.
+
+The rule: a share is never printed without the counts it comes from and its interval.
+"""
+
+from __future__ import annotations
+
+from crossfade.harness.samples import METRICS, Results, SelfTest
+from crossfade.harness.trust import FalseAlarms, Power, Share
+from crossfade.reports.words import joined, lowered, percent, plain, plural
+
+NOT_MEASURED = (
+    "The false-alarm rate of this machine was not measured; `crossfade selftest` runs variants against themselves and "
+    "adds it here."
+)
+
+
+def sentences(results: Results) -> tuple[str, ...]:
+    """What was found out about the ruler on the machine of these results."""
+    ruler = results.ruler
+    lines: list[str] = []
+    if ruler is not None and ruler.alarms is not None:
+        lines.append(alarms(ruler.alarms))
+    elif results.selftest is not None:
+        lines.append(quick(results.selftest))
+    else:
+        lines.append(NOT_MEASURED)
+    if ruler is not None and ruler.power is not None:
+        lines.append(power(ruler.power))
+    return tuple(plain(line) for line in lines)
+
+
+def alarms(found: FalseAlarms) -> str:
+    """Verdicts between twins."""
+    corrected = found.corrected.hits
+    return (
+        f"The ruler measured itself: {plural(found.alone.of, 'A/A comparison')} over "
+        f"{plural(len(found.scenarios), 'scenario')} ({joined(sorted(set(found.variants)))} against themselves, "
+        f"{plain(found.profile)} profile), {plural(found.alone.hits, 'false alarm')} ({share(found.alone)}), "
+        f"{corrected or 'none'} of them left after Holm\u2019s correction."
+    )
+
+
+def power(found: Power) -> str:
+    """Planted flaws."""
+    told = [
+        f"{plain(p.name)} on {plain(p.scenario)} ({plain(p.what)}) in {p.found.hits} of {p.found.of} ({share(p.found)})"
+        for p in found.plants
+    ]
+    runs = f"{plural(found.runs, 'run')} of the {plain(found.profile)} profile"
+    return f"In {runs} it convicted, of gateways known beforehand: {'; '.join(told)}."
+
+
+def share(found: Share) -> str:
+    """2.4 %, 95 % interval 0.1 % to 13 %"""
+    return f"{percent(found.share)}, 95 % interval {percent(found.low)} to {percent(found.high)}"
+
+
+def quick(test: SelfTest) -> str:
+    """The quick check of a first run."""
+    rates = joined(
+        [
+            f"{percent(rate)} for {lowered(METRICS[name].title if name in METRICS else name)}"
+            for name, rate in sorted(test.false_alarms.items())
+        ]
+    )
+    return (
+        f"The ruler was checked quickly: {test.variant} against itself on {test.scenario}, {test.rounds} rounds, "
+        f"judged {test.rounds_per_verdict} at a time, gave a false verdict in {rates}."
+    )
