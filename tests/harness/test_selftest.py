@@ -231,8 +231,9 @@ def test_twins_are_measured_from_command_to_file(tmp_path: Path, capsys: pytest.
     scenario.write_text(TOML.replace("quick = { rounds = 3 }", profile))
     out = str(tmp_path / "out")
     code = main(["selftest", str(scenario), "--impl", "python", "--repeat", "1", "--seed", "5", "--out", out, "--json"])
-    said = json.loads(capsys.readouterr().out)
-    assert code in (0, 1)
+    printed = capsys.readouterr()
+    assert code in (0, 1), printed.err
+    said = json.loads(printed.out)
     stored = msgspec.json.decode((tmp_path / "out" / "selftest.json").read_bytes(), type=FalseAlarms)
     assert said["alone"]["of"] + len(stored.lost) == 1
     assert stored.variants == ("python",)

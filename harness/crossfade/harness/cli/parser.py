@@ -153,7 +153,7 @@ def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
     _impls(command, "variant to run against itself (default: python and rust, as far as they are installed)")
     command.add_argument(
         "--repeat",
-        type=count,
+        type=repetitions,
         metavar="N",
         help="repetitions of each variant (default: as many as make 40 comparisons)",
     )
