@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 from tests.fabricated import LIMITS, SPEED, encode_hdr, make_point, make_results
+from tests.fabricated_memory import busy, sessions, soak, stdio
 
 from crossfade.harness.samples import Block, LoadPoint, Mark, Results, ScenarioKind, ScenarioRecord, SeriesPoint, Slot
 
@@ -136,6 +137,10 @@ _LATER: tuple[tuple[str, ScenarioKind, tuple[str, ...], tuple[str, ...], tuple[s
         (f"deploy-{way}", "deploy", ("update_ms",), (*_COUNTS, "p99_us"), (), _deploy)
         for way in ("recreate", "rolling", "blue-green", "canary")
     ),
+    ("memory-clients-busy", "memory_clients", ("slope_load_kib",), ("machine_kernel_kib",), ("nginx",), busy),
+    ("memory-stdio", "memory_stdio", ("slope_kib",), ("slope_load_kib", "child_kib"), (), stdio),
+    ("memory-sessions", "memory_sessions", ("session_kib",), (), (), sessions),
+    ("soak", "soak", ("soak_pss_mib",), (), (), soak),
 )  # fmt: skip
 
 
@@ -179,9 +184,8 @@ def _block(slot: Slot, hash_seed: int, body: dict[str, object]) -> Block:
         kind="limit" if slot.variant in LIMITS else "variant",
         round=slot.round,
         position=slot.position,
-        status="ok",
         started="2026-01-01T00:00:00Z",
         wall_s=2.4,
         hash_seed=hash_seed,
-        **body,  # type: ignore[arg-type]
+        **{"status": "ok", **body},  # type: ignore[arg-type]
     )

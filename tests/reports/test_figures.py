@@ -11,18 +11,26 @@ import pytest
 from tests.fabricated_standard import make_standard
 
 from crossfade.reports import view
-from crossfade.reports.figures import NARROW, WIDE, bursts, latency, memory, time, work
-from crossfade.reports.page import Page
+from crossfade.reports.figures import NARROW, WIDE, bursts, latency, memory, soak, time, work
+from crossfade.reports.page import Ladder, Page
 from crossfade.reports.svg import Sheet, context, inline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+def one(ladders: tuple[Ladder, ...], scenario: str) -> Ladder:
+    return next(found for found in ladders if found.scenario == scenario)
+
 
 PLOTS: dict[str, Callable[[Page, float], Sheet]] = {
     "work": lambda page, width: work.plot(page.work[0], width),
     "sweep": lambda page, width: latency.plot_sweep(page.sweeps[0], width),
     "tails": lambda page, width: latency.plot_tails(page.tails[0], width),
     "memory": lambda page, width: memory.plot(page.ladders[0], width),
+    "children": lambda page, width: memory.plot(one(page.ladders, "memory-stdio"), width),
+    "busy": lambda page, width: memory.plot(one(page.ladders, "memory-clients-busy"), width),
+    "soak": lambda page, width: soak.plot(page.soaks[0], width),
     "crash": lambda page, width: time.plot_crash(page.crashes[:2], width),
     "change": lambda page, width: time.plot_crash(page.changes[:2], width),
     "drain": lambda page, width: bursts.plot_drain(page.drains[0], width),

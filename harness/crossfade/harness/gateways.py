@@ -61,7 +61,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
         needs = set(scenario.needs)
         if beyond := sorted(needs - {"gateway", "http", "stdio", "modern", "legacy"}):
             return f"only its HTTP face can be reached, and this needs {', '.join(beyond)}"
-        if scenario.kind == "memory_clients" and self.url is not None:
+        if scenario.kind in ("memory_clients", "memory_sessions") and self.url is not None:
             return "a ladder needs a fresh process per rung, and this one runs already; name it with --command"
         over_stdio = scenario.upstream.transport == "stdio"
         if self.url is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from crossfade.reports.page import Estimate, Fit, Ladder, RateCurve, Sweep, Tails, Traces, Work
+from crossfade.reports.page import Estimate, RateCurve, Sweep, Tails, Traces, Work
 from crossfade.reports.words import digits, joined, milliseconds, plural, rate, times
 
 READ_WORK = (
@@ -22,11 +22,6 @@ READ_SWEEP = (
 READ_TAILS = (
     "Lower is better. The further right, the rarer the slow request: each nine has equal room. A line that ends "
     "early, in a ring, ends where the samples are too few for the next percentile."
-)
-READ_LADDER = (
-    "Each mark is one fresh process at that many connections, all rounds; the line is the least-squares fit. On "
-    "the other panel the bar is the 95\u202f% interval of the slope and the grey field with its end line is what was "
-    "asked for."
 )
 READ_TRACES = (
     "Requests per second inside every block, each panel from nought to its own top: a level line can be summed up "
@@ -96,27 +91,6 @@ def tails(found: Tails) -> str:
     if not parts:
         return f"At {found.load} the samples are too few for any percentile."
     return f"At {found.load}, {'; '.join(parts)}." + (f" Too few samples: {joined(few)}." if few else "")
-
-
-def ladder(found: Ladder) -> str:
-    """The slopes with their intervals."""
-    parts = [f"{fit.who.name} {_slope(fit)}" for fit in found.fits if fit.state == "idle"]
-    busy = [f"{fit.who.name} {_slope(fit)}" for fit in found.fits if fit.state != "idle"]
-    lines = []
-    if parts:
-        lines.append(f"A further idle connection costs {joined(parts)}.")
-    if busy:
-        lines.append(f"With a call in flight it costs {joined(busy)}.")
-    return " ".join(lines)
-
-
-def _slope(fit: Fit) -> str:
-    ends = (
-        f" ({digits(fit.slope.low)} to {digits(fit.slope.high)})"
-        if fit.slope.low is not None and fit.slope.high
-        else ""
-    )
-    return f"{digits(fit.slope.value)} KiB{ends}"
 
 
 def traces(found: Iterable[Traces]) -> str:

@@ -11,13 +11,10 @@ from crossfade.reports.page import (
     Bar,
     Estimate,
     Fault,
-    Fit,
-    Ladder,
     Operation,
     Series,
     Work,
 )
-from crossfade.reports.targets import memory_target
 from crossfade.reports.words import brief, joined, plain
 
 _KNOWN = {"python": ("v0", "o"), "rust": ("v1", "D"), "numba": ("v2", "^"), "rust-core": ("v3", "v")}
@@ -143,28 +140,6 @@ def _reasons(blocks: list[Block]) -> tuple[str, ...]:
         if b.status != "ok":
             rounds.setdefault(f"{b.status}: {brief(b.error or 'no reason given')}", []).append(str(b.round))
     return tuple(f"{'round' if len(n) == 1 else 'rounds'} {joined(n)} {reason}" for reason, n in rounds.items())
-
-
-def ladders(results: Results, analysis: Analysis, cast: Cast) -> tuple[Ladder, ...]:
-    """Memory against connections: the rungs of all rounds and the line through them."""
-    found = []
-    for record in results.scenarios:
-        fits = tuple(
-            Fit(
-                who=cast[ladder.variant],
-                state=ladder.state,
-                points=tuple((float(n), kib) for n, kib in ladder.points),
-                slope=Estimate(ladder.line.slope, ladder.line.low, ladder.line.high),
-                intercept_mib=ladder.line.intercept / 1024,
-                r2=ladder.line.r_squared,
-                target=memory_target(record.name, ladder.variant) if ladder.state == "idle" else None,
-            )
-            for ladder in analysis.ladders
-            if ladder.scenario == record.name
-        )
-        if fits:
-            found.append(Ladder(plain(record.name), title(record), fits))
-    return tuple(found)
 
 
 def operations(results: Results, analysis: Analysis, cast: Cast) -> tuple[Operation, ...]:

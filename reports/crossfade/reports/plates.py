@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crossfade.reports import captions, plates_events
-from crossfade.reports.figures import latency, memory, time, work
-from crossfade.reports.page import Ladder, Page, RateCurve, Sweep, Tail, Tails, Traces, Work
-from crossfade.reports.plate import NONE, Plate, Table, interval, make, ms
+from crossfade.reports import captions, plates_events, plates_memory
+from crossfade.reports.figures import latency, time, work
+from crossfade.reports.page import Page, RateCurve, Sweep, Tail, Tails, Traces, Work
+from crossfade.reports.plate import NONE, Plate, Table, make, ms
 from crossfade.reports.words import digits, milliseconds, rate
 
 
@@ -33,7 +33,7 @@ def plates(page: Page) -> Plates:
         work=tuple(_work(found, i) for i, found in enumerate(page.work)),
         sweep=tuple(_sweep(found, i) for i, found in enumerate(page.sweeps)),
         tails=tuple(_tails(found, i) for i, found in enumerate(page.tails) if any(t.points for t in found.curves)),
-        memory=tuple(_ladder(found, i) for i, found in enumerate(page.ladders)),
+        memory=plates_memory.plates(page),
         crash=plates_events.ways(page.crashes, "crash"),
         changes=plates_events.ways(page.changes, "change"),
         drains=tuple(plates_events.drain(found, i) for i, found in enumerate(page.drains)),
@@ -93,24 +93,6 @@ def _tails(found: Tails, index: int) -> Plate:
         captions.READ_TAILS,
         Table(("", *(f"p{p:g}" for p in latency.PERCENTILES), "samples"), tuple(row(t) for t in found.curves)),
         plot=lambda width: latency.plot_tails(found, width),
-    )
-
-
-def _ladder(found: Ladder, index: int) -> Plate:
-    rows = tuple(
-        (
-            memory.name(fit), interval(fit.slope), f"{fit.target:g}" if fit.target is not None else NONE,
-            digits(fit.intercept_mib), f"{fit.r2:.4f}", str(len(fit.points)),
-        )
-        for fit in found.fits
-    )  # fmt: skip
-    return make(
-        f"memory-{index}",
-        found.title,
-        captions.ladder(found),
-        captions.READ_LADDER,
-        Table(("", "KiB per connection", "asked, at most", "MiB without connections", "R\u00b2", "processes"), rows),
-        plot=lambda width: memory.plot(found, width),
     )
 
 

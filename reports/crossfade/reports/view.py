@@ -11,7 +11,7 @@ from datetime import datetime
 
 from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import ALPHA, Analysis, Comparison, analyse
-from crossfade.reports import facts, measured, measures, phases, story, timings
+from crossfade.reports import facts, measured, measures, memories, phases, story, timings
 from crossfade.reports.groups import GROUPS, titles
 from crossfade.reports.measured import Cast, summary
 from crossfade.reports.page import Against, Estimate, Page, Tally, Verdict, VerdictTable
@@ -74,7 +74,8 @@ def view(results: Results, *, raw: str = "results.json") -> Page:
         faults=measured.faults(results, cast),
         sweeps=phases.sweeps(results, analysis, cast),
         tails=(*phases.tails(results, analysis, cast), *phases.fixed(results, cast)),
-        ladders=measured.ladders(results, analysis, cast),
+        ladders=memories.ladders(results, analysis, cast),
+        soaks=memories.soaked(results, cast),
         operations=measured.operations(results, analysis, cast),
         timings=timings.tables(results),
         shares=timings.shares(results, analysis, cast),

@@ -21,8 +21,8 @@ from crossfade.harness.measure.bench import Bench, Measured, warm
 from crossfade.harness.measure.churn import Churn
 from crossfade.harness.measure.target import Target
 from crossfade.harness.samples import LoadPoint, SeriesPoint, SoakSample
-from crossfade.harness.stats.growth import course
-from crossfade.harness.stats.soaks import Fits, fits
+from crossfade.harness.stats.growth import Course
+from crossfade.harness.stats.soaks import Fits, fits, judge
 from crossfade.scenarios import Soak
 
 SAMPLES = 80
@@ -112,12 +112,11 @@ def conclude(found: LoadPoint, watch: Watch, churn: Churn, soak: Soak) -> Measur
     return Measured(metrics=metrics, points=(kept,), soak=samples, errors=errors, notes=tuple(notes), void=void)
 
 
-def verdict(samples: Sequence[SoakSample], lines: Fits, soak: Soak) -> tuple[str, str]:
+def verdict(samples: Sequence[SoakSample], lines: Fits, soak: Soak) -> tuple[Course, str]:
     """What memory does, and the growth in words."""
-    calls = [s.calls / 1000 for s in samples]
     found = lines.per_1000_calls
-    says = course(calls, [s.line_kib() for s in samples], found, threshold=soak.growth_kib, least_rise=soak.least_kib)
-    return says, f"{found.slope:.3g} KiB per 1,000 calls [{found.low:.3g}, {found.high:.3g}]"
+    told = f"{found.slope:.3g} KiB per 1,000 calls [{found.low:.3g}, {found.high:.3g}]"
+    return judge(samples, lines, soak), told
 
 
 def _cost(watch: Watch) -> str:

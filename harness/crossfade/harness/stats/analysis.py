@@ -244,7 +244,7 @@ def _ladders(results: Results, scenario: ScenarioRecord) -> Iterator[Ladder]:
     for variant in scenario.variants:
         blocks = results.of(scenario.name, variant)
         for state in states:
-            rungs = [(b.round, r.connections, r.pss_kib) for b in blocks for r in b.ladder if r.state == state]
+            rungs = [(b.round, r.connections, r.line_kib()) for b in blocks for r in b.ladder if r.state == state]
             if len({(r, x) for r, x, _ in rungs}) > len({r for r, *_ in rungs}):  # some round has two rungs
                 yield Ladder(
                     scenario=scenario.name,

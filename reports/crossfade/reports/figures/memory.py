@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from crossfade.reports import words
 from crossfade.reports.figures import is_narrow
 from crossfade.reports.figures.labels import short, spread
@@ -19,19 +17,20 @@ def plot(ladder: Ladder, width: float) -> Sheet:
     rows = ROW * len(ladder.fits)
     if narrow:
         sheet = Sheet(width, 26 + 230 + 50 + 34 + rows + 34)
-        _climb(sheet, ladder.fits, (40, 26, width - 40 - 96, 230), narrow=True)
-        _slopes(sheet, ladder.fits, (116, 26 + 230 + 50 + 34, width - 116 - 14, rows), narrow=True)
+        _climb(sheet, ladder, (40, 26, width - 40 - 96, 230), narrow=True)
+        _slopes(sheet, ladder, (116, 26 + 230 + 50 + 34, width - 116 - 14, rows), narrow=True)
     else:
         tall = max(250.0, rows + 40)
         sheet = Sheet(width, 26 + tall + 50)
-        _climb(sheet, ladder.fits, (44, 26, 330, tall), narrow=False)
-        _slopes(sheet, ladder.fits, (608, 56, width - 608 - 16, rows), narrow=False)
+        _climb(sheet, ladder, (44, 26, 330, tall), narrow=False)
+        _slopes(sheet, ladder, (608, 56, width - 608 - 16, rows), narrow=False)
     return sheet
 
 
-def _climb(sheet: Sheet, fits: Sequence[Fit], box: tuple[float, float, float, float], *, narrow: bool) -> None:
+def _climb(sheet: Sheet, ladder: Ladder, box: tuple[float, float, float, float], *, narrow: bool) -> None:
     left, top, width, height = box
-    sheet.text(0, top - 12, "MiB above the process without connections", color=INK["soft"], fontsize=12)
+    fits = ladder.fits
+    sheet.text(0, top - 12, f"MiB above the process without {counted(ladder)}", color=INK["soft"], fontsize=12)
     axes = sheet.axes(left, top, width, height)
     most = max((n for fit in fits for n, _ in fit.points), default=1.0)
     ends = []
@@ -53,7 +52,7 @@ def _climb(sheet: Sheet, fits: Sequence[Fit], box: tuple[float, float, float, fl
     axes.locator_params(axis="x", nbins=4 if narrow else 5)
     axes.locator_params(axis="y", nbins=5)
     axes.grid(axis="y", color=INK["rule"])
-    axes.set_xlabel("connections")
+    axes.set_xlabel(counted(ladder))
     scale = height / (high - axes.get_ylim()[0])
     wanted = [end * scale for end in ends]
     for fit, end, at, y in zip(fits, ends, spread(wanted, 16, 0, height), wanted, strict=True):
@@ -63,12 +62,13 @@ def _climb(sheet: Sheet, fits: Sequence[Fit], box: tuple[float, float, float, fl
         )  # fmt: skip
 
 
-def _slopes(sheet: Sheet, fits: Sequence[Fit], box: tuple[float, float, float, float], *, narrow: bool) -> None:
+def _slopes(sheet: Sheet, ladder: Ladder, box: tuple[float, float, float, float], *, narrow: bool) -> None:
     left, top, width, height = box
+    fits = ladder.fits
     sheet.text(
         0 if narrow else left,
         top - 26,
-        "KiB for each further connection, 95 % interval",
+        f"KiB for each further {ladder.per}, 95 % interval",
         color=INK["soft"],
         fontsize=12,
     )
@@ -96,6 +96,11 @@ def _slopes(sheet: Sheet, fits: Sequence[Fit], box: tuple[float, float, float, f
             xytext=(-10, 0), textcoords="offset points", ha="right", va="center_baseline", color=ink, fontsize=12.5,
             annotation_clip=False,
         )  # fmt: skip
+
+
+def counted(ladder: Ladder) -> str:
+    """What the rungs count, in the plural."""
+    return "stdio children" if ladder.per == "stdio child" else f"{ladder.per}s"
 
 
 def name(fit: Fit) -> str:

@@ -5,7 +5,18 @@ be had is None or an empty tuple, never a made-up number; each block says in ``n
 """
 
 from crossfade.reports.page.base import Banner, Estimate, Goal, KeyFigure, Series, Word
-from crossfade.reports.page.costs import Fit, Ladder, Operation, Share, Timing, TimingRow, TimingTable
+from crossfade.reports.page.costs import (
+    Beside,
+    Fit,
+    Ladder,
+    Operation,
+    Share,
+    Soak,
+    SoakCurve,
+    Timing,
+    TimingRow,
+    TimingTable,
+)
 from crossfade.reports.page.events import Crash, CrashBlock, Trace, Traces
 from crossfade.reports.page.load import Bar, Fault, RateCurve, RatePoint, Sweep, Tail, Tails, Work
 from crossfade.reports.page.scale import Cell, Drain, Drains, MeasureRow, MeasureTable, NodeCurve, NodePoint, Scaling
@@ -16,6 +27,7 @@ __all__ = [
     "Against",
     "Banner",
     "Bar",
+    "Beside",
     "Cell",
     "Crash",
     "CrashBlock",
@@ -38,6 +50,8 @@ __all__ = [
     "Scaling",
     "Series",
     "Share",
+    "Soak",
+    "SoakCurve",
     "Sweep",
     "Tail",
     "Tails",

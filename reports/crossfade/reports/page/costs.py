@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from crossfade.harness.stats.growth import Course
 from crossfade.reports.page.base import Estimate, Series
+
+What = Literal["kernel", "machine", "child"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +25,46 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What is told beside a slope and is no part of it, in KiB each: the kernel's memory (``machine``: of the whole
+    machine, both ends of every connection), or a child's own."""
+
+    who: Series
+    what: What
+    kib: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class Ladder:
+    """``per`` is what is counted on the rungs: a connection, a session, a child."""
+
     scenario: str
     title: str
     fits: tuple[Fit, ...]
+    per: str = "connection"
+    beside: tuple[Beside, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SoakCurve:
+    """Memory of one block over time: (minutes, MiB). ``cut`` points are warm-up; ``line`` is its two ends."""
+
+    who: Series
+    round: int
+    points: tuple[tuple[float, float], ...]
+    course: Course
+    calls: int
+    cut: int = 0
+    line: tuple[tuple[float, float], tuple[float, float]] | None = None
+    per_1000_calls: Estimate | None = None
+    per_minute: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    scenario: str
+    title: str
+    curves: tuple[SoakCurve, ...]
 
 
 @dataclass(frozen=True, slots=True)

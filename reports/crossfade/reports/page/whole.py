@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crossfade.reports.page.base import Banner, Goal, KeyFigure, Series
-from crossfade.reports.page.costs import Ladder, Operation, Share, TimingTable
+from crossfade.reports.page.costs import Ladder, Operation, Share, Soak, TimingTable
 from crossfade.reports.page.events import Crash, Traces
 from crossfade.reports.page.load import Fault, Sweep, Tails, Work
 from crossfade.reports.page.scale import Drains, MeasureTable, Scaling
@@ -33,6 +33,7 @@ class Page:
     sweeps: tuple[Sweep, ...] = ()
     tails: tuple[Tails, ...] = ()
     ladders: tuple[Ladder, ...] = ()
+    soaks: tuple[Soak, ...] = ()
     operations: tuple[Operation, ...] = ()
     timings: tuple[TimingTable, ...] = ()
     shares: tuple[Share, ...] = ()
