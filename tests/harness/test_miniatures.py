@@ -7,21 +7,27 @@ scatter of a quiet machine, where the truth is known to the digit.
 from __future__ import annotations
 
 import functools
+import io
 import math
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
-from tests.fabricated import make_results
+from tests.fabricated import make_environment, make_results
 from tests.harness.miniatures import FLAWS
 
+from crossfade.harness import plan
 from crossfade.harness.affinity import available, place
 from crossfade.harness.executor import LocalExecutor, Task
 from crossfade.harness.gateways import Gateway
-from crossfade.harness.samples import Block, Results, Slot
+from crossfade.harness.progress import Progress
+from crossfade.harness.runner import execute, start
+from crossfade.harness.samples import Block, Results, Slot, VariantRecord
 from crossfade.harness.stats import analyse, fit
+from crossfade.impls import missing
 from crossfade.scenarios import Scenario, parse
 
 ROOT = Path(__file__).parents[2]
@@ -65,11 +71,45 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> object:
     return block
 
 
+TURNED = TOML.replace("{tables}", "").replace("quick = {{ rounds = 2", "quick = {{ turns = 4, rounds = 7")
+RoundsOf = Callable[..., Results]
+
+
+@pytest.fixture
+def rounds_of(monkeypatch: pytest.MonkeyPatch) -> RoundsOf:
+    """A run of miniatures against each other, the first as the baseline."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{':'.join(p for p in sys.path if p)}")
+
+    def run(names: tuple[str, ...], toml: str, *, rounds: int) -> Results:
+        text = toml.format(kind="throughput", metric="throughput_per_s", duration_s=1.2)
+        scenario = parse(text.replace("connections = 4", "connections = 16"), source="tiny")
+        flaws = {"honest": "none"}
+        command = f"{sys.executable} -m tests.harness.miniatures {{flaw}} {{{{port}}}} {{{{upstream}}}}"
+        brought = [Gateway(name=n, command=command.format(flaw=flaws.get(n, n))) for n in names]
+        generator = "rust" if missing("rust") is None else "python"
+        executor = LocalExecutor(placement=place(available()), generator=generator, gateways=brought, start_s=20.0)
+        record = plan.record(scenario, "quick", variants=names, left_out={}, rounds=rounds)
+        results = start(
+            run_id="miniatures",
+            command=(),
+            profile="quick",
+            seed=5,
+            baseline=names[0],
+            candidates=names[1:],
+            environment=make_environment(),
+            scenarios=[record],
+            variants=[VariantRecord(name=n, kind="variant", description="") for n in names],
+        )
+        progress = Progress(len(results.order), 10.0, io.StringIO())
+        return execute(results, [scenario], executor, lambda _: None, progress)
+
+    return run
+
+
 CONVICTED = {
     "wrong": (("void",), "did not match their request"),
     # A cached answer carries the id of another request, too.
     "caches": (("failed", "void"), "did not match their request"),
-    "drops": (("void",), "requests failed"),
     "crashes": (("failed", "void"), ""),
     "hangs": (("failed", "void"), ""),
 }
@@ -83,6 +123,18 @@ def test_a_flaw_that_shows_in_answers_is_convicted_and_never_silently_dropped(fl
     statuses, says = CONVICTED[flaw]
     assert found.status in statuses, found.error
     assert says in found.error
+
+
+@pytest.mark.slow
+def test_one_request_lost_in_a_thousand_is_convicted_and_the_twin_acquitted(rounds_of: RoundsOf) -> None:
+    """Far too few to void a block: rounds tell."""
+    results = rounds_of(("honest", "none", "drops"), TURNED, rounds=7)
+    told = {f.candidate: f for f in analyse(results).failures}
+    assert told["drops"].verdict == "worse", told
+    assert told["drops"].baseline_failed == 0
+    assert 0.0005 < told["drops"].candidate_failed / told["drops"].candidate_sent < 0.002
+    assert "none" not in told
+    assert all(b.status != "void" or "failed" not in (b.error or "") for b in results.blocks)
 
 
 @pytest.mark.slow
@@ -167,6 +219,6 @@ def test_an_identical_twin_is_acquitted() -> None:
 
 
 def test_every_flaw_is_judged_here_or_with_users_own() -> None:
-    judged = {*CONVICTED, "none", "leaks-per-connection", "dies-at-start", "deaf"}
+    judged = {*CONVICTED, "none", "drops", "leaks-per-connection", "dies-at-start", "deaf"}
     # These three are judged on fabricated rounds.
     assert set(FLAWS) - judged == {"slow", "tail", "leaks-per-call"}

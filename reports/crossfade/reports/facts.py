@@ -60,6 +60,15 @@ def _banners(results: Results, analysis: Analysis, cast: Cast) -> Iterator[Banne
                 f"{plain(parity.scenario)}.",
                 f"Its timings compare unlike things. {plain(parity.detail)}",
             )
+    for f in analysis.failures:
+        if f.verdict != "inconclusive":
+            loser, keeper = (f.candidate, f.baseline) if f.verdict == "worse" else (f.baseline, f.candidate)
+            yield Banner(
+                f"{plain(loser)} loses requests that {plain(keeper)} does not, on {plain(f.scenario)}.",
+                f"{plain(f.candidate)} failed {f.candidate_failed:,} of {f.candidate_sent:,}, {plain(f.baseline)} "
+                f"{f.baseline_failed:,} of {f.baseline_sent:,}. That is no chance: of "
+                f"{plural(f.more + f.fewer, 'round')} in which they differed, {max(f.more, f.fewer)} went one way.",
+            )
     if analysis.lost:
         where = sorted({f"{plain(lost.variant)} on {plain(lost.scenario)}" for lost in analysis.lost})
         yield Banner(

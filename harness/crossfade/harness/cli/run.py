@@ -77,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
         output.say("\n" + tables.verdicts(results, analysis))
         if limits := tables.limits(analysis, results):
             output.say("\n" + limits)
+        for line in tables.losses(analysis):
+            output.say(line)
         for lost in analysis.lost:
             output.say(f"{lost.status}: {lost.scenario} round {lost.round + 1} {lost.variant}: {lost.error}")
         output.say(f"\nresults: {store.path}")

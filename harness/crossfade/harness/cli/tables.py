@@ -53,6 +53,20 @@ def alone(results: Results, analysis: Analysis) -> str:
     return table(("scenario", "metric", "variant", "mean", "rounds"), rows) if rows else "nothing was measured"
 
 
+def losses(analysis: Analysis) -> list[str]:
+    """Who is convicted of losing requests that the other does not, in lines."""
+    lines = []
+    for f in analysis.failures:
+        if f.verdict != "inconclusive":
+            who, failed, sent = f.candidate, f.candidate_failed, f.candidate_sent
+            other, theirs, of = f.baseline, f.baseline_failed, f.baseline_sent
+            lines.append(
+                f"{f.verdict}: on {f.scenario} {who} failed {failed:,} of {sent:,} requests, "
+                f"{other} {theirs:,} of {of:,} ({f.more} rounds against {f.fewer}, p = {f.p_holm:.2g})"
+            )
+    return lines
+
+
 def limits(analysis: Analysis, results: Results) -> str:
     """How near each variant comes to the limits, for headline metrics."""
     headline = {(s.name, m) for s in results.scenarios for m in s.headline}

@@ -15,6 +15,7 @@ from crossfade.harness.stats.analysis import (
     log_ratios,
     summarise,
 )
+from crossfade.harness.stats.failures import Failures
 from crossfade.harness.stats.latency import Percentiles, distribution, percentiles
 from crossfade.harness.stats.lines import Line, fit
 from crossfade.harness.stats.pairs import (
@@ -38,6 +39,7 @@ __all__ = [
     "Analysis",
     "Comparison",
     "Curve",
+    "Failures",
     "Interval",
     "Ladder",
     "Line",

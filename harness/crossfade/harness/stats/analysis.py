@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from crossfade.harness.samples import METRICS, Block, Kind, Results, ScenarioRecord
+from crossfade.harness.stats.failures import Failures, failures
 from crossfade.harness.stats.latency import Percentiles, percentiles
 from crossfade.harness.stats.lines import Line, fit
 from crossfade.harness.stats.pairs import (
@@ -108,7 +109,10 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything computed. ``verdicts`` are the headline comparisons, corrected together with Holm's method."""
+    """Everything computed. ``verdicts`` are the headline comparisons, corrected together with Holm's method.
+
+    ``failures`` are the pairs of which anybody failed a request, with verdicts of their own.
+    """
 
     verdicts: tuple[Comparison, ...]
     shown: tuple[Comparison, ...]
@@ -117,6 +121,7 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     ladders: tuple[Ladder, ...]
     curves: tuple[Curve, ...]
     lost: tuple[Lost, ...]
+    failures: tuple[Failures, ...] = ()
 
 
 def analyse(results: Results) -> Analysis:
@@ -135,6 +140,7 @@ def analyse(results: Results) -> Analysis:
             for b in results.blocks
             if b.status != "ok"
         ),
+        failures=failures(results),
     )
 
 
