@@ -71,7 +71,7 @@ def test_every_scenario_runs_and_answers_rightly(name: str, variant: str) -> Non
         assert not found.errors, f"{found.errors}: {found.error}"
 
 
-MINUTES: list[tuple[Profile, float, float]] = [("quick", 3.0, 6.5), ("standard", 25.0, 45.0)]
+MINUTES: list[tuple[Profile, float, float]] = [("quick", 3.0, 6.5), ("standard", 25.0, 47.0)]
 
 
 @pytest.mark.parametrize(("profile", "least", "most"), MINUTES)
