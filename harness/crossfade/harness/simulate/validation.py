@@ -138,7 +138,9 @@ def predicted(
     p50, p99 = np.percentile(latency_s, [50, 99]) * 1000
     whole = Histogram.merged(point.latency for point in points)
     measured_p50, measured_p99 = (whole.value_at_percentile(at) / 1e6 for at in (50.0, 99.0))
-    over = interval([math.log(point.p99_us / 1000) for point in points if point.p99_us])
+    # A round too short for a p99 has no part in the interval, but in the percentiles of all rounds together.
+    logs = [math.log(point.p99_us / 1000) for point in points if point.p99_us]
+    over = interval(logs) if logs else None
     return Predicted(
         scenario=scenario,
         variant=variant,
@@ -149,8 +151,8 @@ def predicted(
         samples=whole.total_count,
         measured_p50_ms=measured_p50,
         measured_p99_ms=measured_p99,
-        low_p99_ms=None if over.low is None else math.exp(over.low),
-        high_p99_ms=None if over.high is None else math.exp(over.high),
+        low_p99_ms=None if over is None or over.low is None else math.exp(over.low),
+        high_p99_ms=None if over is None or over.high is None else math.exp(over.high),
         predicted_p50_ms=None if grows else float(p50),
         predicted_p99_ms=None if grows else float(p99),
         error=None if grows or not measured_p99 else float(p99) / measured_p99 - 1,
