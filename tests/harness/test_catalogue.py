@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "deploy": {"update_at_s": 0.05},
     "ladder": {"rungs": (0, 20, 60), "settle_s": 0.05},
     "lifecycle": {"starts": 1},
+    "nodes": {"counts": (1, 2)},
     "sweep": {"from_per_s": 100.0, "to_per_s": 100.0, "refine": 0, "objective_p99_ms": 5000.0},
 }
 DURATION_S = {"faults": 2.0, "deploy": 1.5, "sweep": 4.0, "connect": 2.0, "burst": 1.0}
@@ -40,6 +41,8 @@ def small(scenario: Scenario) -> Scenario:
         if load.rate_per_s is not None:
             less["rate_per_s"] = 200.0
         changes["load"] = msgspec.structs.replace(load, **less)
+    if (nodes := scenario.nodes) is not None and nodes.rates_per_s:
+        changes["nodes"] = msgspec.structs.replace(nodes, counts=(1, 2), rates_per_s=(200.0,))
     if scenario.name == "deploy-canary":
         changes["manager"] = {"deploy": {"minSamples": 3}}
     return msgspec.structs.replace(scenario, **changes)

@@ -16,7 +16,7 @@ from crossfade.harness.cli import main
 from crossfade.harness.problems import UsageError
 from crossfade.harness.samples import Block, LoadPoint, Results, ScenarioRecord
 from crossfade.harness.simulate import validation
-from crossfade.harness.simulate.calibration import costs, lowest, outside, stalls
+from crossfade.harness.simulate.calibration import costs, fitted, lowest, outside, stalls
 from crossfade.harness.simulate.cluster import Beside, Cluster, Stalls, run
 from crossfade.harness.simulate.planning import Node, Upstreams, calibrate, plan, try_nodes
 from crossfade.harness.store import Store
@@ -189,6 +189,15 @@ def test_a_run_that_the_model_describes_is_predicted_and_its_calibration_not_cou
         assert abs(row.error) < found.target, row
         assert row.low_p99_ms is not None
         assert row.low_p99_ms < row.measured_p99_ms * 1.5
+
+
+def test_stalls_that_the_measured_tail_has_no_room_for_are_not_believed() -> None:
+    calm = msgspec.structs.replace(TRUE_WITH_CONNECTIONS, stalls=None)
+    truth = np.quantile(run(calm, 200_000, 9).latency_s, (np.arange(2048) + 0.5) / 2048)
+    # The generator's core stood still a quarter of the time; the requests did not.
+    bare = msgspec.structs.replace(calm, wait_s=(0.0,), stalls=Stalls(per_s=50.0, for_s=(5e-3,)))
+    found = run(fitted(bare, truth), 200_000, 8).latency_s
+    assert np.percentile(found, [50, 99]) == pytest.approx(np.percentile(truth, [50, 99]), rel=0.08)
 
 
 def test_what_was_not_measured_or_not_pinned_is_not_validated() -> None:

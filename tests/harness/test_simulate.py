@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import numpy as np
 import pytest
 
 from crossfade.harness.simulate import tables
-from crossfade.harness.simulate.cluster import Beside, Breaker, Cluster, Stalls, lay_out, run
+from crossfade.harness.simulate.cluster import Beside, Breaker, Cluster, Stalls, lay_out, run, speed
 from crossfade.harness.simulate.events import loop
 from crossfade.harness.simulate.tables import Floats
 
@@ -199,15 +198,7 @@ def test_every_request_ends_and_every_lease_slot_and_connection_is_given_back() 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("nodes", [1, 16])
-def test_five_million_events_a_second(nodes: int) -> None:
-    cluster = queue(nodes=nodes, rate_per_s=30_000.0 * nodes, service_s=(20e-6,), wait_s=(1e-4,), forward_share=0.5)
-    requests, best = 500_000, 0.0
-    for _ in range(4):
-        t, latency_s = lay_out(cluster, requests), np.empty(requests)
-        begin = time.process_time()
-        loop(t, 1, latency_s)
-        # Processor time: other tests share the machine.
-        best = max(best, int(t.numbers[tables.EVENTS]) / (time.process_time() - begin))
-    print(f"{best / 1e6:.1f} million events per second")  # noqa: T201 - the figure
-    assert best > 5e6
+def test_five_million_events_a_second() -> None:
+    found = speed()
+    print(f"{found / 1e6:.1f} million events per second")  # noqa: T201 - the figure
+    assert found > 5e6

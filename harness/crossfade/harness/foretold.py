@@ -74,7 +74,8 @@ def words(found: Validation | None, variant: str | None = None) -> str:
 def table(found: Validation) -> str:
     """Every row in Markdown, under the sentence."""
     head = "| scenario | variant | nodes | requests/s | p99 measured (95 %), ms | p99 predicted, ms | error |"
-    lines = [f"The model is {words(found)}.", "", head, "| --- | --- | --: | --: | --: | --: | --: |"]
+    fast = f" It simulated {found.events_per_s / 1e6:.0f} million events per second." if found.events_per_s else ""
+    lines = [f"The model is {words(found)}.{fast}", "", head, "| --- | --- | --: | --: | --: | --: | --: |"]
     for row in found.rows:
         ends = "" if row.low_p99_ms is None else f" ({row.low_p99_ms:.3g} to {row.high_p99_ms or 0.0:.3g})"
         said = "grows" if row.predicted_p99_ms is None else f"{row.predicted_p99_ms:.3g}"

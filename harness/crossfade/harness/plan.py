@@ -34,6 +34,8 @@ OVERHEAD_S: dict[str, float] = {
 
 EACH_S = {"memory_stdio": 0.2, "memory_sessions": 0.003}
 """What a child or a session adds to its rung."""
+NODE_S = 0.5
+"""One start and one end of a node among others."""
 START_STOP_S = 1.0
 """One start and one end of a variant, children and first answer included."""
 
@@ -105,7 +107,7 @@ def block_seconds(scenario: Scenario, profile: Profile) -> float:
         return overhead + scenario.lifecycle.starts * START_STOP_S
     if scenario.nodes is not None:
         phases = sum(len(scenario.nodes.rates(count)) for count in scenario.nodes.counts)
-        return overhead + max(scenario.nodes.counts) * START_STOP_S + phases * (one + 0.5)
+        return overhead + max(scenario.nodes.counts) * NODE_S + phases * (one + 0.5)
     if scenario.kind == "ops":
         return overhead
     return overhead + one + (TURN_S * rounds.turns if rounds.turns > 1 else 0.0)

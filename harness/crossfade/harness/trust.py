@@ -141,9 +141,13 @@ class Predicted(_Record, frozen=True):
 
 
 class Validation(_Record, frozen=True):
-    """The simulator against measured runs of several nodes; ``target`` is the error of p99 that it is to stay below."""
+    """The simulator against measured runs of several nodes; ``target`` is the error of p99 that it is to stay below.
+
+    ``events_per_s`` is how fast it was on this machine, on one core.
+    """
 
     created: str
     results: str
     target: float
     rows: tuple[Predicted, ...]
+    events_per_s: float = 0.0

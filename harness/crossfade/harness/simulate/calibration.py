@@ -28,6 +28,7 @@ RANKS = (np.arange(QUANTILES) + 0.5) / QUANTILES
 WAKES = 2
 CORRECTIONS = 4
 REQUESTS = 200_000
+NEAR = 0.04
 STALL_S = 0.5e-3
 """A generator that is later than this stood still: ordinary wake-ups take a tenth of it."""
 RARE = 0.05
@@ -157,13 +158,38 @@ def equally_likely(histogram: Histogram) -> Floats:
 def outside(bare: Cluster, measured: Floats, *, seed: int = 1) -> tuple[float, ...]:
     """What passes outside, so that the model at this point has the measured percentiles."""
     at = RANKS * 100
-    spent = run(bare, REQUESTS, seed).latency_s
+    spent = run(msgspec.structs.replace(bare, stalls=None), REQUESTS, seed).latency_s
     wait = np.maximum(measured - np.median(spent), 0.0)
     for _ in range(CORRECTIONS):
         now = run(msgspec.structs.replace(bare, wait_s=tuple(wait.tolist())), REQUESTS, seed).latency_s
         # Percentiles are corrected one by one, and stay in order.
         wait = np.sort(np.maximum(wait + measured - np.percentile(now, at), 0.0))
     return tuple(wait.tolist())
+
+
+def fitted(bare: Cluster, measured: Floats) -> Cluster:
+    """The model with the time outside that its percentiles lack, and with no more stalls than its p99 leaves room for.
+
+    The lag of one core is a poor guide to the stalls of both: they come in fits, and neighbours decide when.
+    """
+    p99 = float(np.percentile(measured, 99))
+    told = bare.stalls
+    low, high, share = 0.0, 1.0, 1.0 if told is not None else 0.0
+    best = None
+    while best is None or high - low > NEAR:
+        some = None if told is None or not share else Stalls(per_s=told.per_s * share, for_s=told.for_s)
+        model = msgspec.structs.replace(bare, stalls=some)
+        model = msgspec.structs.replace(model, wait_s=outside(model, measured))
+        fits = not share or float(np.percentile(run(model, REQUESTS, 2).latency_s, 99)) <= p99 * (1 + NEAR)
+        if fits:
+            best, low = model, share
+            if share in (0.0, 1.0):
+                break
+        else:
+            high = share
+        # None at all always fits; it is tried last, if not even a little does.
+        share = (low + high) / 2 if high > 2 * NEAR or best is not None else 0.0
+    return best
 
 
 def stalls(points: Sequence[LoadPoint]) -> Stalls | None:

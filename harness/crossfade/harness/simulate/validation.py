@@ -25,18 +25,19 @@ from crossfade.harness.simulate.calibration import (
     REQUESTS,
     WAKES,
     costs,
+    fitted,
     latencies,
     lowest,
-    outside,
     points_of,
     pool,
     stalls,
 )
-from crossfade.harness.simulate.cluster import Beside, Cluster, run
+from crossfade.harness.simulate.cluster import Beside, Cluster, run, speed
 from crossfade.harness.stats import interval
 
 TARGET = 0.2
 SEED = 1
+FUTURE_S = 120.0
 
 
 def validate(results: Results) -> Validation:
@@ -57,7 +58,7 @@ def validate(results: Results) -> Validation:
             "these nodes were not pinned to one core, which the model of the run needs; use two processors"
         )
     created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Validation(created=created, results=results.id, target=TARGET, rows=rows)
+    return Validation(created=created, results=results.id, target=TARGET, rows=rows, events_per_s=speed())
 
 
 def possible(results: Results) -> bool:
@@ -101,7 +102,7 @@ def model(results: Results, record: ScenarioRecord, variant: str, found: list[Lo
         beside=beside(results, record, variant, found),
         stalls=stalls(found),
     )
-    return msgspec.structs.replace(bare, wait_s=outside(bare, latencies(found)))
+    return fitted(bare, latencies(found))
 
 
 def beside(results: Results, record: ScenarioRecord, variant: str, found: list[LoadPoint]) -> Beside:
@@ -131,7 +132,9 @@ def predicted(
     scenario: str, variant: str, cluster: Cluster, points: list[LoadPoint], *, calibration: bool
 ) -> Predicted:
     """The model's percentiles beside those of all rounds together."""
-    latency_s = run(cluster, REQUESTS * 2, SEED).latency_s[REQUESTS // 5 :]
+    # Long enough for hundreds of stalls, and for the queue to be as long as it will be.
+    many = max(REQUESTS, int(cluster.rate_per_s * FUTURE_S))
+    latency_s = run(cluster, many, SEED).latency_s[many // 10 :]
     # A queue that only grows has no percentiles: the second half waits longer than the first ever did.
     halves = np.array_split(latency_s, 2)
     grows = bool(np.median(halves[1]) > np.percentile(halves[0], 99))
