@@ -35,7 +35,7 @@ def edited(change: Callable[[dict[str, Any]], object], *, seal: bool = False) ->
         if not seal:
             return json.dumps(body, separators=(",", ":")).encode()
         del body["checksum"]
-        return sealed(json.dumps(body).encode())
+        return b"".join(sealed(json.dumps(body).encode()))
 
     return spoil
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from crossfade.harness.crosscheck.record import CrossCheck
 from crossfade.harness.memorysamples import KernelMemory, Rung, SoakSample
 from crossfade.harness.metrics import METRICS, Metric
 from crossfade.harness.points import LoadPoint, Mark, Mode, Operation, SeriesPoint
@@ -21,9 +22,10 @@ VERSION = 1
 """Raised when a reader of the older version would misread a newer file; adding an optional field does not raise it."""
 
 __all__ = [
-    "FORMAT", "METRICS", "VERSION", "Attachment", "Block", "Cpu", "Environment", "KernelMemory", "Kind", "LoadPoint",
-    "Mark", "Metric", "Mode", "Operation", "Parity", "Predicted", "Results", "Ruler", "Rung", "ScenarioKind",
-    "ScenarioRecord", "SelfTest", "SeriesPoint", "Slot", "SoakSample", "Status", "Validation", "VariantRecord",
+    "FORMAT", "METRICS", "VERSION", "Attachment", "Block", "Cpu", "CrossCheck", "Environment", "KernelMemory", "Kind",
+    "LoadPoint", "Mark", "Metric", "Mode", "Operation", "Overhead", "Parity", "Predicted", "Results", "Ruler", "Rung",
+    "ScenarioKind", "ScenarioRecord", "SelfTest", "SeriesPoint", "Slot", "SoakSample", "Status", "Validation",
+    "VariantRecord",
 ]  # fmt: skip
 
 Kind = Literal["variant", "limit"]
@@ -155,6 +157,16 @@ class Parity(_Record, frozen=True):
     blamed: tuple[str, ...] = ()
 
 
+class Overhead(_Record, frozen=True):
+    """What the run cost besides measuring, in seconds. ``measuring_s`` of ``run_s`` were blocks, parity and self-test;
+    ``own_cpu_s`` is the harness's own processor time in those. ``parts`` names the largest of what is left."""
+
+    run_s: float
+    measuring_s: float
+    own_cpu_s: float
+    parts: dict[str, float] = {}
+
+
 class Attachment(_Record, frozen=True):
     """A file beside ``results.json`` that explains (a memray flamegraph); it never supplies a number."""
 
@@ -186,6 +198,8 @@ class Results(_Record, frozen=True):
     parity: tuple[Parity, ...] = ()
     selftest: SelfTest | None = None
     ruler: Ruler | None = None
+    crosscheck: CrossCheck | None = None
+    overhead: Overhead | None = None
     attachments: tuple[Attachment, ...] = ()
     notes: tuple[str, ...] = ()
     validation: Validation | None = None

@@ -13,11 +13,12 @@ import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from crossfade.harness.problems import BrokenResults
-from crossfade.harness.samples import FORMAT, METRICS, VERSION, Results
+from crossfade.harness.samples import FORMAT, METRICS, VERSION, Block, Results
 
 FILE = "results.json"
 
@@ -40,6 +41,7 @@ class Store:
         self.root = root
         self.folder = root / run_id
         self.path = self.folder / FILE
+        self._written: list[tuple[Block, msgspec.Raw]] = []
 
     def save(self, results: Results) -> None:
         """Replace the file atomically and point ``latest`` at the folder. Raises BrokenResults if the disk refuses."""
@@ -47,7 +49,8 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             beside = self.path.with_suffix(".tmp")
             with beside.open("wb") as file:
-                file.write(sealed(msgspec.json.encode(results)))
+                for piece in sealed(self._encoded(results)):
+                    file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self.path)
@@ -56,6 +59,17 @@ class Store:
             raise BrokenResults(
                 f"{self.path}: cannot be written ({error}); free space or choose another --out"
             ) from error
+
+    def _encoded(self, results: Results) -> bytes:
+        """The whole, of which only blocks that are new are encoded: a run writes all of its blocks after each."""
+        known = self._written
+        for index, block in enumerate(results.blocks):
+            if index == len(known):
+                known.append((block, msgspec.Raw(msgspec.json.encode(block))))
+            elif known[index][0] is not block:
+                known[index] = (block, msgspec.Raw(msgspec.json.encode(block)))
+        fields: dict[str, Any] = {name: getattr(results, name) for name in results.__struct_fields__}
+        return msgspec.json.encode({**fields, "blocks": [raw for _, raw in known[: len(results.blocks)]]})
 
     def _point(self) -> None:
         link = self.root / "latest"
@@ -67,10 +81,11 @@ class Store:
             fresh.replace(link)
 
 
-def sealed(body: bytes) -> bytes:
-    """A JSON object with one member more, the last: the SHA-256 of every byte before it."""
-    inner = body.rstrip()[:-1]
-    return inner + b',"checksum":"' + hashlib.sha256(inner).hexdigest().encode() + b'"}\n'
+def sealed(body: bytes) -> tuple[memoryview, bytes]:
+    """A JSON object with one member more, the last: the SHA-256 of every byte before it. In pieces: copies of a large
+    file would cost more than all the rest of writing it."""
+    inner = memoryview(body)[:-1]
+    return inner, b',"checksum":"' + hashlib.sha256(inner).hexdigest().encode() + b'"}\n'
 
 
 _SEAL = re.compile(rb',"checksum":"([0-9a-f]{64})"\}\s*\Z')

@@ -35,7 +35,7 @@ def crosscheck(options: argparse.Namespace) -> int:
     output.note(f"cross-check of {', '.join(parts)}: about {duration(estimate)}")
     native = described.native or {}
     found = CrossCheck(
-        machine=f"{described.cpu.model}, {described.hostname_hash}",
+        machine=files.machine(described),
         native=f"{native.get('version', '')} {native.get('profile', 'none')}".strip(),
         commit=described.commit,
     )

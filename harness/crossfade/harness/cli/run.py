@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from crossfade.harness import environment, plan
+from crossfade.harness import environment, overhead, plan
 from crossfade.harness import selftest as selftest_
 from crossfade.harness.affinity import available, place
 from crossfade.harness.cli import output, tables
@@ -31,7 +31,9 @@ from crossfade.harness.cli.choose import (
 )
 from crossfade.harness.cli.planning import validated
 from crossfade.harness.cli.ruler import ROUNDS, SCENARIO, twins
+from crossfade.harness.crosscheck import files as crosscheck_
 from crossfade.harness.executor import LocalExecutor, Task
+from crossfade.harness.overhead import Booked, Ledger
 from crossfade.harness.problems import EX_INTERRUPTED, EX_OK, EX_SOFTWARE, BlockFailed, HarnessError, UsageError
 from crossfade.harness.progress import Progress, duration
 from crossfade.harness.runner import Interrupted, draw, execute, start
@@ -45,6 +47,7 @@ from crossfade.scenarios import Profile, Scenario, changed, select
 
 def run(options: argparse.Namespace) -> int:
     """``crossfade run``."""
+    ledger = Ledger()
     # What a run is gone on with says its own profile, and is among all there are.
     chosen = select(options.selectors, None if options.resume else options.profile)
     scenarios = [changed(s, options.set) for s in chosen]
@@ -61,16 +64,23 @@ def run(options: argparse.Namespace) -> int:
     output.note(f"{len(results.order)} blocks, about {duration(estimate)}; results in {store.folder}")
     progress = Progress(len(results.order), estimate)
     try:
-        results = execute(results, scenarios, executor, store.save, progress)
+        save = ledger.clocked("writing", store.save)
+        results = execute(results, scenarios, Booked(executor, ledger), save, progress)
     except Interrupted as stop:
         return interrupted(stop.results, store, options)
     if options.memray:
-        results = explain(results, scenarios, executor, store)
+        with ledger.measuring():
+            results = explain(results, scenarios, executor, store)
     if results.selftest is None and not (results.ruler and results.ruler.alarms) and not options.no_selftest:
-        results = measure_ruler(results, executor, store)
-    results = validated(results, store)
-    analysis = analyse(results)
-    page = None if options.no_report else write_report(results, store.folder)
+        with ledger.measuring():
+            results = measure_ruler(results, executor, store)
+    results = ledger.clocked("simulation", validated)(results, store)
+    analysis = ledger.clocked("statistics", analyse)(results)
+    # The page cannot tell how long it took itself; the file and the last line do.
+    results = msgspec.structs.replace(results, overhead=ledger.close())
+    page = None if options.no_report else ledger.clocked("drawing", write_report)(results, store.folder)
+    results = msgspec.structs.replace(results, overhead=ledger.close())
+    store.save(results)
     if options.json:
         output.dump({"results": str(store.path), "report": page and str(page), "analysis": analysis})
     else:
@@ -81,7 +91,8 @@ def run(options: argparse.Namespace) -> int:
             output.say(line)
         for lost in analysis.lost:
             output.say(f"{lost.status}: {lost.scenario} round {lost.round + 1} {lost.variant}: {lost.error}")
-        output.say(f"\nresults: {store.path}")
+        output.say(f"\n{overhead.describe(ledger.close())}")
+        output.say(f"results: {store.path}")
         if page is not None:
             output.say(f"report:  {page}")
     return conclude(results)
@@ -120,7 +131,7 @@ def planned(options: argparse.Namespace, scenarios: list[Scenario], executor: Lo
         ruler=selftest_.ruler(options.out, described),
         notes=[f"load and fleet: {executor.generator} generator"],
     )
-    return results, store
+    return msgspec.structs.replace(results, crosscheck=crosscheck_.of(options.out, described)), store
 
 
 def resumed(options: argparse.Namespace, scenarios: list[Scenario], executor: LocalExecutor) -> tuple[Results, Store]:

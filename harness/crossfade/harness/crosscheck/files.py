@@ -6,11 +6,15 @@ The rule: a part that is measured again replaces that part alone, and only of th
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from crossfade.harness.crosscheck.record import CrossCheck
 from crossfade.harness.problems import BrokenResults
+
+if TYPE_CHECKING:  # samples hold a cross-check
+    from crossfade.harness.samples import Environment
 
 FILE = "crosscheck.json"
 
@@ -21,6 +25,17 @@ def last(root: Path) -> CrossCheck | None:
         return msgspec.json.decode((root / FILE).read_bytes(), type=CrossCheck)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def machine(described: Environment) -> str:
+    """Which machine, in words that two runs on it share."""
+    return f"{described.cpu.model}, {described.hostname_hash}"
+
+
+def of(root: Path, described: Environment) -> CrossCheck | None:
+    """The last one, if it is this machine's."""
+    found = last(root)
+    return found if found is not None and found.machine == machine(described) else None
 
 
 def keep(found: CrossCheck, root: Path) -> CrossCheck:
