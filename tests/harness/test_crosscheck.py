@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.fabricated import make_results
 
 from crossfade.harness.affinity import available, place
 from crossfade.harness.cli import main
@@ -22,6 +23,8 @@ from crossfade.harness.hdr import Histogram
 from crossfade.harness.problems import BlockFailed, Unavailable
 from crossfade.harness.processes import Child
 from crossfade.harness.stats.latency import NEEDED
+from crossfade.reports.render import html
+from crossfade.reports.view import view
 
 PLACEMENT = place(available())
 
@@ -311,3 +314,13 @@ def test_the_command_keeps_what_it_measured_and_says_whether_it_is_met(
         assert ("met" if code == 0 else "MISSED") in capsys.readouterr().out
         assert (kept := files.last(tmp_path)) is not None
         assert kept.arena == exact
+
+
+def test_the_page_prints_every_check_and_what_was_missed() -> None:
+    found = msgspec.structs.replace(pairs(1.04, 0.005), stalls=Stalls(created="t", runs=(stalled(),)))
+    page = html(view(msgspec.structs.replace(make_results(), crosscheck=found)))
+    for line in judge.checks(found):
+        assert line.what.replace("'", "&#39;") in page
+        assert line.said in page
+    assert "5 of 6 checks are met; not met: throughput by crossfade" in page
+    assert "crossfade crosscheck" in html(view(make_results()))

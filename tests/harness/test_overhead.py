@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from tests.fabricated import make_results
 
-from crossfade.harness import store as store_
 from crossfade.harness.overhead import Booked, Ledger, describe, share, spent_s
 from crossfade.harness.samples import Block, Overhead
 from crossfade.harness.store import Store, load
@@ -97,7 +96,7 @@ def test_a_block_is_encoded_once_however_often_the_file_is_written(
             encoded.append(value)
         return real(value)
 
-    monkeypatch.setattr(store_.msgspec.json, "encode", encode)
+    monkeypatch.setattr(msgspec.json, "encode", encode)
     for count in range(len(whole.blocks) + 1):
         part = msgspec.structs.replace(whole, blocks=whole.blocks[:count], complete=False)
         store.save(part)
@@ -133,7 +132,7 @@ def test_a_run_says_and_stores_what_it_cost_besides_measuring(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     found = load(tmp_path / "latest").overhead
     assert found is not None
-    assert set(found.parts) == {"drawing", "statistics", "writing"}
+    assert set(found.parts) == {"drawing", "simulation", "statistics", "writing"}
     blocks_s = sum(block.wall_s for block in load(tmp_path / "latest").blocks)
     assert blocks_s - 0.1 <= found.measuring_s <= found.run_s
     assert "besides measuring" in done.stdout

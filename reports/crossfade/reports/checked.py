@@ -6,7 +6,7 @@ The rule: what was asked stands beside what was measured, met or not.
 from __future__ import annotations
 
 from crossfade.harness import overhead
-from crossfade.harness.crosscheck.judge import Check, checks
+from crossfade.harness.crosscheck.judge import checks
 from crossfade.harness.samples import Results
 from crossfade.reports.words import plain, plural
 
@@ -16,19 +16,23 @@ NOT_CHECKED = (
 )
 
 
-def lines(results: Results) -> tuple[Check, ...]:
-    """Every check of the machine\u2019s last cross-check, its words fit for the page."""
-    return tuple(checks(results.crosscheck)) if results.crosscheck is not None else ()
+def table(results: Results) -> tuple[tuple[str, str, str, bool], ...]:
+    """(what, measured, asked, met): every check of the machine's last cross-check."""
+    if results.crosscheck is None:
+        return ()
+    return tuple(
+        (plain(line.what), plain(line.said), plain(line.asked), line.met) for line in checks(results.crosscheck)
+    )
 
 
 def sentences(results: Results) -> tuple[str, ...]:
     """How many checks there were and are met, and the overhead."""
-    found = lines(results)
-    met = sum(line.met for line in found)
+    found = table(results)
+    met = sum(line[-1] for line in found)
     if found and results.crosscheck is not None:
         tool = results.crosscheck.generators
         against = f" (wrk {tool.wrk} on nginx {tool.nginx}, {plural(tool.connections, 'connection')})" if tool else ""
-        missed = [f"{line.what}: {line.said}, asked {line.asked}" for line in found if not line.met]
+        missed = [f"{what}: {said}, asked {asked}" for what, said, asked, met_ in found if not met_]
         told = f"The ruler was held against what is known without it{against}: {met} of {len(found)} checks are met"
         told += f"; not met: {'; '.join(missed)}." if missed else "."
     else:

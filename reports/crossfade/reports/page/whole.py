@@ -45,6 +45,8 @@ class Page:
     drains: tuple[Drains, ...] = ()
     scalings: tuple[Scaling, ...] = ()
     goals: tuple[Goal, ...] = ()
+    checks: tuple[tuple[str, str, str, bool], ...] = ()
+    """(what, measured, asked, met) of the ruler itself"""
     environment: tuple[tuple[str, str], ...] = ()
     scenarios: tuple[tuple[str, str, str], ...] = ()
     """(name, what it does, hash)"""
