@@ -227,7 +227,9 @@ mod tests {
             judged(
                 200,
                 true,
-                &format!(": hi\n\nevent: message\ndata: {note}\n\nid: 1\r\ndata: {right}\r\n\r\n")
+                &format!(
+                    ": hi\n\nid: 0\ndata:\n\nevent: message\ndata: {note}\n\nid: 1\r\ndata: {right}\r\n\r\n"
+                )
             ),
             Ok(())
         );

@@ -7,13 +7,16 @@ use std::borrow::Cow;
 use crate::scan;
 
 /// Visits the data of each event (HTML, "Interpreting an event stream"; comments and other fields are dropped) until
-/// `visit` says false.
+/// `visit` says false. An event without data is none: legacy servers begin a stream with one that has an id alone.
 pub(super) fn events<'a>(body: &'a [u8], mut visit: impl FnMut(&[u8]) -> bool) {
     let mut data: Option<Cow<'a, [u8]>> = None;
     for line in body.split(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
-            if data.take().is_some_and(|whole| !visit(&whole)) {
+            if data
+                .take()
+                .is_some_and(|whole| !whole.is_empty() && !visit(&whole))
+            {
                 return;
             }
         } else if let Some(value) = line.strip_prefix(b"data:") {
@@ -28,7 +31,7 @@ pub(super) fn events<'a>(body: &'a [u8], mut visit: impl FnMut(&[u8]) -> bool) {
             }
         }
     }
-    if let Some(whole) = data {
+    if let Some(whole) = data.filter(|whole| !whole.is_empty()) {
         visit(&whole);
     }
 }
