@@ -110,6 +110,23 @@ def test_turns_add_up_to_one_phase_with_merged_histograms() -> None:
     assert turns.per_turn(points)["throughput_per_s"] == (1000, 3000)
 
 
+def test_what_slows_everybody_down_makes_nobody_unstable() -> None:
+    rng = random.Random(3)
+
+    def points(*rates: float) -> list[LoadPoint]:
+        made = make_point(rng, mode="closed", connections=4, rate=None, throughput=100, median_us=100)
+        return [msgspec.structs.replace(made, throughput_per_s=rate) for rate in rates]
+
+    speeds = [1.0, 0.5, 0.6, 1.0, 0.4, 0.9]
+    sat = [points(*(1000 * v for v in speeds)), points(*(3000 * v for v in speeds))]
+    pace = turns.machine(sat)
+    steady = [p.throughput_per_s / speed for p, speed in zip(sat[0], pace, strict=True)]
+    assert max(steady) == pytest.approx(min(steady))
+    assert turns.machine(sat[:1]) == [1.0] * 6
+    assert turns.machine([points(1, 0), points(1, 1)])[1] == 1.0
+    assert turns.machine([]) == []
+
+
 def test_the_estimate_counts_what_turns_cost() -> None:
     one = parse(TOML.format(name="t", kind="throughput").replace(", turns = 3", ""), source="t")
     assert block_seconds(turned(), "quick") > block_seconds(one, "quick")

@@ -35,10 +35,10 @@ PLANTS = (
     Planted(name="twin", scenario="gateway-echo", what="the same relay under a second name"),
     Planted(name="slow", scenario="gateway-echo", what="5 % more processor time for every call"),
     Planted(name="twin", scenario="gateway-latency", what="the same relay under a second name"),
-    Planted(name="tail", scenario="gateway-latency", what="every 50th answer waits for a millisecond"),
+    Planted(name="tail", scenario="gateway-latency", what="every 50th answer waits for five milliseconds"),
 )
 SLOWER = 0.05
-TAIL_EVERY, TAIL_S = 50, 0.001
+TAIL_EVERY, TAIL_S = 50, 0.005
 COLLECT_EVERY = 8
 
 
@@ -73,19 +73,25 @@ class Relay:
 class Slow(Relay):
     """Turns in a circle for ``share`` of its own processor time of every call.
 
-    What a call needs is read from the processor's clock over every few hundred of them, and how far that goes in the
-    circle from turns that are clocked now and then among them: a machine that is slow for a while is slow for both.
+    What a call needs is read from the processor's clock over every hundred of them, those apart in which somebody
+    connected, and how far that goes in the circle from turns that are clocked now and then among them: a machine that
+    is slow for a while is slow for both.
     """
 
-    EVERY, CLOCKED, LONGEST = 512, 32, 200_000
+    EVERY, CLOCKED, LONGEST, STEP = 128, 16, 200_000, 0.25
 
     def __init__(self, upstream: str, share: float = SLOWER) -> None:
         super().__init__(upstream)
         self.share = share
-        self.length = 1_000
+        self.length = 100
         self._turns_ns = 0.0
         self._clocked = 0
         self._since_ns = time.process_time_ns()
+        self._disturbed = False
+
+    def connected(self, client: Client) -> None:
+        """A connection costs what no call does."""
+        self._disturbed = True
 
     def asked(self, request: bytes, client: Client) -> bytes | None:
         """Turn."""
@@ -103,11 +109,13 @@ class Slow(Relay):
 
     def _adjust(self) -> None:
         now_ns = time.process_time_ns()
-        turn_ns = max(1.0, self._turns_ns / self._clocked)
-        call_ns = (now_ns - self._since_ns) / self.EVERY - turn_ns
-        self.length = max(1, min(self.LONGEST, round(self.length * self.share * call_ns / turn_ns)))
+        if not self._disturbed:
+            turn_ns = max(1.0, self._turns_ns / self._clocked)
+            call_ns = (now_ns - self._since_ns) / self.EVERY - turn_ns
+            wanted = self.length * self.share * call_ns / turn_ns
+            self.length = max(1, min(self.LONGEST, round(self.length + self.STEP * (wanted - self.length))))
         self._turns_ns, self._clocked = 0.0, 0
-        self._since_ns = now_ns
+        self._since_ns, self._disturbed = now_ns, False
 
 
 def _clock_ns() -> float:

@@ -5,6 +5,7 @@ Labelled so, and never the ground of a latency claim beyond this load (method ru
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from crossfade.harness.measure import loadrun
@@ -32,12 +33,12 @@ def in_process(bench: Bench) -> Measured:
         return measured(loadrun.collect(child, target, body, during=None))
 
 
-def measured(found: LoadPoint) -> Measured:
-    """The block's figures out of its one phase."""
+def measured(found: LoadPoint, rates: Sequence[float] | None = None) -> Measured:
+    """The block's figures out of its one phase; ``rates`` of its intervals, if the series' own will not do."""
     metrics = {"throughput_per_s": found.throughput_per_s, **loadrun.rates(found), **loadrun.latency_metrics(found)}
     if found.throughput_per_s <= 0:
         raise BlockFailed(loadrun.doubt(found) or "nothing was measured")
-    shape = classify([p.completed for p in found.series])
+    shape = classify([p.completed for p in found.series] if rates is None else rates)
     void = loadrun.doubt(found)
     if void is None and shape == "unstable":
         void = "the rate was unstable over the block, so that no single number describes it; quieten the machine"

@@ -26,10 +26,10 @@ from crossfade.harness.samples import LoadPoint, SeriesPoint
 
 RAMP_S = 0.02
 """Before each turn's window: connections are open and requests under way."""
-CONCLUDE: dict[str, Callable[[LoadPoint], Measured]] = {
+CONCLUDE: dict[str, Callable[[LoadPoint, Sequence[float]], Measured]] = {
     "throughput": throughput.measured,
     "calls": throughput.measured,
-    "latency": latency.conclude,
+    "latency": lambda point, _: latency.conclude(point),
 }
 """Kinds that can take turns: one phase of load, which may as well be many short ones."""
 
@@ -100,15 +100,37 @@ def take(benches: Sequence[Bench]) -> list[Measured | HarnessError | ProcessLook
     finally:
         for seat in seats:
             seat.leave()
-    return [concluded(seat) for seat in seats]
+    pace = machine([seat.points for seat in seats if seat.failed is None])
+    return [concluded(seat, pace) for seat in seats]
 
 
-def concluded(seat: Seat) -> Measured | HarnessError | ProcessLookupError:
+def machine(sat: Sequence[Sequence[LoadPoint]]) -> list[float]:
+    """How fast the machine was in each turn: the geometric mean of everybody's rates, each over its own average.
+
+    A variant is unstable if its rate is, over the machine's: what slows all of them down is not its doing. With nobody
+    to compare with it counts as steady.
+    """
+    shares = []
+    for points in sat:
+        mean = math.fsum(p.throughput_per_s for p in points) / max(1, len(points))
+        shares.append([p.throughput_per_s / mean if mean > 0 else 0.0 for p in points])
+    if len(shares) < 2:
+        return [1.0] * max(map(len, shares), default=0)
+    # A turn in which somebody came to a stop says nothing of the machine.
+    return [
+        math.exp(math.fsum(map(math.log, turn)) / len(turn)) if min(turn) > 0 else 1.0
+        for turn in zip(*shares, strict=True)
+    ]
+
+
+def concluded(seat: Seat, pace: Sequence[float]) -> Measured | HarnessError | ProcessLookupError:
     """The seat's figures: of all turns together, and of each."""
     if seat.failed is not None:
         return seat.failed
     try:
-        found = CONCLUDE[seat.bench.scenario.kind](together(seat.points))
+        whole = together(seat.points)
+        rates = [p.throughput_per_s / speed for p, speed in zip(seat.points, pace, strict=True)]
+        found = CONCLUDE[seat.bench.scenario.kind](whole, rates)
     except HarnessError as error:
         return error
     found.turns = per_turn(seat.points)
