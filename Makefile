@@ -188,6 +188,10 @@ readme: $(VENV)/.stamp-python ## Take results/latest as the stored result behind
 	$(BIN)/crossfade report reports/baselines/quick --performance > docs/performance-report.md
 	$(BIN)/python -m tests.reports.picture results/latest/report.html docs/report.png
 
+.PHONY: catalogue
+catalogue: $(VENV)/.stamp-python ## Write docs/catalogue.md from the scenarios' files
+	$(BIN)/crossfade list scenarios --markdown > docs/catalogue.md
+
 .PHONY: clean
 clean: ## Remove the venv, caches and built files (results and the cargo cache stay)
 	rm -f $(RUST)/py/python/crossfade_native/*.so

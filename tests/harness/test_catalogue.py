@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from crossfade.harness.affinity import available, place
+from crossfade.harness.cli.catalogue import GROUPS, page
 from crossfade.harness.cli.choose import lay_out
 from crossfade.harness.executor import LocalExecutor, Task
 from crossfade.harness.plan import estimate_s
 from crossfade.harness.samples import Block, Slot
 from crossfade.impls import missing, variant_names
 from crossfade.scenarios import LIMITS, Profile, Rounds, Scenario, builtin, select
+from crossfade.scenarios.loader import ORDER
+from crossfade.scenarios.model import SECTIONS
 
 NATIVE = missing("rust") is None
 NEW_KINDS = {"latency", "burst", "connect", "lifecycle", "deploy"}
@@ -72,6 +76,17 @@ def test_every_scenario_runs_and_answers_rightly(name: str, variant: str) -> Non
         assert set(scenario.headline) - few <= found.metrics.keys()
     if scenario.kind != "faults":
         assert not found.errors, f"{found.errors}: {found.error}"
+
+
+def test_the_page_is_what_the_files_say() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "catalogue.md").read_text()
+    assert written == page(list(builtin().values())) + "\n", "it is stale; run `make catalogue`"
+
+
+def test_every_kind_has_its_place_in_the_catalogue_and_every_scenario_in_the_order_of_reports() -> None:
+    grouped = [kind for _, _, kinds in GROUPS for kind in kinds]
+    assert sorted(grouped) == sorted(SECTIONS)
+    assert sorted(ORDER) == sorted(builtin())
 
 
 MINUTES: list[tuple[Profile, float, float]] = [("quick", 3.0, 6.5), ("standard", 25.0, 47.0)]

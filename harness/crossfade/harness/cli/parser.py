@@ -29,7 +29,7 @@ from crossfade.scenarios import PROFILES
 EXPORTS = ("bmf", "pytest-benchmark", "openmetrics", "csv")
 _EPILOG = """\
 examples:
-  crossfade run --profile quick              every scenario, all variants, about ten minutes
+  crossfade run --profile quick              the quick suite, all variants, about five minutes
   crossfade run gateway-echo --impl python --impl rust --rounds 10
   crossfade run gateway-echo --command other='other-gateway --port {port} {upstream}'
   crossfade report results/latest            the page again
@@ -86,7 +86,10 @@ def _version() -> str:
 def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
     command = commands.add_parser("run", help="measure scenarios, print verdicts, write results and report")
     command.add_argument(
-        "selectors", nargs="*", metavar="SCENARIO|TAG|FILE", help="default: all (`crossfade list scenarios`)"
+        "selectors",
+        nargs="*",
+        metavar="SCENARIO|TAG|FILE",
+        help="default: the suite of the profile (`crossfade list scenarios`)",
     )
     _impls(command, "variant to measure; the first is the baseline (default: all that are installed)")
     command.add_argument(
@@ -180,6 +183,7 @@ def _measuring(commands: argparse._SubParsersAction[Parser]) -> None:
 
     command = commands.add_parser("list", help="scenarios or implementations")
     command.add_argument("what", choices=("scenarios", "impls"))
+    command.add_argument("--markdown", action="store_true", help="scenarios: print docs/catalogue.md")
     _json(command)
     command.set_defaults(handler=_later("results", "list_"))
 

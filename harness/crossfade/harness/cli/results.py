@@ -8,6 +8,7 @@ from pathlib import Path
 from crossfade.harness import doctor as doctor_
 from crossfade.harness import gate as gate_
 from crossfade.harness.cli import output, tables
+from crossfade.harness.cli.catalogue import list_scenarios
 from crossfade.harness.cli.run import write_report
 from crossfade.harness.problems import EX_OK, UsageError
 from crossfade.harness.samples import Results
@@ -15,7 +16,6 @@ from crossfade.harness.selftest import attached
 from crossfade.harness.store import load
 from crossfade.impls import find_variant, missing, variant_names
 from crossfade.impls.errors import VariantUnavailable
-from crossfade.scenarios import builtin
 
 
 def report(options: argparse.Namespace) -> int:
@@ -108,15 +108,9 @@ def doctor(options: argparse.Namespace) -> int:
 def list_(options: argparse.Namespace) -> int:
     """``crossfade list``."""
     if options.what == "scenarios":
-        scenarios = list(builtin().values())
-        if options.json:
-            output.dump(scenarios)
-        else:
-            rows = [(s.name, s.title, s.kind, " ".join(s.tags)) for s in scenarios]
-            width = [max(len(r[i]) for r in rows) for i in range(3)]
-            for row in rows:
-                output.say("  ".join([*(c.ljust(w) for c, w in zip(row[:3], width, strict=True)), row[3]]))
-        return EX_OK
+        return list_scenarios(options)
+    if options.markdown:
+        raise UsageError("--markdown is the page of scenarios; leave it out")
     impls = [_told(name) for name in variant_names()]
     if options.json:
         output.dump(impls)
