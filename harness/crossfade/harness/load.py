@@ -48,11 +48,12 @@ one error. ``cancel_per_mille``: modern requests are given up by closing their c
 ``cancelled``: no error and no sample. ``session_latency`` is from the DELETE to the next session being up.
 
 ``burst``: warm-up is a closed loop on all connections that has come to rest before; latency counts from the start of
-the window, which ends with the last answer (at the latest after ``duration_s``), and ``drain_ms`` is how long that took
-(null if one was never answered). ``connect``: ``connections`` are opened as fast as possible, each makes one call
-(legacy: after its handshake) and is closed; latency runs from its opening, none is tried again, the window ends with
-the last (what is not done after ``duration_s`` is in ``missed_sends``), and ``warmup_s`` is a storm that does not
-count.
+the window, which ends with the last answer (at the latest after ``duration_s`` and ``drain_s``), and ``drain_ms`` is
+how long that took (null if one was never answered).
+
+``connect``: ``connections`` are opened as fast as possible, each makes one call (legacy: after its handshake) and is
+closed; latency runs from its opening, none is tried again, the window ends with the last (what is not done after
+``duration_s`` is in ``missed_sends``), and ``warmup_s`` is a storm that does not count.
 
 ``hold`` opens ``connections``, uses each once and prints ``{"event": "held", "n", "lost", "errors"}``; then it obeys
 ``{"op": "grow", "to": M}`` on stdin (``held`` again) until stdin ends, and prints a short ``result``. Exit status: 64

@@ -83,7 +83,8 @@ class Run:
         cpu_ns = time.process_time_ns()
         self.emit('{"event": "measuring"}')
         start = now_ns()
-        record = Record(True, start, start + int(plan.duration_s * 1e9))
+        # Processor time is that of all answers: the window lasts as long as they do.
+        record = Record(True, start, start + int((plan.duration_s + plan.drain_s) * 1e9))
         self.line.extend([start] * plan.burst)
         tasks = [asyncio.create_task(Worker(self, conn, record).work()) for conn in conns]
         tasks.append(asyncio.create_task(asyncio.sleep(0)))
@@ -93,9 +94,8 @@ class Run:
             await asyncio.sleep(0.001)
         cpu_ns = time.process_time_ns() - cpu_ns
         self.emit('{"event": "measured"}')
-        latest = record.end + int(plan.drain_s * 1e9)
-        record.end = min(record.end, max(record.last, start) + 1) if record.over() >= plan.burst else record.end
-        await self._end(record, tasks, latest)
+        record.end = min(record.end, now_ns())
+        await self._end(record, tasks, record.end)
         return record.result(cpu_ns / 1e9, drain_ms=record.drain_ms())
 
     async def _warm(self, conns: list[Connection]) -> list[Connection]:

@@ -109,7 +109,8 @@ fn measure(plan: &Plan, host: &mut dyn Host) -> Result<Outcome, Failure> {
     run.recorder.outcome(cpu_ns)
 }
 
-/// Warm-up is a closed loop here, and is over before the burst begins. The window ends with the last answer.
+/// Warm-up is a closed loop here, and is over before the burst begins. The window ends with the last answer, whatever
+/// that takes within `duration_s` and `drain_s`: processor time is that of all answers.
 fn burst(plan: &Plan, host: &mut dyn Host) -> Result<Outcome, Failure> {
     let mut client = Client::new(plan)?;
     let mut up = settle(plan, &mut client, 0, plan.connections, host)?;
@@ -128,7 +129,7 @@ fn burst(plan: &Plan, host: &mut dyn Host) -> Result<Outcome, Failure> {
     let cpu_before = sys::thread_cpu_ns();
     host.emit(r#"{"event":"measuring"}"#)?;
     let from = now_ns();
-    let to = from + nanoseconds(plan.duration_s);
+    let to = from + nanoseconds(plan.duration_s + plan.drain_s);
     let pacer = Pacer::open(Arrivals::burst(plan.burst, from));
     let mut run = Run::new(plan, client, pacer, Recorder::new(true, from, to), to);
     for key in up {
@@ -140,7 +141,7 @@ fn burst(plan: &Plan, host: &mut dyn Host) -> Result<Outcome, Failure> {
     let cpu_ns = sys::thread_cpu_ns() - cpu_before;
     host.emit(r#"{"event":"measured"}"#)?;
     run.recorder.close(now_ns());
-    run.drain(to + nanoseconds(plan.drain_s), host)?;
+    run.drain(0, host)?;
     let drain_ms = run.recorder.drain_ms();
     let outcome = run.recorder.outcome(cpu_ns)?;
     Ok(Outcome {
