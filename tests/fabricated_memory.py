@@ -1,7 +1,7 @@
 """Fabricated blocks of what is told of memory: busy clients, stdio children, idle sessions, and soaks.
 
 Truths: a child costs ``python`` 30 KiB of its own and ``rust`` 12, and holds 5,000 itself; a session costs 4.6 and 0.5;
-and in the soak ``rust`` is steady while ``python`` leaks a tenth of a KiB per call, whose blocks are void.
+and in the soak ``rust`` is steady while ``python`` leaks a KiB per call, whose blocks are void.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ BASE_KIB = {"python": 24_000.0, "rust": 26_000.0, "nginx": 8_000.0}
 BUSY_KIB = {"python": 9.0, "rust": 18.0, "nginx": 9.7}
 CHILD_KIB = {"python": 30.0, "rust": 12.0}
 SESSION_KIB = {"python": 4.6, "rust": 0.5}
-LEAK_KIB = {"python": 0.1, "rust": 0.0}
+LEAK_KIB = {"python": 1.0, "rust": 0.0}
 """Per call."""
 
 
@@ -70,5 +70,8 @@ def soak(rng: random.Random, name: str) -> dict[str, object]:
     )
     body: dict[str, object] = {"metrics": {"soak_pss_mib": 30.0 * rng.lognormvariate(0, 0.01)}, "soak": samples}
     if LEAK_KIB[name]:
-        body |= {"status": "void", "error": "memory grows by 100 KiB per 1,000 calls [99, 101]; find out what is kept"}
+        body |= {
+            "status": "void",
+            "error": "memory grows by 1e+03 KiB per 1,000 calls [999, 1001]; find out what is kept",
+        }
     return body

@@ -61,7 +61,7 @@ def test_a_leak_is_shown_though_its_blocks_are_void(page: Page) -> None:
     for curve in found.curves:
         assert curve.cut > 0
         assert curve.per_1000_calls is not None
-        truth = 100.0 if curve.who.name == "python" else 0.0
+        truth = 1000.0 if curve.who.name == "python" else 0.0
         assert curve.per_1000_calls.value == pytest.approx(truth, abs=4)
     told = captions_memory.soak(found)
     assert "python leaks over 3 blocks of up to 30,000 calls" in told

@@ -10,6 +10,7 @@ from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import Analysis, Comparison
 from crossfade.reports.groups import KINDS, PROVOKED
 from crossfade.reports.measured import Cast, summary
+from crossfade.reports.memories import PER
 from crossfade.reports.page import KeyFigure, Word
 from crossfade.reports.words import THIN, digits, joined, lowered, percent, plain, plural, rate, times
 
@@ -140,7 +141,8 @@ def keys(results: Results, analysis: Analysis, cast: Cast) -> tuple[KeyFigure, .
     mine_slope = next((a for a in slopes if a.variant == who), None)
     if mine_slope is not None:
         others = [a for a in slopes if a.scenario == mine_slope.scenario and a.variant != who]
-        what = "client" if mine_slope.scenario == "memory-clients" else "connection"
+        kind = results.scenario(mine_slope.scenario).kind
+        what = "client" if kind == "memory_clients" else PER.get(kind, "connection")
         found.append(
             KeyFigure(
                 f"{digits(mine_slope.line.slope)} KiB",

@@ -106,7 +106,7 @@ def conclude(found: LoadPoint, watch: Watch, churn: Churn, soak: Soak) -> Measur
         if says == "grows":
             void = void or f"memory grows by {told}; find out what is kept (--memray) before anything else counts"
         elif says == "settles":
-            notes.append(f"memory still settles: it grew by {told}, and ever slower; soak it longer")
+            notes.append(f"memory still settles: it grew by {told}, ever slower or not by much; soak it longer")
     errors = {**found.errors, **({"churn": churn.failed} if churn.failed else {})}
     kept = loadrun.coarser(found, SERIES)
     return Measured(metrics=metrics, points=(kept,), soak=samples, errors=errors, notes=tuple(notes), void=void)

@@ -4,9 +4,9 @@
 2. The line is ordinary least squares; its interval counts ``n (1 - r) / (1 + r)`` samples instead of n, r being the
    residuals' lag-one correlation (Santer and others, 2000, J. Geophys. Res. 105, 7337), corrected for its bias by
    ``(1 + 4 r) / n`` (Kendall 1954). Tests hold its coverage against AR(1) noise.
-3. It is a leak if the interval clears the threshold, the rise is more than one step of an allocator, and the second
-   half alone clears the threshold too and rises at least half as fast as the first. A rise that ebbs is a process that
-   still settles: soak it longer.
+3. It is a leak if the interval clears the threshold, the rise is more than what bounded memories (caches, arenas) may
+   take until they are full, and the second half alone clears the threshold too and rises at least half as fast as the
+   first. A smaller rise, or one that ebbs, is a process that still settles: soak it longer.
 """
 
 from __future__ import annotations
@@ -86,11 +86,13 @@ def _over(xs: Sequence[float], ys: Sequence[float], cut: int) -> Growth:
 def course(
     xs: Sequence[float], ys: Sequence[float], found: Growth | None, *, threshold: float, least_rise: float
 ) -> Course:
-    """What the memory does: ``grows`` is a leak, ``settles`` a rise that ebbs; both clear the threshold."""
+    """What the memory does: ``grows`` is a leak, ``settles`` a rise that ebbs or is small; both clear the threshold."""
     if found is None:
         return "too short"
-    if found.low <= threshold or found.rise <= least_rise:
+    if found.low <= threshold:
         return "steady"
+    if found.rise <= least_rise:
+        return "settles"
     middle = found.cut + found.samples // 2
     early = fit(xs[found.cut : middle], ys[found.cut : middle]).slope
     late = _over(xs, ys, middle)
