@@ -80,6 +80,7 @@ class LocalExecutor:
             memray=memray,
             gateway=self.gateways.get(task.slot.variant),
             start_s=self.start_s,
+            first=task.slot.round == 0,
         )
 
     def block(self, task: Task) -> Block:

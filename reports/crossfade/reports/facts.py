@@ -185,6 +185,7 @@ def method(results: Results, analysis: Analysis, cast: Cast) -> tuple[str, ...]:
         )
     lines.append(_parity(results))
     lines += trusted.sentences(results)
+    lines += trusted.compiled(analysis)
     lines += checked.sentences(results)
     return tuple(plain(line) for line in (*lines, *(f"Noted by the run: {note}." for note in results.notes)) if line)
 

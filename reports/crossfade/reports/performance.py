@@ -52,6 +52,7 @@ def performance(results: Results) -> str:
             "interface, over single operations. Each figure is the median over blocks.*",
             "",
         ]
+    lines += [line for told in trusted.compiled(analysis) for line in (escaped(told), "")]
     lines += ["## The ruler", "", *(escaped(line) for line in trusted.sentences(results)), ""]
     lines += _goals(page)
     return "\n".join(lines).rstrip() + "\n"

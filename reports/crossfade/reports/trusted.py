@@ -1,4 +1,5 @@
-"""What is known of the ruler itself, in sentences: its false alarms between twins, and the planted flaws it found.
+"""What is known of the ruler itself, in sentences: its false alarms between twins, the planted flaws it found, and what
+a warm figure leaves out.
 
 The rule: a share is never printed without the counts it comes from and its interval.
 """
@@ -6,9 +7,11 @@ The rule: a share is never printed without the counts it comes from and its inte
 from __future__ import annotations
 
 from crossfade.harness.samples import METRICS, Results, SelfTest
+from crossfade.harness.stats import Analysis
 from crossfade.harness.trust import FalseAlarms, Power, Share
-from crossfade.reports.words import joined, lowered, percent, plain, plural
+from crossfade.reports.words import joined, lowered, milliseconds, percent, plain, plural
 
+_COMPILED = ("numba_cold_ms", "numba_cached_ms", "numba_warm_ms")
 NOT_MEASURED = (
     "The false-alarm rate of this machine was not measured; `crossfade selftest` runs variants against themselves and "
     "adds it here."
@@ -28,6 +31,20 @@ def sentences(results: Results) -> tuple[str, ...]:
     if ruler is not None and ruler.power is not None:
         lines.append(power(ruler.power))
     return tuple(plain(line) for line in lines)
+
+
+def compiled(analysis: Analysis) -> tuple[str, ...]:
+    """What compiling costs a variant before its first decision: cold, cached and warm (method rule 7)."""
+    found = {(s.scenario, s.variant, s.metric): s.mean for s in analysis.summaries if s.metric in _COMPILED}
+    lines = []
+    for scenario, variant, _ in (key for key in found if key[2] == _COMPILED[0]):
+        told = [found.get((scenario, variant, metric)) for metric in _COMPILED]
+        cold, cached, warm = (milliseconds(value) if value is not None else "\u2013" for value in told)
+        lines.append(
+            f"One decision of every policy by {plain(variant)}, from its import: {cold} with nothing compiled, "
+            f"{cached} from its cache in a new process, {warm} warm. Timings of single operations are warm."
+        )
+    return tuple(lines)
 
 
 def alarms(found: FalseAlarms) -> str:

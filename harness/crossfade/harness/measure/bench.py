@@ -68,6 +68,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     memray: Path | None = None
     gateway: Gateway | None = None
     start_s: float = START_S
+    first: bool = False
+    """Of its variant and scenario in this run."""
 
     @property
     def rounds(self) -> Rounds:
