@@ -87,6 +87,14 @@ def header_annotations(schema: bytes) -> Any:
     return None if found is None else {name: list(path) for name, path in found.items()}
 
 
+def header_mismatch(schema: bytes, params: bytes, headers: dict[str, str]) -> str | None:
+    annotations = translate.header_annotations(msgspec.json.decode(schema))
+    fields = msgspec.json.decode(params)
+    arguments = fields.get("arguments") if isinstance(fields, dict) else None
+    sent = {name.lower(): value for name, value in headers.items()}
+    return translate.header_mismatch(annotations or {}, arguments, sent)
+
+
 def header_params(schema: bytes, params: bytes) -> Any:
     annotations = translate.header_annotations(msgspec.json.decode(schema))
     fields = msgspec.json.decode(params)

@@ -13,6 +13,12 @@ from tests.contract.servers.base import Message, RpcError
 
 HINTS: dict[str, Message] = {"look": {"readOnlyHint": True}, "again": {"idempotentHint": True}, "echo": {"title": "e"}}
 
+MIRRORED: Message = {
+    "region": {"type": "string", "x-mcp-header": "Region"},
+    "deep": {"properties": {"n": {"type": "integer", "x-mcp-header": "N"}}},
+}
+"""What ``odd`` wants repeated in headers."""
+
 
 def page(key: str, items: list[Message], params: Message) -> Message:
     """One of two pages."""
@@ -30,6 +36,7 @@ def tools(names: Collection[str], params: Message) -> Message:
 
 
 def _tool(name: str, schema: Message) -> Message:
+    schema = {**schema, "properties": MIRRORED} if name == "odd" else schema
     hints = {"annotations": HINTS[name]} if name in HINTS else {}
     return {"name": name, "inputSchema": schema, "x-tool": name, **hints}
 

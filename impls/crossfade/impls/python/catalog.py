@@ -111,11 +111,11 @@ class Catalog:
                 f"{own!r} of its own; choose another alias, or deny {own!r}",
                 server=owner,
             )
-        if method == "tools/list" and server.spec.transport == "http" and _is_modern(server):
+        if method == "tools/list":
             annotations = header_annotations(entry.get("inputSchema"))
-            if annotations is None:
+            if annotations is None and server.spec.transport == "http" and _is_modern(server):
                 return None
-            self.annotations[owner, own] = annotations
+            self.annotations[owner, own] = annotations or {}
         shown = names.exposed(owner, bare) if self.prefix else bare
         if self.prefix and names.is_shortened(shown):
             self._short[owner, method, shown] = own
@@ -136,7 +136,7 @@ class Catalog:
     def param_headers(self, server: str, tool: str, arguments: object) -> list[tuple[str, str]]:
         """The ``Mcp-Param-*`` headers of a call, as far as the tool's definition has been listed."""
         annotations = self.annotations.get((server, tool))
-        if not annotations:
+        if not annotations or not _is_modern(self.server(server)):
             return []
         if isinstance(arguments, msgspec.Raw):
             arguments = msgspec.json.decode(arguments)

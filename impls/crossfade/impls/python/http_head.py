@@ -59,8 +59,8 @@ def _only(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:
 
 
 class RequestHead:
-    """One request head. ``length`` is the body's, -1 for chunked; ``verdict``, ``forward*`` and ``principal`` are
-    the gateway's notes.
+    """One request head. ``length`` is the body's, -1 for chunked; ``params`` are the headers ``mcp-param-*``;
+    ``verdict``, ``forward*`` and ``principal`` are the gateway's notes.
     """
 
     __slots__ = (
@@ -74,6 +74,7 @@ class RequestHead:
         "mcp_method",
         "mcp_name",
         "method",
+        "params",
         "path",
         "principal",
         "session",
@@ -103,6 +104,9 @@ class RequestHead:
         self.mcp_method = _only(headers, b"mcp-method")
         self.mcp_name = _only(headers, b"mcp-name")
         self.session = _only(headers, b"mcp-session-id")
+        self.params = {
+            key.decode("latin-1"): _only(headers, key) or "" for key, _ in headers if key.startswith(b"mcp-param-")
+        }
         self.verdict: Any = None
         self.forward = b""
         self.forward_for: object = None

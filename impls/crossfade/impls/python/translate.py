@@ -146,6 +146,36 @@ def header_params(annotations: dict[str, tuple[str, ...]], arguments: Any) -> li
     return headers
 
 
+def header_mismatch(annotations: dict[str, tuple[str, ...]], arguments: Any, headers: Mapping[str, str]) -> str | None:
+    """The first header ``Mcp-Param-*`` that is not what ``arguments`` call for, or None; ``headers`` by names in lower
+    case. Integers are compared as numbers (streamable-http "Server Validation").
+    """
+    for name, path in annotations.items():
+        value = arguments
+        for step in path:
+            value = value.get(step) if isinstance(value, dict) else None
+        wanted, sent = _plain(value), headers.get(f"mcp-param-{name.lower()}")
+        if wanted is None and sent is None:
+            continue
+        if wanted is None or sent is None or not _SENT.fullmatch(sent):
+            return f"Mcp-Param-{name}"
+        found = header_text(sent)
+        if found != wanted and (found is None or isinstance(value, (str, bool)) or _integer(found) != wanted):
+            return f"Mcp-Param-{name}"
+    return None
+
+
+_SENT: Final = re.compile(r"[\x20-\x7e\t]*")
+
+
+def _integer(text: str) -> str | None:
+    """A number in a header as :func:`_plain` writes it."""
+    try:
+        return _plain(msgspec.json.decode(text, type=int | float))
+    except msgspec.DecodeError:
+        return None
+
+
 def _plain(value: Any) -> str | None:
     """A primitive value as text: integers in decimal digits, however they are written."""
     if isinstance(value, str):

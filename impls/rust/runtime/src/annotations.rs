@@ -85,23 +85,63 @@ pub(crate) fn lines(annotations: &[Annotation], params: &[u8]) -> Vec<u8> {
     let params: Value = serde_json::from_slice(params).unwrap_or_default();
     let mut out = Vec::new();
     for (name, path) in annotations {
-        let value = path
-            .iter()
-            .try_fold(&params["arguments"], |value, step| value.get(step));
-        let text = match value {
-            Some(Value::String(text)) => text.clone(),
-            Some(Value::Bool(value)) => value.to_string(),
-            Some(Value::Number(number)) => match integer(number) {
-                Some(integer) => integer.to_string(),
-                None => continue,
-            },
-            _ => continue,
+        let Some(text) = plain(argument(&params, path)) else {
+            continue;
         };
         out.extend_from_slice(
             format!("Mcp-Param-{name}: {}\r\n", translate::header_value(&text)).as_bytes(),
         );
     }
     out
+}
+
+fn argument<'a>(params: &'a Value, path: &[String]) -> &'a Value {
+    let value = path
+        .iter()
+        .try_fold(&params["arguments"], |value, step| value.get(step));
+    value.unwrap_or(&Value::Null)
+}
+
+/// An argument as its header says it.
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(number) => integer(number).map(|integer| integer.to_string()),
+        _ => None,
+    }
+}
+
+/// The first header `Mcp-Param-*` that is not what `params.arguments` call for; `sent` finds one by the rest of its name.
+/// Integers are compared as numbers (streamable-http, "Server Validation").
+pub(crate) fn mismatch<'a, 'h>(
+    annotations: &'a [Annotation],
+    params: &[u8],
+    sent: impl Fn(&str) -> Option<&'h [u8]>,
+) -> Option<&'a str> {
+    let params: Value = serde_json::from_slice(params).unwrap_or_default();
+    let differs = |(name, path): &&Annotation| {
+        let value = argument(&params, path);
+        let (wanted, sent) = match (plain(value), sent(name)) {
+            (None, None) => return false,
+            (Some(wanted), Some(sent)) => (wanted, sent),
+            _ => return true,
+        };
+        let visible = |&byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
+        if !sent.iter().all(visible) {
+            return true;
+        }
+        match translate::header_text(sent) {
+            Some(text) if text == wanted => false,
+            Some(text) if value.is_number() => {
+                let number = serde_json::from_str(&text).ok();
+                number.as_ref().and_then(integer).map(|n| n.to_string()) != Some(wanted)
+            }
+            _ => true,
+        }
+    };
+    let found = annotations.iter().find(differs);
+    found.map(|(name, _)| name.as_str())
 }
 
 /// An integer, however it is written (`42.0`, `4.2e1`), if JavaScript can hold it.

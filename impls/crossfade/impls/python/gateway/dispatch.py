@@ -17,7 +17,7 @@ from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.ask import encode_params
 from crossfade.impls.python.body_watch import BodyWatch
 from crossfade.impls.python.envelope import Envelope, EnvelopeError, Message, find_once, scan
-from crossfade.impls.python.gateway import admin, legacy, methods, modern
+from crossfade.impls.python.gateway import admin, legacy, methods, mirrored, modern
 from crossfade.impls.python.gateway.access import Endpoint
 from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
 from crossfade.impls.python.gateway.lasting import ListenJob
@@ -170,6 +170,8 @@ def _relay(call: ToolCall, route: Route) -> bool:
 
 
 def _relay_stdio(call: ToolCall, route: Route) -> bool:
+    if call.session is None and not mirrored.settled(call, route):
+        return False
     now = monotonic_ns()
     calls = route.server.calls
     instance = route.server.choose(now, (), call.key if calls.affinity is not None else 0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from crossfade.impls.errors import CrossfadeError, ServerStartError
 from crossfade.impls.python.ask import Ticket
-from crossfade.impls.python.gateway import methods
+from crossfade.impls.python.gateway import methods, mirrored
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
 from crossfade.impls.python.gateway.jobs import TaskJob
 from crossfade.impls.python.gateway.principal import principal_of
@@ -119,6 +119,8 @@ class ToolCall:
     async def answer(self) -> HttpAnswer:
         """The response, by way of memory."""
         gateway = self.client.gateway
+        if self.session is None and (refused := await mirrored.refusal(self)) is not None:
+            return refused
         caller = methods.Caller(self.session is None, self.session, self.principal, self._speech(), gateway.suspended)
         params = methods.params_of(self.body)
         return await methods.answer(gateway.manager, caller, "tools/call", self.raw_id, params, ticket=self.ticket)

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use super::Gateway;
-use super::answer::{Answer, push_failure, push_result};
-use super::dispatch::{Forward, Plan, Who};
+use super::answer::{Answer, HEADER_MISMATCH, push_failure, push_result};
+use super::dispatch::{Forward, Plan, Verb, Who};
 use super::voice::{Manner, Voice};
 use super::work::{Ask, capabilities};
-use super::{asking, inputs, suspended};
+use super::{asking, inputs, mirrored, suspended};
 use crate::envelope::{Envelope, Span, text};
 use crate::error::{Error, RemoteFault, Result};
 use crate::info::Era;
@@ -133,6 +133,18 @@ async fn attempt(
     if !modern && !legacy_server && method == "tools/call" && server.spec().command.is_none() {
         // A legacy client repeats no arguments in headers; the server's list says which of them it wants there.
         Box::pin(listing::index(server, gateway.manager.gateway.prefix)).await;
+    }
+    if modern
+        && let (Verb::Call, Some(sent), Some(tool)) = (forward.verb, ask.sent, &routed.name)
+        && let prefix = gateway.manager.gateway.prefix
+        && let Some(why) = mirrored::mismatch(server, prefix, tool, &params, sent).await
+    {
+        return Ok(Answer::rpc_error(
+            400,
+            Some(&forward.id),
+            HEADER_MISMATCH,
+            &why,
+        ));
     }
     let outgoing = Outgoing {
         method,

@@ -16,6 +16,7 @@ mod home;
 mod inputs;
 mod lines;
 pub(crate) mod listen;
+mod mirrored;
 pub(crate) mod pages;
 mod paging;
 mod passage;

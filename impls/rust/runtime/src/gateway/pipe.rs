@@ -189,6 +189,7 @@ async fn take(
             let ask = Ask {
                 cancels: None,
                 principal: Principal::Anonymous,
+                sent: None,
                 voice: &voice,
             };
             let answer = work::run(gateway, plan, &line, &env, ask).await;
@@ -224,6 +225,7 @@ async fn take(
                 let ask = Ask {
                     cancels: Some(&flag),
                     principal: Principal::Anonymous,
+                    sent: None,
                     voice: &voice,
                 };
                 let mut working = Box::pin(work::run(&gateway, plan, &line, &env, ask));

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::answer::{Answer, INVALID_PARAMS};
 use super::dispatch::{Plan, Who};
+use super::mirrored::Sent;
 use super::voice::Voice;
 use super::{Gateway, calling, listen, paging};
 use crate::envelope::{self, Envelope};
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Ask<'a> {
     pub(crate) cancels: Option<&'a AtomicBool>,
     pub(crate) principal: Principal<'a>,
+    /// On HTTP.
+    pub(crate) sent: Option<Sent<'a>>,
     pub(crate) voice: &'a Arc<Voice>,
 }
 

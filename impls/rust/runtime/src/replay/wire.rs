@@ -118,6 +118,21 @@ pub(super) fn header(name: &str, args: Args<'_>) -> Option<Value> {
                 .into(),
             None => Value::Null,
         },
+        "mismatch" => {
+            let sent = args.value(2)?.as_object()?;
+            let find = |name: &str| {
+                let wanted = format!("mcp-param-{}", name.to_ascii_lowercase());
+                let found = sent
+                    .iter()
+                    .find(|(name, _)| name.to_ascii_lowercase() == wanted);
+                found
+                    .and_then(|(_, value)| value.as_str())
+                    .map(str::as_bytes)
+            };
+            let schema = schema(&args)?.unwrap_or_default();
+            annotations::mismatch(&schema, &args.bytes(1)?, find)
+                .map_or(Value::Null, |name| format!("Mcp-Param-{name}").into())
+        }
         "params" => {
             let lines = annotations::lines(&schema(&args)?.unwrap_or_default(), &args.bytes(1)?);
             let lines = String::from_utf8(lines).ok()?;

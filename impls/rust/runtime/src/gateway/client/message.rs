@@ -13,6 +13,7 @@ use super::{Client, FIRST_LOOK, Inbound, Turn};
 use crate::envelope::{self, Span};
 use crate::gateway::dispatch::{self, Heads, Plan, Way};
 use crate::gateway::listen;
+use crate::gateway::mirrored::Sent;
 use crate::gateway::sessions::InFlight;
 use crate::gateway::track::Track;
 use crate::gateway::work::{self, Ask};
@@ -128,12 +129,17 @@ impl Client {
         let session = entered.as_ref().map(|entered| &entered.session);
         let track = Track::new(&gateway, session);
         let (env, head_len, own) = (*env, inbound.head_len, Arc::clone(&voice));
+        let sent = inbound.head.params.clone();
         // It owns all that it needs, because it may go on without this connection.
         let working = Box::pin(async move {
             let (head, body) = request.split_at(head_len);
             let ask = Ask {
                 cancels: entered.as_ref().map(|entered| &entered.flight.cancelled),
                 principal: Principal::of_head(head, &gateway.manager.gateway.principal_header),
+                sent: Some(Sent {
+                    head,
+                    params: &sent,
+                }),
                 voice: &own,
             };
             work::run(&gateway, plan, body, &env, ask).await
