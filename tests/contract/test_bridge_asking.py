@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 
 import pytest
-from tests.contract.bridging import Bridge
+from tests.contract.bridging import Bridge, Place
+from tests.contract.kit import HttpServer
 from tests.contract.talker import REPLIES
 
 
@@ -38,3 +41,19 @@ async def test_sampling(bridge: Bridge) -> None:
 @pytest.mark.bridge("roots")
 async def test_roots(bridge: Bridge) -> None:
     await asks(bridge, "roots/list")
+
+
+@pytest.mark.parametrize("upstream", ["stdio", "http", "sse"])
+@pytest.mark.parametrize("face", ["stdio", "http"])
+async def test_a_server_that_only_wants_its_state_back_needs_nothing_of_the_client(
+    variant: str, face: str, upstream: str, shared_http: Callable[..., HttpServer]
+) -> None:
+    """A round without questions is the gateway's own affair, whatever the client declared."""
+    place = Place("legacy", "modern", face, upstream.replace("sse", "http"))
+    http = partial(shared_http, sse=True) if upstream == "sse" else shared_http
+    async with Bridge(variant, place, http).open(capabilities={}) as talker:
+        assert await talker.json("gather", rounds=[[], [], []]) == [{}, {}, {}]
+        roots = {"rounds": [[], [{"key": "k", "method": "roots/list"}]], "anyway": True}
+        asked = await talker.ask("tools/call", {"name": "fix__gather", "arguments": roots})
+        assert asked["error"]["code"] == -32021, asked
+        assert await talker.text("echo", text="well") == "well"

@@ -1,5 +1,5 @@
-"""Arguments that a modern client repeats in ``Mcp-Param-*`` headers: where the gateway is the last that sees the headers,
-it is the one that compares them.
+"""Arguments that a modern client repeats in ``Mcp-Param-*`` headers: where the gateway is the last that sees the
+headers, it is the one that compares them.
 """
 
 from __future__ import annotations

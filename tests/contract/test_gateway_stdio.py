@@ -89,3 +89,33 @@ async def test_a_broken_line_is_an_error_and_the_next_is_served(variant: str) ->
         assert (await peer.receive())["error"]["code"] == -32700
         params = {"name": "fix__echo", "arguments": {"text": "a"}, "_meta": modern_meta()}
         assert (await peer.request("tools/call", params))["result"]["content"][0]["text"] == "a"
+
+
+async def test_what_is_under_way_when_stdin_ends_is_answered(variant: str) -> None:
+    """Also a last line that has no end: a script pipes its requests in and reads what comes."""
+    calls = [
+        {"name": "fix__sleep", "arguments": {"ms": 300}, "_meta": modern_meta()},
+        {"name": "fix__echo", "arguments": {"text": "last"}, "_meta": modern_meta()},
+    ]
+    async with talking_to(variant) as peer:
+        lines = [
+            json.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params})
+            for number, params in enumerate(calls)
+        ]
+        assert peer.process.stdin is not None
+        assert peer.process.stdout is not None
+        peer.process.stdin.write("\n".join(lines).encode())
+        peer.process.stdin.write_eof()
+        said = [json.loads(line) for line in (await peer.process.stdout.read()).splitlines()]
+    assert {answer["id"] for answer in said} == {0, 1}
+    assert all("result" in answer for answer in said), said
+
+
+async def test_what_would_not_end_ends_soon_after_stdin(variant: str) -> None:
+    """A call for minutes, and a subscription for ever."""
+    listen = {"notifications": {"toolsListChanged": True}, "_meta": modern_meta()}
+    sleep = {"name": "fix__sleep", "arguments": {"ms": 60_000}, "_meta": modern_meta()}
+    async with talking_to(variant) as peer:
+        await peer.send({"jsonrpc": "2.0", "id": "listen", "method": "subscriptions/listen", "params": listen})
+        assert (await peer.receive())["method"] == "notifications/subscriptions/acknowledged"
+        await peer.send({"jsonrpc": "2.0", "id": "sleep", "method": "tools/call", "params": sleep})

@@ -15,6 +15,7 @@ from tests.contract.talker import call_of
 from tests.contract.talker_http import LegacyHttpTalker, ModernHttpTalker
 
 from crossfade.impls import ServerSpec
+from crossfade.impls.config.files import server_from_entry
 from crossfade.impls.errors import ServerCrashed, ServerStartError
 
 
@@ -65,3 +66,14 @@ async def test_clients_of_both_eras_use_it_and_hear_of_progress_and_changes(
             await pending.answer()
             assert await client.text("announce") == "announce"
             await client.hear("notifications/tools/list_changed")
+
+
+async def test_a_server_that_is_said_to_be_of_type_sse_is_asked_for_nothing_newer(variant: str) -> None:
+    with old_server() as spec:
+        entry = {"type": "sse", "url": spec.urls[0]}
+        async with manager_of(variant, server_from_entry("fix", entry)) as manager:
+            assert (await manager.call_tool("fix__refused", {})).text == "[]"
+    told = ServerSpec(name="fix", urls=("http://127.0.0.1:9/mcp",), era="sse")
+    with pytest.raises(ServerStartError):
+        async with manager_of(variant, told) as manager:
+            await manager.list_tools("fix")

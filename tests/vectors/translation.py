@@ -136,7 +136,9 @@ OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "header.read": lambda value: wire.header_read(to_bytes(value)),
     "header.annotations": lambda schema: wire.header_annotations(to_bytes(schema)),
     "header.params": lambda schema, params: wire.header_params(to_bytes(schema), to_bytes(params)),
-    "header.mismatch": lambda schema, params, headers: wire.header_mismatch(to_bytes(schema), to_bytes(params), headers),
+    "header.mismatch": lambda schema, params, headers: wire.header_mismatch(
+        to_bytes(schema), to_bytes(params), headers
+    ),
     "events.read": _events,
     "http.request": lambda raw: wire.http_request(to_bytes(raw)),
     "http.response": lambda raw: wire.http_response(to_bytes(raw)),

@@ -17,7 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 from tests.contract.servers.plain import Server, run
 
 Message = dict[str, Any]
-TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("echo", "progress", "drop", "announce")]
+TOOLS = [
+    {"name": name, "inputSchema": {"type": "object"}} for name in ("echo", "progress", "drop", "announce", "refused")
+]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -25,6 +27,7 @@ class Handler(BaseHTTPRequestHandler):
     streams: ClassVar[dict[str, queue.Queue[Message | None]]] = {}
     numbers: ClassVar[Any] = itertools.count(1)
     foreign: ClassVar[bool] = False
+    refused: ClassVar[list[str]] = []
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class names it
         """Silence: stderr belongs to the tests."""
@@ -56,6 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         told = self.streams.get(parse_qs(parts.query).get("session", [""])[0])
         if parts.path != "/messages" or told is None:
+            self.refused.append(self.path)
             self._plain(405 if parts.path == "/mcp" else 404)
             return
         self._plain(202)
@@ -90,6 +94,8 @@ def answer(message: Message, told: queue.Queue[Message | None]) -> None:
         if name == "progress" and token is not None:
             progress = {"progressToken": token, "progress": 1, "total": 2}
             told.put({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress})
+        if name == "refused":
+            name = json.dumps(Handler.refused)
         result = {"content": [{"type": "text", "text": str(arguments.get("text", name))}]}
     told.put({"jsonrpc": "2.0", "id": message["id"], "result": result})
 

@@ -15,7 +15,10 @@ from typing import Any
 from crossfade.impls.errors import ConfigError
 
 IGNORED = frozenset({"type", "transport", "disabled", "autoApprove", "alwaysAllow", "description"})
-"""Keys that other hosts write into ``mcpServers`` entries and that mean nothing to a manager."""
+"""Keys that other hosts write into ``mcpServers`` entries and that mean nothing to a manager; but see ``SSE``."""
+
+SSE = "sse"
+"""The ``type`` (or ``transport``) of a server that speaks HTTP+SSE of 2024-11-05; it is asked for nothing newer."""
 
 EXPANDED = ("command", "args", "env", "cwd", "url", "urls", "headers")
 _VARIABLE = re.compile(r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")

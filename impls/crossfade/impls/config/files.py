@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from crossfade.impls.config.entries import IGNORED, expand, merge
+from crossfade.impls.config.entries import IGNORED, SSE, expand, merge
 from crossfade.impls.config.root import Config
 from crossfade.impls.config.server import ServerSpec
 from crossfade.impls.errors import ConfigError
@@ -45,6 +45,8 @@ def server_from_entry(
             f"{where}: expected an object with command or url, not {type(entry).__name__}; see docs/configuration.md"
         )
     body = expand({k: v for k, v in entry.items() if k not in IGNORED}, where)
+    if "url" in body and SSE in (entry.get("type"), entry.get("transport")):
+        body.setdefault("era", SSE)
     if "url" in body:
         body["urls"] = [body.pop("url"), *body.get("urls", ())]
     return _convert({**merge(defaults or {}, body), "name": name}, ServerSpec, where)

@@ -81,7 +81,7 @@ class ServerSpec(Spec, frozen=True):
     tags: tuple[str, ...] = ()
     lazy: bool = False
     stateless: bool = False
-    era: Literal["auto", "legacy", "modern"] = "auto"
+    era: Literal["auto", "legacy", "modern", "sse"] = "auto"
     timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=86_400_000)] = 30_000
     start_timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=600_000)] = 30_000
     max_message_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
@@ -114,6 +114,8 @@ class ServerSpec(Spec, frozen=True):
             raise ValueError(
                 "needs either `command` (stdio) or `url` (Streamable HTTP), and not both; add or remove one"
             )
+        if self.era == "sse" and self.command is not None:
+            raise ValueError("era: sse is HTTP+SSE, which needs a `url`; remove it, or give the url")
         for url in self.urls:
             if not url.startswith("http://"):
                 raise ValueError(

@@ -202,8 +202,7 @@ class BodyWatch:
                 if at < 0:
                     break
             piece = data[at : at + _SLICE]
-            tail = piece[len(piece.rstrip(b"\\")) :]
-            escaped = len(tail) % 2 == 1
+            escaped = _ends_in_escape(piece, 0)
             if b"\\" in piece:
                 piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
             # Two quotes with nothing between them may go, whichever strings they belong to: no bracket changes sides.
@@ -229,11 +228,18 @@ class BodyWatch:
             found = _REST_OF_STRING.match(data, at)
             end = -1 if found is None else found.end() - 1
         if end < 0:
-            tail = data[at:]
-            self._escaped = (len(tail) - len(tail.rstrip(b"\\"))) % 2 == 1
+            self._escaped = _ends_in_escape(data, at)
             return -1
         self._quoted = False
         return end + 1
+
+
+def _ends_in_escape(data: bytes, at: int) -> bool:
+    """Whether a backslash at the end escapes what follows."""
+    if not data.endswith(b"\\", at):
+        return False
+    tail = data[at:]
+    return (len(tail) - len(tail.rstrip(b"\\"))) % 2 == 1
 
 
 def _falls(brackets: bytes) -> int:

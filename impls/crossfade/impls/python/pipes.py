@@ -105,18 +105,19 @@ class Pipes:
 
 
 async def older(
-    instance: HttpInstance, status: int, request_id: int, body: bytes, deadline_ns: int
+    instance: HttpInstance, status: int | None, request_id: int, body: bytes, deadline_ns: int
 ) -> tuple[str | None, Peer]:
     """The server takes no POST at its URL: that of 2024-11-05 has a stream there (basic/transports, "Backwards
-    Compatibility"). Raises ServerStartError.
+    Compatibility"), or is told to have (``status`` None). Raises ServerStartError.
     """
     instance.pipes = Pipes(instance)
     try:
         return await instance.pipes.open(request_id, body, deadline_ns)
     except ServerError as error:
         instance.pipes = None
+        how = "is of type sse, but" if status is None else f"answered HTTP {status} to initialize, and"
         raise ServerStartError(
-            f"server {instance.spec.name!r} ({instance.url}) answered HTTP {status} to initialize, and gave no stream "
-            f"of 2024-11-05 ({error.message}); check the path of the URL",
+            f"server {instance.spec.name!r} ({instance.url}) {how} gave no stream of 2024-11-05 ({error.message}); "
+            "check the path of the URL",
             server=instance.spec.name,
         ) from None

@@ -198,6 +198,8 @@ class HttpInstance(Instance):
         body = jsonrpc.request(request_id, "initialize", hello)
         if self.pipes is not None:
             return await self.pipes.open(request_id, body, deadline_ns)
+        if self.spec.era == "sse":
+            return await older(self, None, request_id, body, deadline_ns)
         answer = await self.ask(self.head + b"Content-Length: ", body, deadline_ns, expect=request_id)
         if answer.status in (400, 404, 405) and answer.answer is None:
             return await older(self, answer.status, request_id, body, deadline_ns)
@@ -254,7 +256,7 @@ class HttpInstance(Instance):
 
     async def _discover(self) -> Peer:
         deadline_ns = monotonic_ns() + self.spec.start_timeout_ms * 1_000_000
-        if self.spec.era != "legacy":
+        if self.spec.era in ("auto", "modern"):
             request_id = self.server.next_id()
             answer = await self.ask(
                 self.modern_head("server/discover", None),

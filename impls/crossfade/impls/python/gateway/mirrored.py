@@ -1,10 +1,10 @@
-"""Owns the comparison of ``Mcp-Param-*`` headers with the arguments that they repeat, where this hop is the last that sees
-them: before children, servers of revisions without them, and whenever the headers are written anew.
+"""Owns the comparison of ``Mcp-Param-*`` headers with the arguments that they repeat, where this hop is the last that
+sees them: before children, servers of revisions without them, and whenever the headers are written anew.
 
 Rule: what is compared is what the tool's definition marks (``x-mcp-header``), as it was listed last; a request that
 brings such a header makes an unknown definition be asked for. The straight way to a modern HTTP server passes them on
-untouched instead: an intermediary that does not act on a header "MUST forward it and otherwise ignore it", and the server
-checks (streamable-http "Server Behavior for Custom Headers").
+untouched instead: an intermediary that does not act on a header "MUST forward it and otherwise ignore it", and the
+server checks (streamable-http "Server Behavior for Custom Headers").
 """
 
 from __future__ import annotations

@@ -28,6 +28,21 @@ async def connect(stdin: BinaryIO, limit: int) -> tuple[asyncio.StreamReader, as
     return reader, transport
 
 
+async def skip_line(reader: asyncio.StreamReader, error: asyncio.LimitOverrunError) -> None:
+    """Drop a line over the limit up to its end, as it comes."""
+    consumed = error.consumed
+    while True:
+        await reader.readexactly(consumed)
+        try:
+            await reader.readuntil(b"\n")
+        except asyncio.LimitOverrunError as more:
+            consumed = more.consumed
+        except asyncio.IncompleteReadError:
+            return
+        else:
+            return
+
+
 class _Threaded(asyncio.ReadTransport):
     """Feeds a reader from a descriptor that cannot be polled."""
 

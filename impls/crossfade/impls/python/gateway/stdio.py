@@ -1,14 +1,15 @@
 """Owns the stdio face: one client on stdin and stdout, of either era.
 
-Rules: one message a line and nothing else on stdout; requests run concurrently and answers go out as they come; a
-request that the client cancels is cancelled here and upstream, and never answered (stdio "Cancellation").
+Rules: one message a line and nothing else on stdout, and of a line over the limit nothing is kept; requests run
+concurrently and answers go out as they come; a request that the client cancels is cancelled here and upstream, and
+never answered (stdio "Cancellation").
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
 
@@ -18,7 +19,7 @@ from crossfade.impls.python.envelope import EnvelopeError, Message, parse
 from crossfade.impls.python.gateway import legacy, methods, offer
 from crossfade.impls.python.gateway.listen import Listening
 from crossfade.impls.python.gateway.sessions import Session, guest_of
-from crossfade.impls.python.gateway.stdin import connect
+from crossfade.impls.python.gateway.stdin import connect, skip_line
 from crossfade.impls.python.gateway.suspended import SuspendedCalls
 from crossfade.impls.python.jsonrpc import MODERN
 from crossfade.impls.python.notices import KINDS, Listener
@@ -26,9 +27,12 @@ from crossfade.impls.python.notices import KINDS, Listener
 if TYPE_CHECKING:
     from crossfade.impls.python.manager import PythonManager
 
+_GRACE_S: Final = 5.0
+"""How long the answers that are missing at the end of stdin may take; clients wait about so long before they kill."""
+
 
 async def serve_stdio(manager: PythonManager, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> None:
-    """Serve until stdin ends; then wait for what is under way, and return."""
+    """Serve until stdin ends; then wait for what is under way, ``_GRACE_S`` at most, and return."""
     reader, transport = await connect(stdin or sys.stdin.buffer, manager.config.gateway.max_body_bytes)
     face = _Face(manager, stdout or sys.stdout.buffer)
     try:
@@ -39,13 +43,14 @@ async def serve_stdio(manager: PythonManager, stdin: BinaryIO | None = None, std
                 line = error.partial
                 if not line:
                     break
-            except asyncio.LimitOverrunError:
+            except asyncio.LimitOverrunError as error:
                 face.write(
                     jsonrpc.error(None, jsonrpc.INVALID_REQUEST, "the line is too long; raise gateway.maxBodyBytes")
                 )
-                break
+                await skip_line(reader, error)
+                continue
             face.received(line.strip())
-        await face.drain()
+        await face.drain(_GRACE_S)
     finally:
         face.cancel()
         transport.close()
@@ -175,12 +180,15 @@ class _Face:
         answer = await methods.answer(self._manager, caller, method, raw_id, methods.params_of(line))
         self.write(answer.body)
 
-    async def drain(self) -> None:
-        """Let what is under way finish; nobody answers questions any more, and what would never end is ended."""
+    async def drain(self, grace_s: float) -> None:
+        """Let what is under way finish, for a while; nobody answers questions any more, and what would never end is
+        ended.
+        """
         self._leaving.set()
         if self._session is not None:
             self._session.questions.end()
-        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        if self.tasks:
+            await asyncio.wait(self.tasks.values(), timeout=grace_s)
 
     def cancel(self) -> None:
         """Stop what is under way; the client is gone."""

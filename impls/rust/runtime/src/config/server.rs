@@ -17,6 +17,8 @@ pub enum EraSpec {
     Auto,
     Legacy,
     Modern,
+    /// HTTP+SSE of 2024-11-05, and nothing newer.
+    Sse,
 }
 
 /// How calls are spread over instances.

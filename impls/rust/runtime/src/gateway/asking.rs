@@ -56,6 +56,7 @@ pub(crate) struct Book {
 struct State {
     last: u64,
     open: HashMap<u64, Asked>,
+    ended: bool,
 }
 
 /// Whether `capabilities` (JSON) hold `name`.
@@ -85,7 +86,7 @@ impl Book {
         voice: &Arc<Voice>,
     ) -> Option<(u64, Vec<u8>)> {
         let mut state = lock(&self.state);
-        if state.open.len() >= OPEN {
+        if state.ended || state.open.len() >= OPEN {
             return None;
         }
         state.last += 1;
@@ -219,6 +220,20 @@ impl Book {
             !over
         });
         notes
+    }
+
+    /// The client answers nothing any more; who asked is told.
+    pub(crate) fn end(&self) {
+        let open = {
+            let mut state = lock(&self.state);
+            state.ended = true;
+            std::mem::take(&mut state.open)
+        };
+        for (_, asked) in open {
+            if let By::Server(server, id) = asked.by {
+                server.refuse(&id, -32603, "the client has left");
+            }
+        }
     }
 
     fn take(&self, number: u64) -> Option<Asked> {

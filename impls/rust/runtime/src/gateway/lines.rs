@@ -1,6 +1,12 @@
-//! Cuts what a client on a pipe sends into lines.
+//! Lines on pipes: cuts what a client sends into them, and writes its answers as such.
 //!
-//! The rule: of a line over the limit nothing is kept; it is told once, and what follows it is whole again.
+//! The rules: of a line over the limit nothing is kept; it is told once, and what follows it is whole again; a message is
+//! written in one piece, and those that wait go out together.
+
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+use super::sse;
 
 pub(crate) const TOO_LONG: &str = "the line is too long; raise gateway.maxBodyBytes";
 
@@ -39,6 +45,12 @@ impl Lines {
         self.kept.extend_from_slice(chunk);
     }
 
+    /// There will be no more: the line that has no end, if there is one.
+    pub(crate) fn last(&mut self) -> Option<Vec<u8>> {
+        let line = self.kept.split_off(self.from);
+        (!self.skipping && !line.is_empty()).then_some(line)
+    }
+
     /// The next line, without its end; none until more came.
     pub(crate) fn next(&mut self) -> Option<Result<Vec<u8>, TooLong>> {
         while let Some(at) = memchr::memchr(b'\n', &self.kept[self.searched..]) {
@@ -64,6 +76,27 @@ impl Lines {
     }
 }
 
+/// Writes messages to stdout until there are no more senders.
+pub(crate) async fn write(mut outgoing: mpsc::Receiver<Vec<u8>>) {
+    let mut stdout = tokio::io::stdout();
+    let mut batch = Vec::new();
+    while let Some(answer) = outgoing.recv().await {
+        push_line(&mut batch, &answer);
+        while let Ok(answer) = outgoing.try_recv() {
+            push_line(&mut batch, &answer);
+        }
+        if stdout.write_all(&batch).await.is_err() || stdout.flush().await.is_err() {
+            return;
+        }
+        batch.clear();
+    }
+}
+
+fn push_line(batch: &mut Vec<u8>, message: &[u8]) {
+    sse::push_line(batch, message);
+    batch.push(b'\n');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +114,8 @@ mod tests {
             }
             assert!(lines.kept.len() <= limit.max(size) + size, "kept");
         }
+        let last = lines.last();
+        found.extend(last.map(|line| String::from_utf8(line).expect("text")));
         found
     }
 
@@ -94,7 +129,7 @@ mod tests {
             );
             assert_eq!(
                 found,
-                ["one", "", "two", "!", "five", "12345", "!"],
+                ["one", "", "two", "!", "five", "12345", "!", "last"],
                 "{size}"
             );
         }
@@ -110,6 +145,7 @@ mod tests {
             assert!(lines.next().is_none());
             assert!(lines.kept.len() <= 1100);
         }
+        assert_eq!(lines.last(), None);
         assert_eq!(told, 1);
     }
 }

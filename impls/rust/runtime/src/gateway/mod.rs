@@ -257,9 +257,14 @@ impl Gateway {
         }
     }
 
-    pub(crate) async fn close(&self, drain: Duration) {
+    /// What would never end by itself ends now.
+    pub(crate) fn leave(&self) {
         self.closing.store(true, Relaxed);
         self.stop.notify_waiters();
+    }
+
+    pub(crate) async fn close(&self, drain: Duration) {
+        self.leave();
         let accepting = lock(&self.accepting).take();
         if let Some(accepting) = accepting {
             accepting.abort();

@@ -9,6 +9,7 @@ mod answer;
 mod ending;
 mod pump;
 mod request;
+mod rounds;
 mod source;
 mod stream;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::futures::Notified;
 
 pub(super) use again::Retold;
@@ -27,6 +29,7 @@ use super::dispatch::Who;
 use super::sessions::Session;
 use crate::envelope::{Fault, Watch};
 use crate::error::Error;
+use crate::upstream::Server;
 use crate::upstream::http::HttpLink;
 use crate::upstream::lease::{Conn, Lease};
 use crate::upstream::session::UpstreamSession;
@@ -42,6 +45,8 @@ pub(super) enum Stop {
     /// The client went away or gave up.
     Gone,
     Cancelled,
+    /// A modern server wants the same request once more (the result), with the state that it gave.
+    OnceMore(Bytes),
     /// What arrived last must not be passed on.
     Refused(Fault),
     /// The answer had begun and cannot be finished.
@@ -52,6 +57,7 @@ pub(super) enum Stop {
 pub(super) struct Job<'a> {
     pub(super) client: &'a mut Client,
     pub(super) link: Arc<HttpLink>,
+    pub(super) server: &'a Arc<Server>,
     pub(super) id: &'a [u8],
     /// The client's session.
     pub(super) own: Option<&'a Arc<Session>>,

@@ -1,7 +1,7 @@
 //! The other face: one client of either era on stdin and stdout, newline-delimited.
 //!
-//! The rule: nothing but messages is ever written to stdout, each in one piece; requests run beside each other, and
-//! the end of stdin ends the face.
+//! The rule: nothing but messages is ever written to stdout, each in one piece; requests run beside each other; at the
+//! end of stdin what is under way is answered, if it does not take too long, and then the face ends.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -9,19 +9,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::answer::Answer;
 use super::dispatch::{self, Heads, Plan};
 use super::hears::notification;
-use super::lines::{Lines, TOO_LONG};
+use super::lines::{Lines, TOO_LONG, write};
 use super::listen::Listen;
 use super::sessions::Session;
 use super::work::{self, Ask};
-use super::{Gateway, calling, sse};
+use super::{Gateway, calling};
 use crate::clock::lock;
 use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
@@ -31,6 +32,8 @@ use crate::principal::Principal;
 
 /// Answers that wait for a client that does not read; then its requests wait, too.
 const ANSWERS: usize = 64;
+/// How long the answers that are missing at the end of stdin may take; clients wait about so long before they kill.
+const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Running {
@@ -49,12 +52,17 @@ pub(crate) async fn serve(manager: Arc<Inner>) -> Result<()> {
     ));
     let (answers, outgoing) = mpsc::channel::<Vec<u8>>(ANSWERS);
     let writer = gateway.manager.shared.handle.spawn(write(outgoing));
-    let in_flight: InFlight = Arc::default();
-    let mut tasks = JoinSet::new();
+    let mut face = Face {
+        gateway,
+        answers,
+        in_flight: InFlight::default(),
+        tasks: JoinSet::new(),
+        tellers: JoinSet::new(),
+        session: None,
+    };
     let mut stdin = tokio::io::stdin();
     let mut lines = Lines::new(limit);
     let mut chunk = vec![0; 64 * 1024];
-    let mut session: Option<String> = None;
     loop {
         let read = stdin.read(&mut chunk).await.map_err(|error| {
             Error::internal(format!(
@@ -67,48 +75,21 @@ pub(crate) async fn serve(manager: Arc<Inner>) -> Result<()> {
         lines.feed(&chunk[..read]);
         while let Some(line) = lines.next() {
             let Ok(line) = line else {
-                let refused = Answer::refusal(413, TOO_LONG).body;
-                let _ = answers.send(refused).await;
+                let refused =
+                    Answer::rpc_error(200, None, super::answer::INVALID_REQUEST, TOO_LONG).body;
+                let _ = face.answers.send(refused).await;
                 continue;
             };
-            take(
-                &gateway,
-                line,
-                &answers,
-                &in_flight,
-                &mut tasks,
-                &mut session,
-            )
-            .await;
+            face.take(line).await;
         }
-        while tasks.try_join_next().is_some() {}
+        while face.tasks.try_join_next().is_some() {}
     }
-    // The client is gone: nobody reads the answers that are still missing.
-    tasks.abort_all();
-    while tasks.join_next().await.is_some() {}
-    drop(answers);
+    if let Some(line) = lines.last() {
+        face.take(line).await;
+    }
+    face.leave().await;
     let _ = writer.await;
     Ok(())
-}
-
-async fn write(mut outgoing: mpsc::Receiver<Vec<u8>>) {
-    let mut stdout = tokio::io::stdout();
-    let mut batch = Vec::new();
-    while let Some(answer) = outgoing.recv().await {
-        push_line(&mut batch, &answer);
-        while let Ok(answer) = outgoing.try_recv() {
-            push_line(&mut batch, &answer);
-        }
-        if stdout.write_all(&batch).await.is_err() || stdout.flush().await.is_err() {
-            return;
-        }
-        batch.clear();
-    }
-}
-
-fn push_line(batch: &mut Vec<u8>, message: &[u8]) {
-    sse::push_line(batch, message);
-    batch.push(b'\n');
 }
 
 /// Passes changes on to a client that has shaken hands.
@@ -145,109 +126,147 @@ async fn listen(
     listen.over()
 }
 
-async fn take(
-    gateway: &Arc<Gateway>,
-    line: Vec<u8>,
-    answers: &mpsc::Sender<Vec<u8>>,
-    in_flight: &InFlight,
-    tasks: &mut JoinSet<()>,
-    session: &mut Option<String>,
-) {
-    if line.trim_ascii().is_empty() {
-        return;
+/// The conversation.
+struct Face {
+    gateway: Arc<Gateway>,
+    answers: mpsc::Sender<Vec<u8>>,
+    in_flight: InFlight,
+    /// Requests.
+    tasks: JoinSet<()>,
+    /// What is told unasked.
+    tellers: JoinSet<()>,
+    session: Option<String>,
+}
+
+impl Face {
+    /// Stdin has ended: nobody answers questions any more, and what is under way is answered, within a grace.
+    async fn leave(mut self) {
+        self.tellers.abort_all();
+        self.gateway.leave();
+        let session = self.session.as_deref().map(str::as_bytes);
+        if let Some(session) = session.and_then(|id| self.gateway.sessions.get(id)) {
+            session.asked.end();
+        }
+        let done = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(GRACE, done).await;
+        self.tasks.shutdown().await;
+        self.tellers.shutdown().await;
     }
-    let (plan, env) = match envelope::scan(&line) {
-        Ok(env) if env.complete => {
-            if cancels(&line, &env, in_flight) {
-                return;
+
+    /// One message of the client.
+    async fn take(&mut self, line: Vec<u8>) {
+        let Self {
+            gateway,
+            answers,
+            in_flight,
+            tasks,
+            tellers,
+            session,
+        } = self;
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        let Some((plan, env)) = decide(gateway, &line, session.as_deref(), in_flight) else {
+            return;
+        };
+        match plan {
+            Plan::Answer(answer) => {
+                if !answer.body.is_empty() {
+                    let _ = answers.send(answer.body).await;
+                }
             }
-            let heads = Heads {
-                session: session.as_deref().map(str::as_bytes),
-                ..Heads::default()
-            };
-            (dispatch::plan(gateway, &heads, &line, &env), env)
-        }
-        Ok(_) => (
-            Plan::Answer(Box::new(dispatch::faulty(envelope::Fault::Syntax(
-                line.len(),
-            )))),
-            Envelope::default(),
-        ),
-        Err(fault) => (
-            Plan::Answer(Box::new(dispatch::faulty(fault))),
-            Envelope::default(),
-        ),
-    };
-    match plan {
-        Plan::Answer(answer) => {
-            if !answer.body.is_empty() {
-                let _ = answers.send(answer.body).await;
-            }
-        }
-        Plan::Initialize(_) => {
-            let voice = calling::voice(gateway, &plan, &line, &env);
-            let ask = Ask {
-                cancels: None,
-                principal: Principal::Anonymous,
-                sent: None,
-                voice: &voice,
-            };
-            let answer = work::run(gateway, plan, &line, &env, ask).await;
-            session.clone_from(&answer.session);
-            let _ = answers.send(answer.body).await;
-            let id = answer.session.as_ref().map(String::as_bytes);
-            if let Some(session) = id.and_then(|id| gateway.sessions.get(id)) {
-                session.home.on(answers);
-                tasks.spawn(tell(Arc::clone(gateway), session, answers.clone()));
-            }
-        }
-        Plan::Listen(id) => {
-            let (gateway, answers, own) = (Arc::clone(gateway), answers.clone(), id.clone());
-            let known = Arc::clone(in_flight);
-            let mut running = lock(in_flight);
-            let task = tasks.spawn(async move {
-                let last = listen(&gateway, &own, &line, &env, &answers).await;
-                lock(&known).remove(&own);
-                let _ = answers.send(last).await;
-            });
-            let cancelled = Arc::default();
-            running.insert(id, Running { cancelled, task });
-        }
-        plan => {
-            let id: Box<[u8]> = env.id.map(|span| span.of(&line).into()).unwrap_or_default();
-            let cancelled = Arc::new(AtomicBool::new(false));
-            let (gateway, answers, flag) =
-                (Arc::clone(gateway), answers.clone(), Arc::clone(&cancelled));
-            let (known, own) = (Arc::clone(in_flight), id.clone());
-            let mut running = lock(in_flight);
-            let task = tasks.spawn(async move {
-                let voice = calling::voice(&gateway, &plan, &line, &env);
+            Plan::Initialize(_) => {
+                let voice = calling::voice(gateway, &plan, &line, &env);
                 let ask = Ask {
-                    cancels: Some(&flag),
+                    cancels: None,
                     principal: Principal::Anonymous,
                     sent: None,
                     voice: &voice,
                 };
-                let mut working = Box::pin(work::run(&gateway, plan, &line, &env, ask));
-                let answer = loop {
-                    let said = poll_fn(|cx| match working.as_mut().poll(cx) {
-                        Poll::Ready(answer) => Poll::Ready(Err(answer)),
-                        Poll::Pending => voice.poll_said(cx).map(Ok),
-                    });
-                    match said.await {
-                        // A client that does not read makes its own requests wait.
-                        Ok(said) => drop(answers.send(said).await),
-                        Err(answer) => break answer,
-                    }
-                };
-                for said in voice.rest() {
-                    let _ = answers.send(said).await;
-                }
-                lock(&known).remove(&own);
+                let answer = work::run(gateway, plan, &line, &env, ask).await;
+                session.clone_from(&answer.session);
                 let _ = answers.send(answer.body).await;
-            });
-            running.insert(id, Running { cancelled, task });
+                let id = answer.session.as_ref().map(String::as_bytes);
+                if let Some(session) = id.and_then(|id| gateway.sessions.get(id)) {
+                    session.home.on(answers);
+                    tellers.spawn(tell(Arc::clone(gateway), session, answers.clone()));
+                }
+            }
+            Plan::Listen(id) => {
+                let (gateway, answers, own) = (Arc::clone(gateway), answers.clone(), id.clone());
+                let known = Arc::clone(in_flight);
+                let mut running = lock(in_flight);
+                let task = tasks.spawn(async move {
+                    let last = listen(&gateway, &own, &line, &env, &answers).await;
+                    lock(&known).remove(&own);
+                    let _ = answers.send(last).await;
+                });
+                let cancelled = Arc::default();
+                running.insert(id, Running { cancelled, task });
+            }
+            plan => {
+                let id: Box<[u8]> = env.id.map(|span| span.of(&line).into()).unwrap_or_default();
+                let cancelled = Arc::new(AtomicBool::new(false));
+                let (gateway, answers, flag) =
+                    (Arc::clone(gateway), answers.clone(), Arc::clone(&cancelled));
+                let (known, own) = (Arc::clone(in_flight), id.clone());
+                let mut running = lock(in_flight);
+                let task = tasks.spawn(async move {
+                    let voice = calling::voice(&gateway, &plan, &line, &env);
+                    let ask = Ask {
+                        cancels: Some(&flag),
+                        principal: Principal::Anonymous,
+                        sent: None,
+                        voice: &voice,
+                    };
+                    let mut working = Box::pin(work::run(&gateway, plan, &line, &env, ask));
+                    let answer = loop {
+                        let said = poll_fn(|cx| match working.as_mut().poll(cx) {
+                            Poll::Ready(answer) => Poll::Ready(Err(answer)),
+                            Poll::Pending => voice.poll_said(cx).map(Ok),
+                        });
+                        match said.await {
+                            // A client that does not read makes its own requests wait.
+                            Ok(said) => drop(answers.send(said).await),
+                            Err(answer) => break answer,
+                        }
+                    };
+                    for said in voice.rest() {
+                        let _ = answers.send(said).await;
+                    }
+                    lock(&known).remove(&own);
+                    let _ = answers.send(answer.body).await;
+                });
+                running.insert(id, Running { cancelled, task });
+            }
         }
+    }
+}
+
+/// What is to be done about a line; none for a cancellation, which is done.
+fn decide(
+    gateway: &Gateway,
+    line: &[u8],
+    session: Option<&str>,
+    in_flight: &InFlight,
+) -> Option<(Plan, Envelope)> {
+    let faulty = |fault| {
+        let answer = Box::new(dispatch::faulty(fault));
+        Some((Plan::Answer(answer), Envelope::default()))
+    };
+    match envelope::scan(line) {
+        Ok(env) if env.complete => {
+            if cancels(line, &env, in_flight) {
+                return None;
+            }
+            let heads = Heads {
+                session: session.map(str::as_bytes),
+                ..Heads::default()
+            };
+            Some((dispatch::plan(gateway, &heads, line, &env), env))
+        }
+        Ok(_) => faulty(envelope::Fault::Syntax(line.len())),
+        Err(fault) => faulty(fault),
     }
 }
 

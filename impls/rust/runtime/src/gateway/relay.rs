@@ -140,6 +140,7 @@ pub(crate) async fn run(
     let mut job = Job {
         client,
         link,
+        server,
         id,
         own: who.session(),
         modern_client: who.is_modern(),

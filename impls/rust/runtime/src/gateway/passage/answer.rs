@@ -7,13 +7,12 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::rounds::wanted;
 use super::{Job, Stop};
 use crate::envelope::{self, Span};
 use crate::error::Error;
 use crate::gateway::answer::reason;
-use crate::gateway::calling::fault;
-use crate::translate::rounds;
-use crate::upstream::http::HttpLink;
+
 use crate::upstream::lease::Conn;
 use crate::wire::head::{self, Content};
 use crate::wire::{Body, PIECE, ResponseHead, io};
@@ -130,9 +129,11 @@ impl Job<'_> {
         };
         if self.own.is_some()
             && self.session.is_none()
-            && let Some(error) = undeclared(&self.link, body)
+            && let Some(result) = wanted(body)
         {
-            return Err(Stop::Failed(error));
+            let result = bytes::Bytes::copy_from_slice(result);
+            conn.buffer.clear();
+            return Err(Stop::OnceMore(result));
         }
         let status = self.status(code);
         if status != 200 {
@@ -232,14 +233,4 @@ fn error_code(error: &[u8]) -> i64 {
         }
     });
     code.unwrap_or(-32603)
-}
-
-/// The error for a response of a modern server that asks a legacy client for input: one that declared nothing, because
-/// who could be asked does not come this way.
-pub(super) fn undeclared(link: &HttpLink, body: &[u8]) -> Option<Error> {
-    let result = || envelope::scan(body).ok()?.result;
-    let asks = memchr::memmem::find(body, b"input_required").is_some()
-        && result().is_some_and(|result| rounds::is_input_required(result.of(body)));
-    let why = "the server needs input of its client, which declared no capability for that; declare it in initialize";
-    asks.then(|| fault(link.name(), -32021, why, None))
 }

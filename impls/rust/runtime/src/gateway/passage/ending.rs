@@ -35,6 +35,12 @@ impl Job<'_> {
                     .respond(&Answer::accepted(), self.keep_alive && self.unsent == 0)
                     .await
             }
+            Err(Stop::OnceMore(result)) => {
+                if let Some(ticket) = ticket {
+                    ticket.settle(None);
+                }
+                Box::pin(self.go_round(result)).await
+            }
             // The server is left with half a message, which it cannot read; that is not its fault.
             Err(Stop::Refused(fault)) => {
                 drop(ticket);

@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::answer::undeclared;
+use bytes::Bytes;
+
+use super::rounds::wanted;
 use super::source::Source;
 use super::stream::IDLE;
 use super::{Job, Stop};
@@ -23,7 +25,6 @@ use crate::gateway::sse;
 use crate::gateway::track::Track;
 use crate::gateway::voice::{Manner, Voice};
 use crate::upstream::Asker;
-use crate::upstream::http::HttpLink;
 use crate::upstream::lease::Conn;
 use crate::wire::ResponseHead;
 use crate::wire::sse::Events;
@@ -31,12 +32,12 @@ use crate::wire::sse::Events;
 /// What is known of one stream.
 pub(super) struct Pump {
     pub(super) events: Events,
-    link: Arc<HttpLink>,
-    id: Box<[u8]>,
     /// The way back to the server; a modern one asks nothing on its streams.
     asker: Option<Asker>,
     voice: Arc<Voice>,
     pub(super) answered: bool,
+    /// The result of a server that wants the request once more.
+    round: Option<Bytes>,
 }
 
 impl Pump {
@@ -62,12 +63,10 @@ impl Pump {
             }
         } else if found.complete && !self.answered {
             self.answered = found.method.is_none();
-            let asks = self.answered && self.asker.is_none();
-            let refused = asks.then(|| undeclared(&self.link, data)).flatten();
-            out.push(match refused {
-                Some(error) => Answer::failure(&self.id, &error).body,
-                None => data.to_vec(),
-            });
+            match wanted(data).filter(|_| self.answered && self.asker.is_none()) {
+                Some(result) => self.round = Some(Bytes::copy_from_slice(result)),
+                None => out.push(data.to_vec()),
+            }
         }
     }
 }
@@ -92,14 +91,14 @@ impl Job<'_> {
         let manner = Manner::Session(Arc::clone(session));
         let mut pump = Pump {
             events: Events::new(self.link.max_message),
-            id: self.id.into(),
             asker: upstream
                 .clone()
                 .map(|upstream| Asker::Http(Arc::clone(&self.link), upstream)),
-            link: Arc::clone(&self.link),
             voice: Voice::new(None, true, manner, gateway.input_limit()),
             answered: false,
+            round: None,
         };
+        let sent = self.sent();
         let mut source = Source::new(&self.link, upstream, conn, head);
         let mut track = Track::new(&gateway, Some(session));
         let every = Duration::from_millis(gateway.manager.gateway.keep_alive_ms.max(1));
@@ -131,13 +130,18 @@ impl Job<'_> {
             };
             match next {
                 Next::Silence => self.client.output.extend_from_slice(sse::BEAT),
-                Next::More(Ok(messages)) if messages.is_empty() => {
+                Next::More(Ok(messages)) if messages.is_empty() && pump.round.is_none() => {
                     self.close_stream(here).await?;
                     return Ok(source.is_clean());
                 }
                 Next::More(Ok(messages)) => {
                     for message in messages {
                         track.push(&mut self.client.output, &message);
+                    }
+                    if let (Some(result), Some(sent)) = (pump.round.take(), &sent) {
+                        let outcome = Box::pin(sent.go_on(result)).await;
+                        let answer = self.concluded(outcome);
+                        track.push(&mut self.client.output, &answer);
                     }
                     beat.reset();
                     until = self.silent_until();

@@ -36,7 +36,7 @@ impl HttpLink {
         }
         let agreed = match self.era {
             _ if self.is_pipe() => None,
-            EraSpec::Legacy => None,
+            EraSpec::Legacy | EraSpec::Sse => None,
             EraSpec::Auto | EraSpec::Modern => match self.discover(limit).await? {
                 Verdict::Modern(agreed) => Some(agreed),
                 Verdict::Legacy if self.era == EraSpec::Auto => None,
@@ -63,7 +63,7 @@ impl HttpLink {
 
     /// The handshake of the legacy era: in a session, or over the older transport if that is refused.
     async fn greet(self: &Arc<Self>, limit: Instant) -> Result<Agreed> {
-        if !self.is_pipe() {
+        if !self.is_pipe() && self.era != EraSpec::Sse {
             self.refusal.store(0, Relaxed);
             match UpstreamSession::open(self, PLAIN, limit).await {
                 Ok((session, agreed)) => {
@@ -84,7 +84,7 @@ impl HttpLink {
             }
         }
         let Some((pipe, agreed)) = Box::pin(self.open_pipe(limit)).await? else {
-            let gone = self.violation("offers its stream of events no more");
+            let gone = self.violation("offers no stream of events");
             return Err(self.start_error(&gone));
         };
         self.keep_pipe(&pipe);
