@@ -200,7 +200,9 @@ def _crosscheck(commands: argparse._SubParsersAction[Parser]) -> None:
     command.add_argument(
         "--duration", type=whole_seconds, default=3, metavar="SECONDS", help="of a window (default: %(default)s)"
     )
-    command.add_argument("--connections", type=connections, default=16, help="(default: %(default)s)")
+    command.add_argument(
+        "--connections", type=connections, default=64, help="enough to saturate nginx (default: %(default)s)"
+    )
     command.add_argument("--seed", type=seed)
     command.add_argument("--out", type=Path, default=Path("results"))
     _json(command)

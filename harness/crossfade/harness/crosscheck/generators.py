@@ -3,6 +3,11 @@
 Every window has a fresh fleet and a fresh nginx, warmed by the same load, and the generators stand on the same
 processor, the fleet's. A round holds a window of each and one of ours straight at the fleet, in an order drawn from
 the seed: what is compared is the log-ratio within a round.
+
+The connections have to saturate nginx. A closed loop's cycle is the latency and the generator's own turn, from an
+answer read to the next request written (Little: connections = throughput x (latency + turn)); both generators read all
+that is there before they write, and wrk's turn is longer, by its two calls of ``epoll_ctl`` per request. With few
+connections that difference is a part of the latency worth seeing; with many it is lost in nginx's line.
 """
 
 from __future__ import annotations
