@@ -118,6 +118,23 @@ def test_a_sweep_without_any_held_rate_is_void_and_without_a_knee() -> None:
     assert found.void is not None
 
 
+def test_a_knee_that_a_late_generator_decided_is_void_and_one_that_it_did_not_is_a_note() -> None:
+    late, early = encode_hdr([3_000_000] * 60 + [1000] * 40), encode_hdr([1000] * 100)
+
+    def at(rate: float, held: bool, lag: str) -> LoadPoint:
+        return phase(mode="open", rate_per_s=rate, held=held, lag=lag)
+
+    decided = [at(1000, True, early), at(2000, False, late), at(4000, False, early)]
+    found = sweep.conclude(decided, 1000.0)
+    assert found.void is not None
+    assert "at 2000/s" in found.void
+    # Lost once with a late generator, and again without: it is the target's doing.
+    assert sweep.conclude([*decided, at(2000, False, early)], 1000.0).void is None
+    held = sweep.conclude([at(1000, True, late), at(2000, False, early)], 1000.0)
+    assert held.void is None
+    assert any("sent late" in note for note in held.notes)
+
+
 def test_recovery_ends_with_the_first_whole_interval_at_the_rate() -> None:
     series = steps(100, 100, 0, 0, 0, 40, 95, 100, 100)
     # Recovered at 350 ms: the interval 300-400 is not wholly after it, 500-600 is too slow, 600-700 is it.

@@ -35,8 +35,9 @@ def run(bench: Bench) -> Measured:
 
         def held(rate: float) -> bool:
             points.append(phase(bench, target, sweep, rate, len(points)))
-            if not points[-1].held and kept_rate(points[-1], sweep):
-                # One stall of a busy machine spoils a p99. What the target itself cannot hold, it loses twice.
+            if not points[-1].held and (kept_rate(points[-1], sweep) or loadrun.generator_late(points[-1])):
+                # One stall of a busy machine spoils a p99, and a late generator is not the target's doing. What the
+                # target itself cannot hold, it loses twice.
                 points.append(phase(bench, target, sweep, rate, len(points)))
             return bool(points[-1].held)
 
@@ -102,6 +103,16 @@ def _poisson_slack(expected: float) -> float:
     return max(0.5, 1 - 3 / math.sqrt(expected)) if expected > 0 else 1.0
 
 
+def decided_by_generator(points: list[LoadPoint]) -> LoadPoint | None:
+    """The lowest rate that was lost, if the generator was late there: then nobody knows who lost it.
+
+    A rate that was held with a late generator was held all the same, for latency runs from when a request was due.
+    """
+    last = {p.rate_per_s or 0.0: p for p in points}
+    lost = [p for _, p in sorted(last.items()) if p.held is False]
+    return lost[0] if lost and loadrun.generator_late(lost[0]) else None
+
+
 def conclude(points: list[LoadPoint], knee: float | None) -> Measured:
     """The block's figures."""
     errors: dict[str, int] = {}
@@ -111,6 +122,8 @@ def conclude(points: list[LoadPoint], knee: float | None) -> Measured:
     wrong = sum(p.mismatches for p in points)
     notes = [f"{p.rate_per_s:.0f}/s: the generator itself sent late" for p in points if loadrun.generator_late(p)]
     void = f"{wrong} answers did not match their request; run `crossfade parity`" if wrong else None
+    if void is None and (late := decided_by_generator(points)) is not None:
+        void = f"at {late.rate_per_s:.0f}/s, which decided the knee, the generator itself sent late; add processors"
     if void is None and knee is None:
         void = "not even the lowest rate held the objective; lower sweep.from_per_s or quieten the machine"
     return Measured(
