@@ -31,6 +31,7 @@ TITLES: dict[ScenarioKind, str] = {
     "latency": "Latency at one fixed rate",
     "burst": "Bursts",
     "connect": "Connection storms",
+    "soak": "Under steady churn",
     "faults": "What each fault cost, and how long until it was over",
     "lifecycle": "Start, shutdown, and a killed child",
     "deploy": "Updates under load",
@@ -106,7 +107,7 @@ def _drain(results: Results, cast: Cast, variant: str, points: list[LoadPoint]) 
 
 
 def scalings(results: Results, cast: Cast) -> tuple[Scaling, ...]:
-    """CPU per request over the number of nodes, from load points that say how many there were."""
+    """CPU per request over the number of nodes, from saturated load points that say how many there were."""
     found = []
     for record in results.scenarios:
         if record.kind == "nodes":
@@ -122,7 +123,7 @@ def _curve(results: Results, cast: Cast, record: ScenarioRecord, variant: str) -
     for block in results.of(record.name, variant):
         for point in block.points:
             nodes = getattr(point, "nodes", None)
-            if nodes is not None and point.cpu_us_per_request:
+            if nodes is not None and point.rate_per_s is None and point.cpu_us_per_request:
                 costs.setdefault(nodes, []).append(point)
     points = []
     for nodes, group in sorted(costs.items()):

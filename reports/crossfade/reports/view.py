@@ -11,7 +11,7 @@ from datetime import datetime
 
 from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import ALPHA, Analysis, Comparison, analyse
-from crossfade.reports import checked, facts, measured, measures, memories, phases, story, timings
+from crossfade.reports import checked, facts, measured, measures, memories, phases, ruler, story, timings
 from crossfade.reports.groups import GROUPS, titles
 from crossfade.reports.measured import Cast, summary
 from crossfade.reports.page import Against, Estimate, Page, Tally, Verdict, VerdictTable
@@ -82,6 +82,7 @@ def view(results: Results, *, raw: str = "results.json") -> Page:
         crashes=phases.crashes(results, cast),
         changes=phases.crashes(results, cast, "deploy"),
         measures=measures.tables(results, analysis, cast),
+        checks=ruler.checks(results),
         drains=measures.drains(results, cast),
         scalings=measures.scalings(results, cast),
         traces=phases.traces(results, cast),

@@ -19,6 +19,7 @@ from crossfade.reports.page.costs import (
 )
 from crossfade.reports.page.events import Crash, CrashBlock, Trace, Traces
 from crossfade.reports.page.load import Bar, Fault, RateCurve, RatePoint, Sweep, Tail, Tails, Work
+from crossfade.reports.page.ruler import Check
 from crossfade.reports.page.scale import Cell, Drain, Drains, MeasureRow, MeasureTable, NodeCurve, NodePoint, Scaling
 from crossfade.reports.page.verdicts import Against, Tally, Verdict, VerdictTable
 from crossfade.reports.page.whole import Page
@@ -29,6 +30,7 @@ __all__ = [
     "Bar",
     "Beside",
     "Cell",
+    "Check",
     "Crash",
     "CrashBlock",
     "Drain",

@@ -8,6 +8,7 @@ from crossfade.reports.page.base import Banner, Goal, KeyFigure, Series
 from crossfade.reports.page.costs import Ladder, Operation, Share, Soak, TimingTable
 from crossfade.reports.page.events import Crash, Traces
 from crossfade.reports.page.load import Fault, Sweep, Tails, Work
+from crossfade.reports.page.ruler import Check
 from crossfade.reports.page.scale import Drains, MeasureTable, Scaling
 from crossfade.reports.page.verdicts import Against, VerdictTable
 
@@ -42,6 +43,7 @@ class Page:
     """Updates under load, drawn as faults are: what is answered, what fails, and when."""
     traces: tuple[Traces, ...] = ()
     measures: tuple[MeasureTable, ...] = ()
+    checks: tuple[Check, ...] = ()
     drains: tuple[Drains, ...] = ()
     scalings: tuple[Scaling, ...] = ()
     goals: tuple[Goal, ...] = ()

@@ -1,0 +1,137 @@
+"""How good the ruler is: what was found out about it on this machine, part by part, and what was not.
+
+The rule: a part that this machine has not measured is named with the command that measures it, never left out.
+"""
+
+from __future__ import annotations
+
+from crossfade.harness import foretold
+from crossfade.harness.crosscheck import judge
+from crossfade.harness.samples import METRICS, Results
+from crossfade.harness.trust import Share, Trial
+from crossfade.reports.page import Check
+from crossfade.reports.plate import NONE
+from crossfade.reports.words import lowered, milliseconds, percent, plain, plural, rate, times
+
+
+def checks(results: Results) -> tuple[Check, ...]:
+    """Every part, in the order in which a doubter asks."""
+    return (_alarms(results), _power(results), *_crosschecks(results), _overhead(results), *_validation(results))
+
+
+def _alarms(results: Results) -> Check:
+    title = "False alarms"
+    found = results.ruler.alarms if results.ruler is not None else None
+    if found is None:
+        return Check(
+            title,
+            "No comparison of twins over many scenarios was made on this machine; `crossfade selftest` makes one.",
+            known=False,
+        )
+    said = (
+        f"{plural(found.alone.of, 'A/A comparison')} over {plural(len(found.scenarios), 'scenario')}, "
+        f"{plural(found.alone.hits, 'false alarm')}: {_share(found.alone)}; {found.corrected.hits or 'none'} left "
+        "after Holm\u2019s correction."
+    )
+    wrong = [trial for trial in found.trials if trial.verdict != "inconclusive"]
+    head = ("scenario", "quantity", "times", "interval", "rounds", "after correction")
+    return Check(title, said, head=head, rows=tuple(_trial(trial) for trial in wrong))
+
+
+def _trial(trial: Trial) -> tuple[str, ...]:
+    ends = f"{times(trial.low)} to {times(trial.high)}" if trial.low and trial.high else NONE
+    quantity = METRICS[trial.metric].title if trial.metric in METRICS else trial.metric
+    return (
+        plain(trial.scenario), lowered(plain(quantity)), times(trial.ratio), ends, str(trial.rounds),
+        "called off" if trial.verdict_holm == "inconclusive" else trial.verdict_holm,
+    )  # fmt: skip
+
+
+def _power(results: Results) -> Check:
+    title = "Planted flaws"
+    found = results.ruler.power if results.ruler is not None else None
+    if found is None:
+        return Check(
+            title,
+            "No flaws were planted on this machine; `crossfade selftest --power` plants them and counts convictions.",
+            known=False,
+        )
+    said = f"{plural(found.runs, 'run')} of the {plain(found.profile)} profile, with gateways known beforehand."
+    rows = tuple(
+        (plain(p.name), plain(p.what), plain(p.scenario), f"{p.found.hits} of {p.found.of}", _share(p.found))
+        for p in found.plants
+    )
+    return Check(title, said, head=("planted", "what it is", "scenario", "convicted", "share"), rows=rows)
+
+
+PARTS = {
+    "generators": "The load generator beside wrk",
+    "stalls": "A server that stalls, against theory",
+    "arena": "The memory ladder on a manager whose cost is known",
+    "large": "The largest results file",
+}
+
+
+def _crosschecks(results: Results) -> tuple[Check, ...]:
+    """A block per part that was cross-checked, and one that names what was not."""
+    found = getattr(results, "crosscheck", None)
+    if found is None:
+        told = "There is no cross-check of this machine; `crossfade crosscheck` makes one."
+        return (Check("Cross-check", told, known=False),)
+    lines = judge.checks(found)
+    blocks, missing = [], []
+    for part, title in PARTS.items():
+        mine = [line for line in lines if line.part == part]
+        if not mine:
+            missing.append(lowered(title))
+            continue
+        met = sum(line.met for line in mine)
+        said = f"{met} of {plural(len(mine), 'figure')} within what was asked."
+        rows = tuple((line.what, line.said, line.asked, "met" if line.met else "missed") for line in mine)
+        blocks.append(Check(title, plain(said), head=("", "measured", "asked", ""), rows=rows))
+    if missing:
+        told = f"Not cross-checked on this machine: {'; '.join(missing)}. `crossfade crosscheck` does it."
+        blocks.append(Check("Cross-check, the rest", told, known=False))
+    return tuple(blocks)
+
+
+def _overhead(results: Results) -> Check:
+    title = "What the harness itself takes"
+    found = getattr(results, "overhead", None)
+    if found is None:
+        return Check(title, "These results do not say how long the harness took besides measuring.", known=False)
+    beside = found.run_s - found.measuring_s + found.own_cpu_s
+    parts = ", ".join(f"{plain(part)} {spent:.1f}\u202fs" for part, spent in found.parts.items())
+    said = (
+        f"Of {found.run_s:,.0f}\u202fs, {found.measuring_s:,.0f} were measuring; the rest, and the harness\u2019s "
+        f"own processor time meanwhile, came to {percent(beside / found.run_s if found.run_s else 0.0)} ({parts})."
+    )
+    return Check(title, said)
+
+
+def _validation(results: Results) -> tuple[Check, ...]:
+    """The simulator beside measured nodes; only a run that measured nodes could have any."""
+    title = "The simulator against measured nodes"
+    found = results.validation
+    if found is None:
+        told = f"The simulator behind `crossfade plan` is {foretold.NEVER}."
+        return (Check(title, told, known=False),)
+    rows = tuple(
+        (
+            plain(row.scenario), plain(row.variant), str(row.nodes), rate(row.rate_per_s),
+            milliseconds(row.measured_p99_ms) + _between(row.low_p99_ms, row.high_p99_ms),
+            NONE if row.predicted_p99_ms is None else milliseconds(row.predicted_p99_ms),
+            "fitted" if row.calibration else NONE if row.error is None else f"{row.error:+.0%}",
+        )
+        for row in found.rows
+    )  # fmt: skip
+    head = ("scenario", "", "nodes", "requests/s", "p99 measured", "p99 predicted", "error")
+    return (Check(title, plain(f"The model is {foretold.words(found)}."), head=head, rows=rows),)
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return f" ({milliseconds(low)} to {milliseconds(high)})" if low is not None and high is not None else ""
+
+
+def _share(found: Share) -> str:
+    return f"{percent(found.share)}, 95\u202f% interval {percent(found.low)} to {percent(found.high)}"
