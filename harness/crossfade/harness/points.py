@@ -89,3 +89,22 @@ class Operation(_Record, frozen=True):
     min_ns: float
     p50_ns: float
     p99_ns: float
+
+
+class InstructionCount(_Record, frozen=True):
+    """Instructions that one operation of a core takes, the harness's loop around it included."""
+
+    core: str
+    operation: str
+    size: int
+    per_operation: float
+
+
+class Instructions(_Record, frozen=True):
+    """callgrind's counts: fixed hash seed, no address-space randomisation, starts and preparation taken off."""
+
+    created: str
+    valgrind: str
+    machine: str
+    python: str
+    counts: tuple[InstructionCount, ...]

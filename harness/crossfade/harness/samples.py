@@ -14,7 +14,7 @@ import msgspec
 from crossfade.harness.crosscheck.record import CrossCheck
 from crossfade.harness.memorysamples import KernelMemory, Rung, SoakSample
 from crossfade.harness.metrics import METRICS, Metric
-from crossfade.harness.points import LoadPoint, Mark, Mode, Operation, SeriesPoint
+from crossfade.harness.points import Instructions, LoadPoint, Mark, Mode, Operation, SeriesPoint
 from crossfade.harness.trust import Predicted, Ruler, SelfTest, Validation
 
 FORMAT = "crossfade-results"
@@ -203,6 +203,7 @@ class Results(_Record, frozen=True):
     attachments: tuple[Attachment, ...] = ()
     notes: tuple[str, ...] = ()
     validation: Validation | None = None
+    instructions: Instructions | None = None
 
     def scenario(self, name: str) -> ScenarioRecord:
         """The record of a scenario. Raises KeyError."""

@@ -45,20 +45,8 @@ class Store:
 
     def save(self, results: Results) -> None:
         """Replace the file atomically and point ``latest`` at the folder. Raises BrokenResults if the disk refuses."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            beside = self.path.with_suffix(".tmp")
-            with beside.open("wb") as file:
-                for piece in sealed(self._encoded(results)):
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path)
-            self._point()
-        except OSError as error:
-            raise BrokenResults(
-                f"{self.path}: cannot be written ({error}); free space or choose another --out"
-            ) from error
+        write(self.path, self._encoded(results))
+        self._point()
 
     def _encoded(self, results: Results) -> bytes:
         """The whole, of which only blocks that are new are encoded: a run writes all of its blocks after each."""
@@ -79,6 +67,21 @@ class Store:
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(self.folder.name, target_is_directory=True)
             fresh.replace(link)
+
+
+def write(path: Path, body: bytes) -> None:
+    """Replace one file of results atomically by this JSON, sealed. Raises BrokenResults if the disk refuses."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".tmp")
+        with beside.open("wb") as file:
+            for piece in sealed(body):
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise BrokenResults(f"{path}: cannot be written ({error}); free space or choose another --out") from error
 
 
 def sealed(body: bytes) -> tuple[memoryview, bytes]:

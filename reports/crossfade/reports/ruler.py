@@ -5,7 +5,7 @@ The rule: a part that this machine has not measured is named with the command th
 
 from __future__ import annotations
 
-from crossfade.harness import foretold
+from crossfade.harness import foretold, overhead
 from crossfade.harness.crosscheck import judge
 from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.trust import Share, Trial
@@ -74,7 +74,7 @@ PARTS = {
 
 def _crosschecks(results: Results) -> tuple[Check, ...]:
     """A block per part that was cross-checked, and one that names what was not."""
-    found = getattr(results, "crosscheck", None)
+    found = results.crosscheck
     if found is None:
         told = "There is no cross-check of this machine; `crossfade crosscheck` makes one."
         return (Check("Cross-check", told, known=False),)
@@ -97,16 +97,10 @@ def _crosschecks(results: Results) -> tuple[Check, ...]:
 
 def _overhead(results: Results) -> Check:
     title = "What the harness itself takes"
-    found = getattr(results, "overhead", None)
+    found = results.overhead
     if found is None:
         return Check(title, "These results do not say how long the harness took besides measuring.", known=False)
-    beside = found.run_s - found.measuring_s + found.own_cpu_s
-    parts = ", ".join(f"{plain(part)} {spent:.1f}\u202fs" for part, spent in found.parts.items())
-    said = (
-        f"Of {found.run_s:,.0f}\u202fs, {found.measuring_s:,.0f} were measuring; the rest, and the harness\u2019s "
-        f"own processor time meanwhile, came to {percent(beside / found.run_s if found.run_s else 0.0)} ({parts})."
-    )
-    return Check(title, said)
+    return Check(title, plain(f"Of this run, {overhead.describe(found)}."))
 
 
 def _validation(results: Results) -> tuple[Check, ...]:

@@ -138,3 +138,18 @@ def _per_call(found: Sequence[Operation], where: str) -> float | None:
             return None
         costs.append(timing.p50_ns)
     return sum(costs) / 1000
+
+
+def instructions(results: Results) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Head and rows of the counted instructions: an operation a line, a core a column; empty if none were counted."""
+    found = results.instructions
+    if found is None:
+        return (), ()
+    cores = tuple(dict.fromkeys(count.core for count in found.counts))
+    each = {(c.operation, c.core): f"{c.per_operation:,.0f}" for c in found.counts}
+    rows = []
+    for name, size in dict.fromkeys((c.operation, c.size) for c in found.counts):
+        words, unit = TITLES.get(name, (plain(name), ""))
+        told = f"{words}, {size:,} {unit}" if unit else words
+        rows.append((told, *(each.get((name, core), "\u2013") for core in cores)))
+    return ("operation", *map(plain, cores)), tuple(rows)

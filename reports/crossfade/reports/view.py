@@ -11,7 +11,7 @@ from datetime import datetime
 
 from crossfade.harness.samples import METRICS, Results
 from crossfade.harness.stats import ALPHA, Analysis, Comparison, analyse
-from crossfade.reports import checked, facts, measured, measures, memories, phases, ruler, story, timings
+from crossfade.reports import facts, measured, measures, memories, phases, ruler, story, timings
 from crossfade.reports.groups import GROUPS, titles
 from crossfade.reports.measured import Cast, summary
 from crossfade.reports.page import Against, Estimate, Page, Tally, Verdict, VerdictTable
@@ -78,6 +78,7 @@ def view(results: Results, *, raw: str = "results.json") -> Page:
         soaks=memories.soaked(results, cast),
         operations=measured.operations(results, analysis, cast),
         timings=timings.tables(results),
+        instructions=timings.instructions(results),
         shares=timings.shares(results, analysis, cast),
         crashes=phases.crashes(results, cast),
         changes=phases.crashes(results, cast, "deploy"),
@@ -87,7 +88,6 @@ def view(results: Results, *, raw: str = "results.json") -> Page:
         scalings=measures.scalings(results, cast),
         traces=phases.traces(results, cast),
         goals=goals(analysis),
-        checks=checked.table(results),
         environment=facts.environment(results),
         scenarios=facts.scenarios(results),
         method=facts.method(results, analysis, cast),

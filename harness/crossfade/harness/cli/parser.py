@@ -218,6 +218,13 @@ def _judging(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     command.set_defaults(handler=_later("results", "report"))
 
+    command = commands.add_parser("instructions", help="instructions per policy operation, by callgrind (valgrind)")
+    command.add_argument("--core", action="append", choices=("python", "rust"), help="default: both")
+    command.add_argument("--operation", action="append", metavar="NAME", help="default: every operation of policy-ops")
+    command.add_argument("--into", type=Path, metavar="RESULTS", help="keep the counts with a result of this machine")
+    _json(command)
+    command.set_defaults(handler=_later("instructions", "instructions"))
+
     command = commands.add_parser("export", help="stored results in another tool's format")
     command.add_argument("results", type=Path, help="results.json, or its folder")
     command.add_argument("--format", required=True, choices=EXPORTS, help="docs/results-format.md says what each holds")

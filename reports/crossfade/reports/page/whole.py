@@ -38,6 +38,8 @@ class Page:
     operations: tuple[Operation, ...] = ()
     timings: tuple[TimingTable, ...] = ()
     shares: tuple[Share, ...] = ()
+    instructions: tuple[tuple[str, ...], tuple[tuple[str, ...], ...]] = ((), ())
+    """Head and rows of callgrind's counts."""
     crashes: tuple[Crash, ...] = ()
     changes: tuple[Crash, ...] = ()
     """Updates under load, drawn as faults are: what is answered, what fails, and when."""
@@ -47,8 +49,6 @@ class Page:
     drains: tuple[Drains, ...] = ()
     scalings: tuple[Scaling, ...] = ()
     goals: tuple[Goal, ...] = ()
-    checks: tuple[tuple[str, str, str, bool], ...] = ()
-    """(what, measured, asked, met) of the ruler itself"""
     environment: tuple[tuple[str, str], ...] = ()
     scenarios: tuple[tuple[str, str, str], ...] = ()
     """(name, what it does, hash)"""
