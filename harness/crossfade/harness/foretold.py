@@ -68,6 +68,8 @@ def words(found: Validation | None, variant: str | None = None) -> str:
     )
     if errors:
         text += f", median error {statistics.median(errors):.0%}, largest {max(errors):.0%}"
+    inside = sum((row.low_p99_ms or 0.0) <= (row.predicted_p99_ms or 0.0) <= (row.high_p99_ms or 0.0) for row in rows)
+    text += f", inside the interval of what was measured at {inside}"
     return text + (f", no answer at {unsaid}" if unsaid else "") + f" (run {found.results})"
 
 

@@ -1,7 +1,8 @@
 """What a node costs and how long its calls take, from stored results of a variant.
 
-1. Processor time: what a request costs where work is never short (the cheapest of all rates), and the rest of what it
-   costs at the lowest rate, which is waking up. A request wakes its node twice: to be forwarded, and to be answered.
+1. Processor time: what a request costs where work is never short (the cheapest of all rates that were kept), and the
+   rest of what it costs at the lowest rate, which is waking up. A request wakes its node twice: to be forwarded, and to
+   be answered.
 2. Time outside the node: the latencies of the lowest rate, less what the model itself says passes at that rate. It is
    corrected until the model's percentiles there are the measured ones.
 3. Stalls: this machine takes a core away now and then; what is late at the lowest rate says how often and how long.
@@ -29,6 +30,7 @@ WAKES = 2
 CORRECTIONS = 4
 REQUESTS = 200_000
 NEAR = 0.04
+KEPT = 0.95
 STALL_S = 0.5e-3
 """A generator that is later than this stood still: ordinary wake-ups take a tenth of it."""
 RARE = 0.05
@@ -117,15 +119,22 @@ def costs(
     busy: dict[tuple[str, float | None], list[float]] = {}
     for name in names:
         for point in points_of(results, name, variant):
-            if point.nodes in (None, 1) and (spent := cost(point)):
+            if point.nodes in (None, 1) and not lost(point) and (spent := cost(point)):
                 busy.setdefault((name, point.rate_per_s), []).append(spent)
     idle = statistics.median(spent for point in found if (spent := cost(point)))
     return min(idle, *(statistics.median(values) for values in busy.values())), idle
 
 
+def lost(point: LoadPoint) -> bool:
+    """Whether the rate was too much: what an overloaded node spends on a request it spends on no other, for its turns
+    are longer than any that keep an objective."""
+    rate = point.rate_per_s
+    return point.held is False or (rate is not None and point.throughput_per_s < KEPT * rate)
+
+
 def _same_work(one: ScenarioRecord, other: ScenarioRecord) -> bool:
-    """Closed loops of one manager at a time with the same requests tell what a request costs without waking."""
-    if one.kind not in ("throughput", "nodes") or not (one.spec and other.spec):
+    """Closed loops of nodes with the same requests tell what a request costs without waking; a sweep tells it itself."""
+    if one.kind != "nodes" or other.kind != "nodes" or not (one.spec and other.spec):
         return False
     keys = ("payload_bytes", "era")
     loads = (one.spec.get("load") or {}, other.spec.get("load") or {})
