@@ -52,6 +52,13 @@ def test_the_answer_is_the_first_number_that_holds_and_overload_never_does() -> 
         plan(exact(), rate_per_s=1000, slo_p99_s=50e-6, cores=1)
 
 
+def test_no_core_is_given_more_than_it_kept_when_it_was_measured() -> None:
+    modest = msgspec.structs.replace(exact(), most_per_s=10_000.0)
+    assert plan(modest, rate_per_s=100_000, slo_p99_s=1e-3, cores=1)[-1].nodes == 10
+    assert plan(modest, rate_per_s=100_000, slo_p99_s=1e-3, cores=4)[-1].nodes == 3
+    assert plan(exact(), rate_per_s=100_000, slo_p99_s=1e-3, cores=1)[-1].nodes < 10
+
+
 def test_instances_that_cannot_serve_the_rate_hold_nothing_and_failures_are_said() -> None:
     few = Upstreams(instances=2, slots=4)
     # Eight calls of 100 us at once are 80,000/s.
@@ -70,6 +77,7 @@ def test_calibration_finds_what_was_stored_and_refuses_what_was_not() -> None:
     one = calibrate(make_results(1, flaws=False), "python")
     assert one.rate_per_s == 4000
     assert 1e6 / one.capacity_per_s == pytest.approx(0.8e6 / 31_000)
+    assert one.most_per_s == 8000
     with pytest.raises(UsageError, match="rate-sweep"):
         calibrate(make_ops_only(), "python")
     with pytest.raises(UsageError, match="'go'"):

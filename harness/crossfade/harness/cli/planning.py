@@ -62,6 +62,7 @@ def plan(options: argparse.Namespace) -> int:
         f"{trust}\n"
         f"calibrated from {one.scenario} at {one.rate_per_s:g}/s: {1e6 / one.capacity_per_s:.1f} us of processor each, "
         f"{one.wake_s * 1e6:.1f} us to wake"
+        + (f"; a core is given no more than the {one.most_per_s:,.0f}/s that it kept there" if one.most_per_s else "")
     )
     return EX_OK
 

@@ -40,7 +40,10 @@ POOL = 64
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """One node: processor time of a request that need not wake it, of a wake-up, and what passes outside. Seconds."""
+    """One node: processor time of a request that need not wake it, of a wake-up, and what passes outside. Seconds.
+
+    ``most_per_s`` is the highest rate that it kept when it was measured alone on one core, if that was looked for.
+    """
 
     variant: str
     scenario: str
@@ -49,6 +52,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     wait_s: tuple[float, ...]
     wake_s: float = 0.0
     pool: int = POOL
+    most_per_s: float | None = None
 
     @property
     def capacity_per_s(self) -> float:
@@ -79,6 +83,7 @@ def calibrate(results: Results, variant: str) -> Node:
                 wait_s=wait_s,
                 wake_s=wake_s,
                 pool=pool(record),
+                most_per_s=most(results, record, variant),
             )
     raise UsageError(f"no open-loop sweep of {variant!r} is stored there; run `crossfade run rate-sweep` first")
 
@@ -90,6 +95,13 @@ def lowest(results: Results, record: ScenarioRecord, variant: str) -> list[LoadP
     points = [p for p in points_of(results, record.name, variant) if p.nodes in (None, 1)]
     rate = min((p.rate_per_s for p in points if p.rate_per_s), default=None)
     return [p for p in points if p.rate_per_s == rate and rate is not None]
+
+
+def most(results: Results, record: ScenarioRecord, variant: str) -> float | None:
+    """The highest rate that was kept (median over rounds), where rates rose until one was not."""
+    kept = [[p.rate_per_s or 0.0 for p in block.points if not lost(p)] for block in results.of(record.name, variant)]
+    found = [max(rates) for rates in kept if rates]
+    return statistics.median(found) if found and record.kind == "sweep" else None
 
 
 def points_of(results: Results, scenario: str, variant: str) -> list[LoadPoint]:
@@ -133,7 +145,7 @@ def lost(point: LoadPoint) -> bool:
 
 
 def _same_work(one: ScenarioRecord, other: ScenarioRecord) -> bool:
-    """Closed loops of nodes with the same requests tell what a request costs without waking; a sweep tells it itself."""
+    """Closed loops of nodes with the same requests tell what one costs without waking; a sweep tells it itself."""
     if one.kind != "nodes" or other.kind != "nodes" or not (one.spec and other.spec):
         return False
     keys = ("payload_bytes", "era")

@@ -107,7 +107,9 @@ def plan(
     behind: Upstreams = Upstreams(),  # noqa: B008 - frozen
 ) -> list[Planned]:
     """From the fewest nodes that are not overloaded to the first number that holds. Raises UsageError if none does."""
-    fewest = max(1, math.ceil(rate_per_s / (one.capacity_per_s * cores)))
+    # Whatever the model says: no node is given more than it kept when it was measured.
+    most_per_s = min(one.capacity_per_s, one.most_per_s or math.inf) * cores
+    fewest = max(1, math.ceil(rate_per_s / most_per_s))
     tried: dict[int, Planned] = {}
 
     def held(nodes: int) -> bool:
