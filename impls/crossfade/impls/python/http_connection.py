@@ -24,6 +24,7 @@ from crossfade.impls.python.http_head import MAX_HEAD, BadHead, ResponseHead
 if TYPE_CHECKING:
     from crossfade.impls.python.upstream_http import HttpInstance
 
+_BEGIN: Final = b"HTTP/1."
 STALE_NS: Final = 1_000_000_000
 
 
@@ -212,7 +213,10 @@ class HttpConnection(asyncio.Protocol):
             self.partial = b""
         at = data.find(b"\r\n\r\n") + 4
         if at < 4:
-            if len(data) > MAX_HEAD:
+            if not data.startswith(_BEGIN[: len(data)]):
+                # The end of a head may never come from what is none.
+                self._violation(f"sent what is not an HTTP response: {data[:60]!r}")
+            elif len(data) > MAX_HEAD:
                 self._violation(f"sent a response head of more than {MAX_HEAD} bytes")
             else:
                 self.partial = data
