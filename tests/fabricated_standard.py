@@ -112,6 +112,18 @@ def _deploy(rng: random.Random, name: str) -> dict[str, object]:
     }
 
 
+def _nodes(rng: random.Random, name: str) -> dict[str, object]:
+    points = []
+    for nodes in (1, 2, 4, 8):
+        rate = SPEED[name] * rng.lognormvariate(0, 0.01)
+        closed = make_point(rng, mode="closed", connections=16, rate=None, throughput=rate, median_us=16e6 / rate)
+        points.append(msgspec.structs.replace(closed, nodes=nodes, series=()))
+        if nodes <= 2:
+            offered = make_point(rng, mode="open", connections=16, rate=3000.0, throughput=3000.0, median_us=300)
+            points.append(msgspec.structs.replace(offered, nodes=nodes, series=(), held=None))
+    return {"metrics": {"cpu_us_per_request": points[0].cpu_us_per_request}, "points": tuple(points)}
+
+
 _COUNTS = ("failed_requests", "hung_requests")
 _RATE = ("throughput_per_s", "cpu_us_per_request")
 _LATER: tuple[tuple[str, ScenarioKind, tuple[str, ...], tuple[str, ...], tuple[str, ...], Body], ...] = (
@@ -137,6 +149,7 @@ _LATER: tuple[tuple[str, ScenarioKind, tuple[str, ...], tuple[str, ...], tuple[s
         (f"deploy-{way}", "deploy", ("update_ms",), (*_COUNTS, "p99_us"), (), _deploy)
         for way in ("recreate", "rolling", "blue-green", "canary")
     ),
+    ("nodes", "nodes", ("cpu_us_per_request",), (), (), _nodes),
     ("memory-clients-busy", "memory_clients", ("slope_load_kib",), ("machine_kernel_kib",), ("nginx",), busy),
     ("memory-stdio", "memory_stdio", ("slope_kib",), ("slope_load_kib", "child_kib"), (), stdio),
     ("memory-sessions", "memory_sessions", ("session_kib",), (), (), sessions),

@@ -33,6 +33,7 @@ PLOTS: dict[str, Callable[[Page, float], Sheet]] = {
     "soak": lambda page, width: soak.plot(page.soaks[0], width),
     "crash": lambda page, width: time.plot_crash(page.crashes[:2], width),
     "change": lambda page, width: time.plot_crash(page.changes[:2], width),
+    "nodes": lambda page, width: bursts.plot_nodes(page.scalings[0], width),
     "drain": lambda page, width: bursts.plot_drain(page.drains[0], width),
     "traces": lambda page, width: time.plot_traces(page.traces, width),
 }

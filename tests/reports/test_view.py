@@ -6,10 +6,11 @@ import math
 
 import msgspec
 import pytest
+from tests.fabricated_standard import make_standard
 from tests.reports import build
 
 from crossfade.harness.samples import Block, Parity, Results, VariantRecord
-from crossfade.reports import view
+from crossfade.reports import captions_events, view
 from crossfade.reports.page import Page
 
 
@@ -394,3 +395,24 @@ def test_a_variant_nobody_knows_gets_a_colour_of_its_own() -> None:
     looks = {series.name: (series.ink, series.marker) for series in view(results).series}
     assert looks["python"] == ("v0", "o")
     assert looks["other"] == ("v4", "s")
+
+
+def test_cost_per_request_over_nodes_is_flat_and_says_what_two_cores_cannot_show() -> None:
+    found = view(make_standard(rounds=2))
+    (scaling,) = found.scalings
+    assert [point.nodes for point in scaling.curves[0].points] == [1, 2, 4, 8]
+    said = captions_events.scaling(scaling)
+    assert said.count(": flat") == 2
+    assert "This machine has 2 cores for all nodes, fleet and load." in said
+    assert [row[:4] for row in found.node_latencies[:2]] == [
+        ("nodes", "python", "1", "3,000"),
+        ("nodes", "python", "2", "3,000"),
+    ]
+
+
+def test_a_burst_is_drained_when_its_last_answer_came() -> None:
+    (drains,) = view(make_standard(rounds=2)).drains
+    done = {curve.who.name: curve.points[-1] for curve in drains.curves}
+    assert all(share == 100.0 for _, share in done.values())
+    assert done["python"][0] == pytest.approx(833, rel=0.1)
+    assert done["rust"][0] == pytest.approx(323, rel=0.1)

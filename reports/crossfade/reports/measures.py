@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from crossfade.harness.samples import METRICS, LoadPoint, Results, ScenarioKind, ScenarioRecord
 from crossfade.harness.stats import Analysis, Summary, summarise
-from crossfade.harness.stats.latency import merged
+from crossfade.harness.stats.latency import merged, percentiles
 from crossfade.reports.groups import group_of
 from crossfade.reports.measured import Cast, summary, title
 from crossfade.reports.page import (
@@ -25,7 +25,7 @@ from crossfade.reports.page import (
     NodePoint,
     Scaling,
 )
-from crossfade.reports.words import plain
+from crossfade.reports.words import milliseconds, plain, rate
 
 TITLES: dict[ScenarioKind, str] = {
     "latency": "Latency at one fixed rate",
@@ -122,9 +122,8 @@ def _curve(results: Results, cast: Cast, record: ScenarioRecord, variant: str) -
     costs: dict[int, list[LoadPoint]] = {}
     for block in results.of(record.name, variant):
         for point in block.points:
-            nodes = getattr(point, "nodes", None)
-            if nodes is not None and point.rate_per_s is None and point.cpu_us_per_request:
-                costs.setdefault(nodes, []).append(point)
+            if point.nodes is not None and point.rate_per_s is None and point.cpu_us_per_request:
+                costs.setdefault(point.nodes, []).append(point)
     points = []
     for nodes, group in sorted(costs.items()):
         values = [p.cpu_us_per_request or 0.0 for p in group]
@@ -132,3 +131,21 @@ def _curve(results: Results, cast: Cast, record: ScenarioRecord, variant: str) -
         served = statistics.fmean(p.throughput_per_s for p in group)
         points.append(NodePoint(nodes, Estimate(spent.mean, spent.low, spent.high), served))
     return NodeCurve(cast[variant], tuple(points))
+
+
+def node_latencies(results: Results) -> tuple[tuple[str, ...], ...]:
+    """(scenario, variant, nodes, offered rate, p50, p99) of open loops over several nodes, rounds merged."""
+    found: dict[tuple[str, str, int, float], list[str]] = {}
+    for record in results.scenarios:
+        if record.kind == "nodes":
+            for block in results.of(record.name):
+                for point in block.points:
+                    if point.nodes is not None and point.rate_per_s is not None:
+                        key = (record.name, block.variant, point.nodes, point.rate_per_s)
+                        found.setdefault(key, []).append(point.latency)
+    rows = []
+    for (scenario, variant, nodes, offered), blobs in sorted(found.items()):
+        at = percentiles(blobs)
+        told = ("too few" if us is None else milliseconds(us / 1000) for us in (at.p50_us, at.p99_us))
+        rows.append((plain(scenario), plain(variant), str(nodes), rate(offered), *told))
+    return tuple(rows)

@@ -86,6 +86,7 @@ def view(results: Results, *, raw: str = "results.json") -> Page:
         checks=ruler.checks(results),
         drains=measures.drains(results, cast),
         scalings=measures.scalings(results, cast),
+        node_latencies=measures.node_latencies(results),
         traces=phases.traces(results, cast),
         goals=goals(analysis),
         environment=facts.environment(results),

@@ -70,6 +70,8 @@ def _answers(
         # The first stands left of its line, above the panel; where there is no room for it, inside the panel.
         fits = left + (t - span[0]) / ((span[1] - span[0]) or 1.0) * width > LETTER * len(what)
         before = order == 0 and fits
+        if 0 < order < len(marks) - 1:
+            continue  # a server that flaps has many; the first and the last have words
         axes.annotate(
             what, (t, 1), xycoords=("data", "axes fraction"), xytext=(-4 if before else 4, 3 if order or fits else -14),
             textcoords="offset points", ha="right" if before else "left", color=ink_of, fontsize=12,

@@ -48,6 +48,8 @@ class Page:
     checks: tuple[Check, ...] = ()
     drains: tuple[Drains, ...] = ()
     scalings: tuple[Scaling, ...] = ()
+    node_latencies: tuple[tuple[str, ...], ...] = ()
+    """(scenario, variant, nodes, offered rate, p50, p99), in words"""
     goals: tuple[Goal, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     scenarios: tuple[tuple[str, str, str], ...] = ()
