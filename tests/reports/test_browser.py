@@ -147,7 +147,7 @@ def test_a_run_of_forty_scenarios_is_taken_in_by_groups(width: int, chromium: Br
     chromium.open(standard)
     shown = "return [...document.querySelectorAll('.plot')].filter(p => p.checkVisibility()).length"
     assert chromium.run(shown) <= 12
-    assert chromium.run("return document.documentElement.scrollHeight") < (30_000 if width < 800 else 22_000)
+    assert chromium.run("return document.documentElement.scrollHeight") < (34_000 if width < 800 else 26_000)
     chromium.run("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert chromium.run(shown) >= 60
     lost = (
