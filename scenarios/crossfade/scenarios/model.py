@@ -165,6 +165,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def _check_nodes(nodes: Nodes, load: Load) -> None:
         if load.rate_per_s is not None:
             raise ValueError("load.rate_per_s means nothing here; give nodes.rates_per_s, over all nodes together")
+        if max(nodes.counts) > load.connections:
+            raise ValueError("load.connections is less than the most nodes, of which each needs one; raise it")
         if bool(nodes.rates_per_s) != (load.mode == "open"):
             raise ValueError('nodes.rates_per_s and load.mode "open" belong together; give both or neither')
 

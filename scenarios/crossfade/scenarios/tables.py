@@ -188,7 +188,7 @@ class Deploy(Table, frozen=True):
 
 
 class Nodes(Table, frozen=True):
-    """So many managers at once, rising, each with ``load.connections`` clients; ``rates_per_s`` over all of them
+    """So many managers at once, rising, that share the ``load.connections`` clients; ``rates_per_s`` over all of them
     together (open loop). What exceeds ``most_per_s`` for each node is left out."""
 
     counts: Annotated[tuple[Annotated[int, msgspec.Meta(ge=1, le=64)], ...], msgspec.Meta(min_length=1)]

@@ -1,8 +1,8 @@
 """Several managers at once share one load, as nodes behind something that spreads connections over them in turn.
 
 1. The counts rise; what is missing is started, all on the variant's processor, before one fleet.
-2. Each node has as many client connections as ``load.connections`` says, whatever their number: a node of many has the
-   work that a node alone has, and not a share of it that lets it sleep in between.
+2. The load stays the same, its connections too, which are spread over the nodes: a connection costs memory and caches
+   wherever it ends, and 16 nodes with 16 each are to be compared with one that has all 256.
 3. Processor time is that of all nodes together, per request. The fleet's is read apart: who models the run needs it.
 
 The rule: nodes that share one core show what scaling out costs each request, and never that throughput scales.
@@ -47,7 +47,6 @@ def phase(bench: Bench, fleet: Child, targets: list[Target], rate: float | None,
     pids = tuple(pid for target in targets for pid in target.processes())
     together = msgspec.structs.replace(targets[0], pids=pids, look=None)
     body = loadrun.plan(bench, together, rate_per_s=rate, seed_offset=number)
-    body["connections"] *= len(targets)
     if len(targets) > 1:
         del body["host"], body["port"]
         body["targets"] = [{"host": target.host, "port": target.port} for target in targets]
