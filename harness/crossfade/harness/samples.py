@@ -216,9 +216,21 @@ class Results(_Record, frozen=True):
         """Blocks of a scenario (and variant), by round. Failed and void ones only when ``only_ok`` is false."""
         found = [
             b
-            for b in self.blocks
-            if b.scenario == scenario
-            and (variant is None or b.variant == variant)
-            and (b.status == "ok" or not only_ok)
+            for b in _by_scenario(self.blocks).get(scenario, ())
+            if (variant is None or b.variant == variant) and (b.status == "ok" or not only_ok)
         ]
         return sorted(found, key=lambda b: (b.round, b.position))
+
+
+_last: tuple[tuple[Block, ...], dict[str, list[Block]]] = ((), {})
+
+
+def _by_scenario(blocks: tuple[Block, ...]) -> dict[str, list[Block]]:
+    """Blocks of each scenario. The last answer is kept, for a report asks some thousand times about the same ones."""
+    global _last  # noqa: PLW0603 - a memory of one, for a struct that is frozen
+    if _last[0] is not blocks:
+        found: dict[str, list[Block]] = {}
+        for block in blocks:
+            found.setdefault(block.scenario, []).append(block)
+        _last = (blocks, found)
+    return _last[1]

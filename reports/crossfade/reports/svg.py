@@ -110,15 +110,20 @@ def _clean(tag: str, name: str, used: set[str]) -> str:
     """One tag: colours become variables, ids unique in the document, and nothing is left that the page decides."""
     if tag == "<g/>":
         return ""
-    for variable, sentinel in INK.items():
-        tag = tag.replace(sentinel, f"var(--{variable})")
-    tag = re.sub(r" id=\"([^\"]+)\"", lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag)
-    tag = re.sub(r"url\(#([\w.-]+)\)", rf"url(#{name}-\1)", tag)
-    tag = re.sub(r"(?:xlink:)?href=\"#([\w.-]+)\"", rf'href="#{name}-\1"', tag)
-    tag = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", tag)
-    tag = re.sub(r"font: (\w+) ([0-9.]+)px [^;\"]*", r"font-weight: \1; font-size: \2px", tag)
-    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
-    tag = re.sub(r" transform=\"rotate\(-0 [^\"]*\"", "", tag)
+    # A large page has tens of thousands of tags, and most have none of this.
+    if "#" in tag:
+        for variable, sentinel in INK.items():
+            tag = tag.replace(sentinel, f"var(--{variable})")
+        tag = re.sub(r"url\(#([\w.-]+)\)", rf"url(#{name}-\1)", tag)
+        tag = re.sub(r"(?:xlink:)?href=\"#([\w.-]+)\"", rf'href="#{name}-\1"', tag)
+    if " id=" in tag:
+        tag = re.sub(r" id=\"([^\"]+)\"", lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag)
+    if "font" in tag:
+        tag = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", tag)
+        tag = re.sub(r"font: (\w+) ([0-9.]+)px [^;\"]*", r"font-weight: \1; font-size: \2px", tag)
+        tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
+    if "rotate(-0" in tag:
+        tag = re.sub(r" transform=\"rotate\(-0 [^\"]*\"", "", tag)
     return re.sub(r"(\d+\.\d\d)\d+", r"\1", tag)
 
 

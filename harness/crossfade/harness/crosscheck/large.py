@@ -47,6 +47,7 @@ def measure(
         file_mb=file_mb,
         load_s=said["load_s"],
         render_s=said["render_s"],
+        cpu_s=said["cpu_s"],
         peak_mb=said["peak_mb"],
         page_mb=said["page_mb"],
     )
@@ -73,7 +74,7 @@ def main(path: Path) -> None:
 
     page = render(results, path.parent)
     done = time.perf_counter()
-    sizes = {"peak_mb": peak_mb(), "page_mb": page.stat().st_size / 1e6}
+    sizes = {"cpu_s": time.process_time(), "peak_mb": peak_mb(), "page_mb": page.stat().st_size / 1e6}
     emit(json.dumps({"event": "rendered", "load_s": loaded - begin, "render_s": done - loaded, **sizes}))
 
 

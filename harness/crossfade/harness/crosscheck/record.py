@@ -76,7 +76,8 @@ class Arena(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Large(msgspec.Struct, frozen=True, kw_only=True):
-    """The largest results file that a run can leave, read and rendered in a process of its own."""
+    """The largest results file that a run can leave, read and rendered in a process of its own. ``cpu_s`` is that
+    process's own time: what is left of the seconds on a machine that does nothing else."""
 
     created: str
     samples: int
@@ -85,6 +86,7 @@ class Large(msgspec.Struct, frozen=True, kw_only=True):
     file_mb: float
     load_s: float
     render_s: float
+    cpu_s: float
     peak_mb: float
     page_mb: float
 

@@ -104,6 +104,8 @@ def _errors(
     axes.spines["bottom"].set_visible(False)
     axes.spines["top"].set_visible(True)
     for index, block in enumerate(sampled(crash.blocks)):
+        if not any(block.errors_per_s):
+            continue
         axes.fill_between(
             block.t_s, block.errors_per_s, step="mid", color=INK["bad"], alpha=0.75 if index == 0 else 0.25, linewidth=0
         )
