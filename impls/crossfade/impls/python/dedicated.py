@@ -126,7 +126,7 @@ class Dedicated(dict["Instance", "str | None"]):
 
     async def _open_child(self, instance: StdioInstance, deadline_ns: int) -> None:
         await instance.seats.enter(deadline_ns)
-        child = OwnChild(instance, self.hello)
+        child = OwnChild(instance, self.hello, lambda: self._begins(instance))
         instance.own_children.add(child)
         try:
             await child.ready()
@@ -160,6 +160,12 @@ class Dedicated(dict["Instance", "str | None"]):
             await target.request("logging/setLevel", params, monotonic_ns() + _LEVEL_NS, sessions=sessions)
         except CrossfadeError:
             self._levels.pop(instance, None)
+
+    def _begins(self, instance: StdioInstance) -> None:
+        """A child has been started; one that is not the first knows nothing of the level that the one before had."""
+        self._levels.pop(instance, None)
+        if self.level is not None and instance in self.children:
+            instance.spawn(self._tell_level(instance, self.level))
 
     def voice(self) -> Voice | None:
         """Whom a question reaches that belongs to no request."""

@@ -39,6 +39,14 @@ class Ear:
         self._held_ns = 0
         self.exchange: Held | None = None
 
+    def changes(self, message: Answer) -> None:
+        """What concerns the server as a whole. A change is told in every session: where the manager has a stream of its
+        own for them, that of one client's session would be the second time.
+        """
+        is_own = self._session is not None and self._session != self._instance.session
+        if not is_own or not self._instance.server.watched.streams:
+            self._instance.server.heard(self._instance, message)
+
     def hears(self, message: Answer) -> None:
         """One message on the stream. A modern server asks nothing there, and gets no answer if it does."""
         peer = self._instance.peer

@@ -200,9 +200,12 @@ class Exchange:
             self._violate(f"sent an event that is not JSON-RPC: {data[:80]!r}; look at the server")
             return True
         if answer.method is not msgspec.UNSET:
-            self._instance.server.heard(self._instance, answer)
-            if self._ear is not None and not self.future.done():
-                self._ear.hears(answer)
+            if self._ear is None:
+                self._instance.server.heard(self._instance, answer)
+            else:
+                self._ear.changes(answer)
+                if not self.future.done():
+                    self._ear.hears(answer)
         elif self._is_ours(answer) and self._head is not None and not self.future.done():
             self.future.set_result(HttpAnswer(self._head, data, answer))
         return self.future.done()

@@ -13,22 +13,31 @@ from crossfade.impls.python.upstream_stdio import StdioInstance
 from crossfade.impls.states import ServerState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crossfade.impls.errors import CrossfadeError
 
 
 class OwnChild(StdioInstance):
-    """``shared`` is the instance that it stands beside, ``hello`` the params of its ``initialize``."""
+    """``shared`` is the instance that it stands beside, ``hello`` the params of its ``initialize``; ``started_anew`` is
+    called whenever it has been started: what was said to it before is forgotten.
+    """
 
-    __slots__ = ("_shared",)
+    __slots__ = ("_shared", "_started_anew")
 
-    def __init__(self, shared: StdioInstance, hello: bytes) -> None:
+    def __init__(self, shared: StdioInstance, hello: bytes, started_anew: Callable[[], None]) -> None:
         super().__init__(shared.revision, shared.index)
         self._shared = shared
+        self._started_anew = started_anew
         self.hello = hello
         self.own = True
         self.legacy_only = True
         self.breaker = shared.breaker
         self.claim = shared.claim
+
+    def recovered(self) -> None:
+        super().recovered()
+        self._started_anew()
 
     def set_state(self, state: ServerState) -> None:
         if self.state is not ServerState.STOPPED:

@@ -76,6 +76,11 @@ class Watch:
         self.returning = Returning(server)
 
     @property
+    def streams(self) -> bool:
+        """Whether a legacy server's changes are heard on a stream of their own: then nowhere else."""
+        return self._source is not None and self._source.streams
+
+    @property
     def wanted(self) -> Wanted:
         """What there is to be heard of, now."""
         return Wanted(self._server.notices.wanted, self._server.notices.uris(self._server.spec.name))

@@ -148,6 +148,7 @@ class HttpSource(Source):
                     begun.set_result(None)  # it has no such stream (405); its resources can be subscribed to anyway
                     return
                 self.resumed = last_id is not None
+                self.streams = True
                 begun.set_result(None)
                 try:
                     async for event in stream:

@@ -36,12 +36,15 @@ class Position(NamedTuple):
 
 
 class Source(abc.ABC):
-    """Where one instance is heard. ``lost`` is done when it is over; ``resumed`` says that nothing was missed."""
+    """Where one instance is heard. ``lost`` is done when it is over; ``resumed`` says that nothing was missed, and
+    ``streams`` that a legacy server says its changes on a stream of their own.
+    """
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.resumed = False
+        self.streams = False
         self.position: Position | None = None
         self.retry_s = 0.0
 

@@ -187,11 +187,14 @@ fn translations_are_as_the_vectors_say() {
 #[test]
 fn the_kept_corpus_of_the_fuzz_targets_breaks_no_law() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    for (name, law) in crate::replay::laws::LAWS {
+    let laws = crate::replay::laws::LAWS;
+    for (name, _) in laws {
         let files = std::fs::read_dir(corpus.join(name)).expect("every target has a corpus");
         let mut seen = 0;
         for file in files {
-            law(&std::fs::read(file.expect("readable").path()).expect("readable"));
+            let input = std::fs::read(file.expect("readable").path()).expect("readable");
+            // What one target found may be news to another.
+            laws.iter().for_each(|(_, law)| law(&input));
             seen += 1;
         }
         assert!(seen > 0, "{name}");

@@ -146,7 +146,7 @@ class Pump:
         elif answer.id is not msgspec.UNSET or method == CANCELLED:
             self._ear.hears(answer)
         else:
-            self._instance.server.heard(self._instance, answer)
+            self._ear.changes(answer)
             if not method.endswith("/list_changed") and method != UPDATED:
                 self.speech.say(data)
         return False
