@@ -54,7 +54,9 @@ def _burst(rng: random.Random, name: str) -> dict[str, object]:
 
 def _connect(rng: random.Random, name: str) -> dict[str, object]:
     rate = SPEED[name] / 4 * rng.lognormvariate(0, 0.03)
-    return {"metrics": {"connects_per_s": rate, "cpu_us_per_connection": 1e6 / rate, "failed_requests": 0.0}}
+    point = make_point(rng, mode="connect", connections=2000, rate=None, throughput=rate, median_us=500)
+    metrics = {"connects_per_s": rate, "cpu_us_per_connection": 1e6 / rate, "failed_requests": 0.0}
+    return {"metrics": metrics, "points": (msgspec.structs.replace(point, series=(), connects_per_s=rate),)}
 
 
 def _lifecycle(rng: random.Random, name: str) -> dict[str, object]:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from crossfade.harness.affinity import available, place
@@ -84,6 +85,7 @@ def test_a_block_of_every_kind_yields_its_metrics(kind: str, variant: str) -> No
     found = block(short, variant)
     # A machine that is busy with other tests may void a block. It may not fail one, nor make an answer wrong.
     assert found.status != "failed", found.error
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Block) == found, "stored, it could not be read again"
     assert "did not match" not in (found.error or "")
     if found.status == "ok":
         assert set(short.headline) <= found.metrics.keys()

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.fabricated import make_results
+from tests.fabricated_standard import make_standard
 
 from crossfade.harness.problems import BrokenResults
 from crossfade.harness.samples import VERSION
@@ -128,3 +129,10 @@ def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BrokenResults, match="cannot be written"):
         Store(tmp_path / "file", "run").save(make_results())
+
+
+def test_what_every_kind_of_scenario_stores_can_be_read_again(tmp_path: Path) -> None:
+    results = make_standard(rounds=2)
+    store = Store(tmp_path, "run")
+    store.save(results)
+    assert load(store.path) == results

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-Mode = Literal["closed", "open"]
+Mode = Literal["closed", "open", "connect"]
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
