@@ -115,6 +115,12 @@ def test_what_is_known_of_the_ruler_reaches_every_report_of_that_machine_and_no_
     assert told.ruler is not None
     assert told.ruler.alarms == alarms
     assert told.ruler.power == power
+    brief = selftest.in_brief(told.ruler)
+    assert brief is not None
+    assert brief.alarms is not None
+    assert brief.alarms.alone == alarms.alone
+    assert not any(trial.log_ratios for trial in brief.alarms.trials)
+    assert selftest.in_brief(None) is None
     for text in (markdown(told), performance(told)):
         assert "2 A/A comparisons" in text
         assert "0 false alarms" in text

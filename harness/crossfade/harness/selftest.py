@@ -195,6 +195,21 @@ def ruler(root: Path, environment: Environment) -> Ruler | None:
     return Ruler(alarms=found, power=strong) if found is not None or strong is not None else None
 
 
+def in_brief(ruler: Ruler | None) -> Ruler | None:
+    """The same without the rounds of each comparison, for a run that takes it up: those stay where they were."""
+    if ruler is None:
+        return None
+    alarms, strong = ruler.alarms, ruler.power
+    return Ruler(
+        alarms=alarms and msgspec.structs.replace(alarms, trials=_brief(alarms.trials)),
+        power=strong and msgspec.structs.replace(strong, trials=_brief(strong.trials)),
+    )
+
+
+def _brief(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    return tuple(msgspec.structs.replace(trial, log_ratios=()) for trial in trials)
+
+
 def attached(results: Results, folder: Path) -> Results:
     """Results with what is stored about the ruler of their machine, if they have none of their own.
 

@@ -128,7 +128,7 @@ def planned(options: argparse.Namespace, scenarios: list[Scenario], executor: Lo
         scenarios=records,
         variants=[*map(describe, variants), *map(describe, gateways), *map(plan.describe_limit, limits)],
         selftest=selftest_.last(options.out),
-        ruler=selftest_.ruler(options.out, described),
+        ruler=selftest_.in_brief(selftest_.ruler(options.out, described)),
         notes=[f"load and fleet: {executor.generator} generator"],
     )
     return msgspec.structs.replace(results, crosscheck=crosscheck_.of(options.out, described)), store
