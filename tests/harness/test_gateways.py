@@ -97,6 +97,8 @@ def test_what_cannot_be_measured_on_a_gateway_is_left_out_with_the_reason() -> N
     assert "--command" in (there.lacks(scenarios["gateway-stdio"]) or "")
     assert "fresh process" in (there.lacks(scenarios["memory-clients"]) or "")
     assert "HTTP face" in (both.lacks(scenarios["calls-echo"]) or "")
+    assert "several servers" in (both.lacks(scenarios["replicas"]) or "")
+    assert "cannot be timed" in (there.lacks(scenarios["start-http"]) or "")
 
 
 @pytest.fixture

@@ -61,8 +61,8 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
         needs = set(scenario.needs)
         if beyond := sorted(needs - {"gateway", "http", "stdio", "modern", "legacy"}):
             return f"only its HTTP face can be reached, and this needs {', '.join(beyond)}"
-        if scenario.kind in ("memory_clients", "memory_sessions") and self.url is not None:
-            return "a ladder needs a fresh process per rung, and this one runs already; name it with --command"
+        if why := self._out_of_reach(scenario):
+            return why
         over_stdio = scenario.upstream.transport == "stdio"
         if self.url is not None:
             return "it would have to start its upstream itself; name it with --command" if over_stdio else None
@@ -70,6 +70,17 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
             return None
         wanted = "{server}" if over_stdio else "{upstream}"
         return f"its command has no {wanted} (nor {{config}}), so it cannot be put before this fleet"
+
+    def _out_of_reach(self, scenario: Scenario) -> str | None:
+        if scenario.upstream.servers > 1 or scenario.upstream.replicas > 1:
+            return "one upstream is put behind a gateway that was brought, and this has several servers or replicas"
+        if self.url is None:
+            return None
+        if scenario.kind == "lifecycle":
+            return "it runs already, so that its start cannot be timed; name it with --command"
+        if scenario.kind in ("memory_clients", "memory_sessions"):
+            return "a ladder needs a fresh process per rung, and this one runs already; name it with --command"
+        return None
 
 
 def parse(commands: Sequence[str], urls: Sequence[str], *, fleet_port: int, known: Sequence[str]) -> list[Gateway]:

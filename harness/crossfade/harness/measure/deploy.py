@@ -8,6 +8,7 @@ duration worth comparing.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from crossfade.harness.measure import loadrun
 from crossfade.harness.measure.bench import SERVER, Bench, Measured, warm
@@ -49,7 +50,7 @@ def run(bench: Bench) -> Measured:
     return conclude(found, said, updater.at_ms, deploy.strategy)
 
 
-def conclude(found: LoadPoint, said: dict[str, object], at_ms: float, strategy: str) -> Measured:
+def conclude(found: LoadPoint, said: Mapping[str, object], at_ms: float, strategy: str) -> Measured:
     """The block's figures. ``said`` is the worker's word on the update."""
     update_ms = float(str(said["ms"]))
     lost = sum(found.errors.values())
