@@ -249,3 +249,22 @@ def test_the_files_of_both_are_read_again(tmp_path: Path) -> None:
     path = selftest.save(selftest.power([planted_run(1, 0.8)], 3), tmp_path)
     assert path.name == "power.json"
     assert msgspec.json.decode(path.read_bytes(), type=Power).runs == 1
+
+
+STORED = Path(__file__).parents[2] / "reports" / "baselines" / "selftest"
+
+
+def test_the_stored_shares_are_those_of_the_stored_comparisons() -> None:
+    alarms = STORED / selftest.ALARMS_FILE
+    if alarms.exists():
+        found = msgspec.json.decode(alarms.read_bytes(), type=FalseAlarms)
+        assert found.alone.of == found.corrected.of == len(found.trials) >= command.COMPARISONS
+        assert found.alone.hits == sum(t.verdict != "inconclusive" for t in found.trials)
+        assert found.corrected.hits == sum(t.verdict_holm != "inconclusive" for t in found.trials)
+    power = STORED / selftest.POWER_FILE
+    if power.exists():
+        strong = msgspec.json.decode(power.read_bytes(), type=Power)
+        for plant in strong.plants:
+            mine = [t for t in strong.trials if (t.candidate, t.scenario) == (plant.name, plant.scenario)]
+            convicted = {t.repetition for t in mine if t.verdict_holm == "worse"}
+            assert (plant.found.hits, plant.found.of) == (len(convicted), strong.runs)
