@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SUB = 2048
 _HALF = _SUB // 2
-_SUB_BITS = 11
+SUB_BITS = 11
 _DIGITS = 3
 HIGHEST = 60_000_000_000
 _COOKIE = 0x1C849303 | 0x10
@@ -31,7 +31,7 @@ _HEAD = struct.Struct(">iiiiqqd")
 
 def index_of(value: int) -> int:
     """The bucket of a value, from 0."""
-    shift = value.bit_length() - _SUB_BITS
+    shift = value.bit_length() - SUB_BITS
     if shift <= 0:
         return value
     return shift * _HALF + (value >> shift)
