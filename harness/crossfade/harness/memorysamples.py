@@ -32,8 +32,9 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
     """Memory at one number of connections, one fresh process per rung. KiB, from ``smaps_rollup``.
 
     ``state`` tells idle connections from those with a call in flight. ``children_pss_kib`` is shown apart. ``own_kib``
-    is the part of ``pss_kib`` that no other process shares; it is there where the number of processes changes from rung
-    to rung, and with it everybody's share of the libraries: such a ladder is a line through it.
+    is the part of ``pss_kib`` in no file. It is there where everybody's share of the libraries would move more than
+    what is counted: where the number of processes changes from rung to rung (stdio children), and where a rung is small
+    (sessions). Such a ladder is a line through it.
     """
 
     connections: int

@@ -28,20 +28,21 @@ def read(
     settle_s: float,
     *,
     tries: int = 20,
-    children: Sequence[int] | None = None,
+    own: bool = False,
+    children: Sequence[int] = (),
     kernel: Meter | None = None,
 ) -> Reading:
-    """Memory of the target once it has settled. With ``children`` (of a ladder of them) theirs is read apart."""
+    """Memory of the target once it has settled, with ``own`` its own apart from files; ``children`` stand beside it."""
     found = memory.settled(list(target.readable()), settle_s=settle_s, tries=tries)
-    if children is not None and found.own_kib is None:
-        raise BlockFailed("smaps_rollup has no Pss_Anon, without which children are billed to it; use a newer kernel")
+    if own and found.own_kib is None:
+        raise BlockFailed("smaps_rollup has no Pss_Anon, so own memory cannot be told from files; use a newer kernel")
     rung = Rung(
         connections=n,
         state=state,
         pss_kib=found.pss_kib,
         rss_kib=found.rss_kib,
         children_pss_kib=memory.read(children).pss_kib if children else 0.0,
-        own_kib=found.own_kib if children is not None else None,
+        own_kib=found.own_kib if own else None,
         kernel=kernel.grown() if kernel is not None else None,
     )
     return rung, kernel.note if kernel is not None else ""

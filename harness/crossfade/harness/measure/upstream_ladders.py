@@ -69,8 +69,8 @@ def _both_states(bench: Bench, child: Child, tools: list[str], *, childless: boo
             raise BlockFailed(f"{n} of {len(tools)} upstream connections were open; raise ladder.hold_ms")
         # While calls wait there is no time to settle: the upstream answers after hold_ms.
         wait_s, tries = (ladder.settle_s, 20) if state == "idle" else (0.05, 2)
-        below = None if childless else _below(child.pid)
-        readings.append(read(target, n, state, wait_s, tries=tries, children=below))
+        below = () if childless else _below(child.pid)
+        readings.append(read(target, n, state, wait_s, tries=tries, own=not childless, children=below))
     return readings
 
 
