@@ -24,12 +24,12 @@ NEW_KINDS = {"latency", "burst", "connect", "lifecycle", "deploy"}
 SMALL: dict[str, dict[str, Any]] = {
     "faults": {"crash_at_s": 0.1, "recover_at_s": 0.3, "jitter_s": 0.0},
     "deploy": {"update_at_s": 0.05},
-    "ladder": {"rungs": (0, 20, 60), "settle_s": 0.05},
+    "ladder": {"rungs": (0, 20, 60), "settle_s": 0.05, "hold_ms": 500},
     "lifecycle": {"starts": 1},
     "nodes": {"counts": (1, 2)},
-    "sweep": {"from_per_s": 100.0, "to_per_s": 100.0, "refine": 0, "objective_p99_ms": 5000.0},
+    "sweep": {"from_per_s": 400.0, "to_per_s": 400.0, "refine": 0, "objective_p99_ms": 5000.0},
 }
-DURATION_S = {"faults": 2.0, "deploy": 1.5, "sweep": 4.0, "connect": 2.0, "burst": 1.0}
+DURATION_S = {"faults": 2.0, "deploy": 1.5, "sweep": 1.3, "connect": 2.0, "burst": 1.0}
 
 
 def small(scenario: Scenario) -> Scenario:
@@ -47,6 +47,9 @@ def small(scenario: Scenario) -> Scenario:
         changes["load"] = msgspec.structs.replace(load, **less)
     if (nodes := scenario.nodes) is not None and nodes.rates_per_s:
         changes["nodes"] = msgspec.structs.replace(nodes, counts=(1, 2), rates_per_s=(200.0,))
+    if scenario.kind == "memory_stdio" and scenario.ladder is not None:
+        # Each rung is that many interpreters.
+        changes["ladder"] = msgspec.structs.replace(scenario.ladder, rungs=(1, 3, 6), settle_s=0.05, hold_ms=500)
     if scenario.name == "deploy-canary":
         changes["manager"] = {"deploy": {"minSamples": 3}}
     return msgspec.structs.replace(scenario, **changes)
