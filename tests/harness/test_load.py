@@ -116,7 +116,13 @@ def test_a_lying_server_is_convicted(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("rpc", "rpc_-32603"), ("tool", "tool_error"), ("http", "http_503"), ("reset", "reset")],
+    [
+        ("rpc", "rpc_-32603"),
+        ("tool", "tool_error"),
+        ("http", "http_503"),
+        ("reset", "reset"),
+        ("garbage", "garbage"),
+    ],
 )
 def test_each_kind_of_error_has_its_name(bench: Bench, kind: str, expected: str) -> None:
     _, port = bench.fleet(error_rate=0.5, error_kind=kind)
