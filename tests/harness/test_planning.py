@@ -208,6 +208,16 @@ def test_stalls_that_the_measured_tail_has_no_room_for_are_not_believed() -> Non
     assert np.percentile(found, [50, 99]) == pytest.approx(np.percentile(truth, [50, 99]), rel=0.08)
 
 
+def test_the_document_shows_the_stored_comparison_and_nothing_else() -> None:
+    root = Path(__file__).parents[2]
+    shown = (root / "docs" / "planning.md").read_text().split("<!-- crossfade:begin -->\n")[1]
+    stored = root / foretold.BASELINE
+    wanted = foretold.table(foretold.read(stored)) if stored.is_file() else "No comparison is stored yet.\n"
+    assert shown.split("<!-- crossfade:end -->")[0] == wanted, (
+        "it is stale; docs/planning.md says which command writes it"
+    )
+
+
 def test_what_was_not_measured_or_not_pinned_is_not_validated() -> None:
     with pytest.raises(UsageError, match="nodes-rates nodes-pool"):
         validation.validate(make_results(1))

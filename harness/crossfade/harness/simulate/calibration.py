@@ -27,9 +27,9 @@ from crossfade.harness.simulate.tables import Floats
 QUANTILES = 2048
 RANKS = (np.arange(QUANTILES) + 0.5) / QUANTILES
 WAKES = 2
-CORRECTIONS = 4
+CORRECTIONS = 3
 REQUESTS = 200_000
-NEAR = 0.04
+NEAR = 0.05
 KEPT = 0.95
 STALL_S = 0.5e-3
 """A generator that is later than this stood still: ordinary wake-ups take a tenth of it."""
