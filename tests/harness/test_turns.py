@@ -122,6 +122,10 @@ def test_what_slows_everybody_down_makes_nobody_unstable() -> None:
     pace = turns.machine(sat)
     steady = [p.throughput_per_s / speed for p, speed in zip(sat[0], pace, strict=True)]
     assert max(steady) == pytest.approx(min(steady))
+    assert turns.steadier(sat[0], pace) == pytest.approx(steady)
+    # What does not follow the others is judged by itself.
+    apart = points(*([5000.0] * 6))
+    assert turns.steadier(apart, pace) == [5000.0] * 6
     assert turns.machine(sat[:1]) == [1.0] * 6
     assert turns.machine([points(1, 0), points(1, 1)])[1] == 1.0
     assert turns.machine([]) == []

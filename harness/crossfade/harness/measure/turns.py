@@ -23,6 +23,7 @@ from crossfade.harness.measure.target import Target
 from crossfade.harness.problems import HarnessError
 from crossfade.harness.processes import Child
 from crossfade.harness.samples import LoadPoint, SeriesPoint
+from crossfade.harness.stats.shape import classify
 
 RAMP_S = 0.02
 """Before each turn's window: connections are open and requests under way."""
@@ -129,12 +130,20 @@ def concluded(seat: Seat, pace: Sequence[float]) -> Measured | HarnessError | Pr
         return seat.failed
     try:
         whole = together(seat.points)
-        rates = [p.throughput_per_s / speed for p, speed in zip(seat.points, pace, strict=True)]
-        found = CONCLUDE[seat.bench.scenario.kind](whole, rates)
+        found = CONCLUDE[seat.bench.scenario.kind](whole, steadier(seat.points, pace))
     except HarnessError as error:
         return error
     found.turns = per_turn(seat.points)
     return found
+
+
+def steadier(points: Sequence[LoadPoint], pace: Sequence[float]) -> list[float]:
+    """The rates of turns as they are, or where those are unstable, over the machine's.
+
+    Not always the latter: what needs one processor alone does not follow what slows down those that need two.
+    """
+    own = [p.throughput_per_s for p in points]
+    return own if classify(own) != "unstable" else [rate / speed for rate, speed in zip(own, pace, strict=True)]
 
 
 def per_turn(points: Sequence[LoadPoint]) -> dict[str, tuple[float, ...]]:
