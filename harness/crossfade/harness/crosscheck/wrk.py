@@ -4,8 +4,8 @@ wrk (4.1.0, ``wrk.c``, ``stats.c``) times a request from just before its first `
 microseconds, as our closed loop does. But before it shows anything, ``stats_correct`` adds samples for requests that
 it thinks should have been sent meanwhile: with e = runtime / (requests / connections), every sample n >= 2e adds one
 at n - e, n - 2e, ... down to e. In a closed loop nobody was to send those, and they move p99. The additions only go
-downwards, so that they can be taken out again exactly, from the top: what is left must be one sample per request, and
-it is refused if it is not.
+downwards, so that they can be taken out again exactly: what is left must be one sample per request, and it is refused
+if it is not.
 """
 
 from __future__ import annotations
@@ -130,14 +130,8 @@ def parse(said: str, *, connections: int, cpu_s: float = 0.0) -> Run:
 def uncorrected(shown: dict[int, int], expected: int) -> dict[int, int]:
     """The histogram before ``stats_correct(latency, expected)``.
 
-    It ran upwards and added only downwards, so that what it read at each value was still the raw count.
+    Above ``expected``, what is shown at a value is its own count and those at every whole number of ``expected`` above
+    it; all of these but its own are what is shown one ``expected`` further up.
     """
-    raw: dict[int, int] = {}
-    highest = max(shown, default=0)
-    for value in sorted(shown, reverse=True):
-        count = shown[value]
-        if value > expected:
-            # Everything at value + k e has added its count here; it is at least 2e, since value > e.
-            count -= sum(raw.get(other, 0) for other in range(value + expected, highest + 1, expected))
-        raw[value] = count
+    raw = {v: count - (shown.get(v + expected, 0) if v > expected else 0) for v, count in shown.items()}
     return {value: count for value, count in raw.items() if count}
