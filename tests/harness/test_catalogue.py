@@ -70,6 +70,8 @@ ALL += [(name, "rust") for name, scenario in builtin().items() if scenario.kind 
 def test_every_scenario_runs_and_answers_rightly(name: str, variant: str) -> None:
     scenario = builtin()[name]
     found = block(scenario, variant)
+    # What was measured can be read again.
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Block) == found
     assert found.status != "failed", found.error
     assert "did not match" not in (found.error or "")
     assert "no request was answered" not in (found.error or "")
