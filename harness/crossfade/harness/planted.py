@@ -35,10 +35,10 @@ PLANTS = (
     Planted(name="twin", scenario="gateway-echo", what="the same relay under a second name"),
     Planted(name="slow", scenario="gateway-echo", what="5 % more processor time for every call"),
     Planted(name="twin", scenario="gateway-latency", what="the same relay under a second name"),
-    Planted(name="tail", scenario="gateway-latency", what="every 50th answer waits for five milliseconds"),
+    Planted(name="tail", scenario="gateway-latency", what="every 50th answer waits for ten milliseconds"),
 )
 SLOWER = 0.05
-TAIL_EVERY, TAIL_S = 50, 0.005
+TAIL_EVERY, TAIL_S = 50, 0.010
 COLLECT_EVERY = 8
 
 
