@@ -90,6 +90,12 @@ def test_a_rise_that_a_bounded_memory_may_take_is_no_leak_yet() -> None:
     assert judged(xs, ys)[1] == "settles"
 
 
+def test_an_interval_with_the_threshold_inside_is_neither_steady_nor_a_leak() -> None:
+    says = {judged(*series(seed, leak=20.0, rho=0.8))[1] for seed in range(30)}
+    assert "undecided" in says
+    assert "grows" not in says
+
+
 def test_memory_that_never_moves_is_steady_and_few_samples_say_nothing() -> None:
     xs = [float(i) for i in range(30)]
     found, says = judged(xs, [1000.0] * 30)

@@ -15,7 +15,13 @@ READ_SOAK = (
     "hollow marks are the warm-up and count for nothing. The line is the growth over time. Its interval honours that "
     "readings hang together; growth that clears the threshold of its scenario is a leak, and voids the block."
 )
-_COURSE = {"grows": "leaks", "settles": "still settles", "steady": "is steady", "too short": "was read too seldom"}
+_COURSE = {
+    "grows": "leaks",
+    "settles": "still settles",
+    "undecided": "may be steady or not",
+    "steady": "is steady",
+    "too short": "was read too seldom",
+}
 _BESIDE = {
     "kernel": "The kernel holds more for each, in a cgroup of the process\u2019s own",
     "machine": "The kernel of the whole machine holds more for each, both ends and whatever else went on",

@@ -21,7 +21,7 @@ import msgspec
 from crossfade.harness.stats.lines import fit
 from crossfade.harness.stats.student import t_quantile
 
-Course = Literal["steady", "grows", "settles", "too short"]
+Course = Literal["steady", "grows", "settles", "undecided", "too short"]
 MIN_SAMPLES = 24
 """Fewer than this many leave no interval worth its name."""
 EBB = 0.5
@@ -86,11 +86,14 @@ def _over(xs: Sequence[float], ys: Sequence[float], cut: int) -> Growth:
 def course(
     xs: Sequence[float], ys: Sequence[float], found: Growth | None, *, threshold: float, least_rise: float
 ) -> Course:
-    """What the memory does: ``grows`` is a leak, ``settles`` a rise that ebbs or is small; both clear the threshold."""
+    """What the memory does: ``grows`` is a leak, ``settles`` a rise that ebbs or is small; both clear the threshold.
+
+    ``steady`` has its whole interval below it; an interval with the threshold inside is ``undecided``, and no leak.
+    """
     if found is None:
         return "too short"
     if found.low <= threshold:
-        return "steady"
+        return "steady" if found.high <= threshold else "undecided"
     if found.rise <= least_rise:
         return "settles"
     middle = found.cut + found.samples // 2
