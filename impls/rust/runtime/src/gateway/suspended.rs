@@ -81,13 +81,13 @@ impl Suspended {
         Err(refused("used, or its call is over"))
     }
 
-    /// Keeps a call until its client comes back; given back if there are too many.
-    fn keep(&self, call: Call, limit: Duration, manager: &Inner) -> std::result::Result<(), Call> {
+    /// Keeps a call until its client comes back; false if there are too many: then it is over.
+    fn keep(&self, call: Call, limit: Duration, manager: &Inner) -> bool {
         let (id, round) = (call.id, call.round);
         {
             let mut calls = lock(&self.calls);
             if calls.len() >= CALLS {
-                return Err(call);
+                return false;
             }
             calls.insert(id, call);
         }
@@ -101,7 +101,7 @@ impl Suspended {
             });
             drop(over);
         });
-        Ok(())
+        true
     }
 }
 
@@ -165,7 +165,7 @@ pub(super) async fn call(
     } else {
         begin(gateway, server, &outgoing)
     };
-    Box::pin(attend(gateway, call, outgoing, &principal, &digest)).await
+    Box::pin(attend(gateway, server, call, outgoing, &principal, &digest)).await
 }
 
 /// Starts a call that outlives the request of its client.
@@ -203,6 +203,7 @@ enum Next {
 /// Waits for the call's end or its next round, while what it says is passed on.
 async fn attend(
     gateway: &Gateway,
+    server: &Server,
     mut call: Call,
     outgoing: Outgoing<'_>,
     principal: &str,
@@ -235,14 +236,15 @@ async fn attend(
             round: call.round,
         };
         let token = state_token::make(&gateway.suspended.key, state, expiry, principal, digest);
-        match gateway.suspended.keep(call, limit, &gateway.manager) {
-            Ok(()) => return Ok(rounds::input_required(&questions, &token).into()),
-            Err(back) => {
-                back.voice
-                    .refuse("too many calls wait for their clients; ask again later");
-                call = back;
-            }
+        if gateway.suspended.keep(call, limit, &gateway.manager) {
+            return Ok(rounds::input_required(&questions, &token).into());
         }
+        return Err(Error::LoadShed {
+            message: format!(
+                "{CALLS} calls wait for their clients' input already; call again later"
+            ),
+            server: server.name().to_owned(),
+        });
     }
 }
 

@@ -207,7 +207,7 @@ impl Voice {
     }
 
     /// Nobody will answer what is open: the server is told so, and a client that may still try, too.
-    pub(crate) fn refuse(self: &Arc<Self>, why: &str) {
+    fn refuse(self: &Arc<Self>, why: &str) {
         match &self.manner {
             Manner::Session(session) => {
                 for note in session.asked.refuse(self, why) {
