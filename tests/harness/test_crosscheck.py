@@ -17,16 +17,18 @@ from tests.fabricated import make_results
 
 from crossfade.harness.affinity import available, place
 from crossfade.harness.cli import main
-from crossfade.harness.crosscheck import arena, files, generators, judge, ladder, large, madeup, stalls, wrk
+from crossfade.harness.crosscheck import files, generators, judge, ladder, wrk
 from crossfade.harness.crosscheck.record import Arena, CrossCheck, Generators, Large, Sent, Stall, Stalls
-from crossfade.harness.hdr import Histogram
 from crossfade.harness.problems import BlockFailed, Unavailable
 from crossfade.harness.processes import Child
-from crossfade.harness.stats.latency import NEEDED
 from crossfade.reports.render import html
 from crossfade.reports.view import view
 
 PLACEMENT = place(available())
+STALL = Stall(
+    generator="rust", arrivals="constant", rate_per_s=1000.0, duration_s=10.0, connections=4, stalled_s=1.0,
+    drain_per_s=10_000.0, requests=10_000, p99_ms=910.0, p999_ms=991.0,
+)  # fmt: skip
 
 
 def corrected(raw: dict[int, int], expected: int) -> dict[int, int]:
@@ -202,99 +204,6 @@ def test_the_ceiling_is_requests_per_core_over_nginxs() -> None:
     assert not judge.checks(pairs(1.0, 0.005, cpu=9.9))[3].met
 
 
-@pytest.mark.parametrize(("generator", "arrivals"), stalls.CASES)
-def test_a_second_of_silence_is_charged_to_all_who_were_due(
-    generator: stalls.Generator, arrivals: stalls.Arrivals
-) -> None:
-    pytest.importorskip("crossfade_native", reason="install crossfade[rust]")
-    said: list[str] = []
-    # Other tests may hold the processor while the line is worked off, which theory does not know. Three times over they
-    # do not; a generator that omits what waited is wrong every time, and by far more.
-    for _ in range(3):
-        found = stalls.measure(placement=PLACEMENT, seed=3, duration_s=5, cases=[(generator, arrivals)])
-        assert found.runs[0].requests >= NEEDED[99.9]
-        assert found.runs[0].stalled_s == pytest.approx(1.0, abs=0.1)
-        lines = judge.checks(CrossCheck(machine="m", native="n", stalls=found))
-        if all(line.met for line in lines):
-            return
-        said += [line.said for line in lines]
-    pytest.fail("; ".join(said))
-
-
-def stalled(**changes: object) -> Stall:
-    base = {
-        "generator": "rust", "arrivals": "constant", "rate_per_s": 1000.0, "duration_s": 10.0, "connections": 4,
-        "stalled_s": 1.0, "drain_per_s": 10_000.0, "requests": 10_000, "p99_ms": 910.0, "p999_ms": 991.0,
-    }  # fmt: skip
-    return msgspec.convert({**base, **changes}, Stall)
-
-
-def test_theory_is_what_a_simulated_server_does() -> None:
-    latencies, free = [], 0.0
-    for number in range(10_000):
-        due = number / 1000
-        begin = max(due, free, 3.0 if 2.0 <= max(due, free) < 3.0 else 0.0)
-        free = begin + 1 / 10_000
-        latencies.append(free - due)
-    latencies.sort()
-    for percentile in (99.0, 99.9):
-        simulated_ms = 1000 * latencies[round(len(latencies) * percentile / 100) - 1]
-        assert stalls.expected_ms(stalled(), percentile) == pytest.approx(simulated_ms, rel=2e-3)
-    with pytest.raises(ValueError, match="beyond a stall"):
-        stalls.expected_ms(stalled(stalled_s=0.05), 99.0)
-
-
-def test_omission_is_convicted() -> None:
-    """Four connections that wait for their answers see four slow requests of ten thousand: p99 knows nothing of it."""
-    found = Stalls(created="t", runs=(stalled(), stalled(p99_ms=0.3)))
-    lines = judge.checks(CrossCheck(machine="m", native="n", stalls=found))
-    assert [line.met for line in lines] == [True, True, False, True]
-
-
-def test_the_arena_holds_what_it_says_to_the_page() -> None:
-    def resident() -> int:
-        at = next(line for line in Path("/proc/self/statm").read_text().split()[1:2])
-        return int(at) * arena.PAGE
-
-    memory = arena.Arena()
-    memory.change(400)
-    before = resident()
-    memory.change(600)
-    grown = resident() - before
-    memory.change(-1000)
-    assert grown == pytest.approx(600 * arena.CONNECTION, abs=256 * 1024)
-    assert resident() - before == pytest.approx(-400 * arena.CONNECTION, abs=256 * 1024)
-    with pytest.raises(ValueError, match="-1 connections"):
-        memory.change(-1)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(180)
-def test_the_ladder_finds_ten_kibibytes() -> None:
-    found = ladder.measure(placement=PLACEMENT, generator="python", seed=2, rounds=3)
-    line = judge.checks(CrossCheck(machine="m", native="n", arena=found))[0]
-    assert line.met, line.said
-    assert ladder.slope(found).r_squared > 0.999
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_ten_million_samples_are_read_and_rendered_in_ten_seconds_and_500_mb() -> None:
-    found = large.measure(seed=1)
-    assert found.samples == 10_000_000
-    assert found.blocks >= 4_000
-    # Other tests run beside this one: the process's own time is what the wall shows on a quiet machine.
-    assert found.cpu_s < judge.SECONDS
-    assert found.peak_mb < judge.MEGABYTES
-
-
-def test_the_made_up_file_holds_what_it_says() -> None:
-    found = madeup.results(1, samples=5_000, blocks=1)
-    points = [point for block in found.blocks for point in block.points]
-    assert sum(Histogram.decode(point.latency).total_count for point in points) == 5_000
-    assert {block.variant for block in found.blocks} == {*madeup.VARIANTS, "nginx", "ceiling"}
-
-
 def test_a_part_that_is_measured_again_replaces_that_part_alone(tmp_path: Path) -> None:
     assert files.last(tmp_path) is None
     first = Arena(created="1", kib=10.0, rungs=((0, 0, 5.0), (0, 10, 105.0), (0, 20, 205.0)))
@@ -327,7 +236,7 @@ def test_the_command_keeps_what_it_measured_and_says_whether_it_is_met(
 
 
 def test_the_page_prints_every_check_and_what_was_missed() -> None:
-    found = msgspec.structs.replace(pairs(1.04, 0.005), stalls=Stalls(created="t", runs=(stalled(),)))
+    found = msgspec.structs.replace(pairs(1.04, 0.005), stalls=Stalls(created="t", runs=(STALL,)))
     page = html(view(msgspec.structs.replace(make_results(), crosscheck=found)))
     for line in judge.checks(found):
         assert line.what.replace("'", "&#39;") in page

@@ -10,9 +10,9 @@ import msgspec
 
 from crossfade.harness import environment
 from crossfade.harness.affinity import available, place
-from crossfade.harness.cli import output
+from crossfade.harness.cli import large, output
 from crossfade.harness.cli.choose import generator
-from crossfade.harness.crosscheck import files, generators, judge, ladder, large, stalls
+from crossfade.harness.crosscheck import files, generators, judge, ladder, stalls
 from crossfade.harness.crosscheck.record import CrossCheck
 from crossfade.harness.problems import EX_OK, UsageError
 from crossfade.harness.processes import raise_file_limit

@@ -1,6 +1,6 @@
 """What reading and rendering the largest results file takes (:mod:`crossfade.harness.crosscheck.madeup`).
 
-``python -m crossfade.harness.crosscheck.large FILE`` does it in a process of its own, and reports seconds from its
+``python -m crossfade.harness.cli.large FILE`` does it in a process of its own, and reports seconds from its
 first line on, imports included, and the most memory that it ever held.
 """
 
