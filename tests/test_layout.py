@@ -36,6 +36,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 """What a portion may import besides itself. ``!`` means that module and none below it."""
 
 
+HARNESS = ROOT / "harness/crossfade/harness"
+
+
 def modules(portion: str) -> Iterator[Path]:
     yield from sorted((ROOT / portion / "crossfade" / portion).rglob("*.py"))
 
@@ -75,8 +78,8 @@ def allowed(name: str, portion: str) -> bool:
 def test_imports_point_one_way(portion: str) -> None:
     wrong = []
     for path in modules(portion):
-        # The command line may import everything: it is where the parts meet.
-        if portion == "harness" and path.is_relative_to(ROOT / "harness/crossfade/harness/cli"):
+        # The command line may import everything: it is where the parts meet. So may the child that clocks all of them.
+        if path.is_relative_to(HARNESS / "cli") or path == HARNESS / "crosscheck" / "large.py":
             continue
         wrong += [f"{path.relative_to(ROOT)} imports {name}" for name in imports(path) if not allowed(name, portion)]
     assert not wrong, "\n".join(wrong)
