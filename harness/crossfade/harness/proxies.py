@@ -38,7 +38,7 @@ http {{
   keepalive_timeout 1h;
   keepalive_requests 1000000000;
   client_max_body_size 16m;
-  client_body_buffer_size 128k;
+  client_body_buffer_size 2m;
   upstream fleet {{
     server 127.0.0.1:{upstream};
     keepalive 512;
@@ -52,7 +52,7 @@ http {{
       proxy_set_header Connection "";
       proxy_set_header Host 127.0.0.1:{upstream};
       proxy_buffer_size 16k;
-      proxy_buffers 16 16k;
+      proxy_buffers 96 16k;
     }}
   }}
 }}
