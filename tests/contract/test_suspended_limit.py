@@ -125,7 +125,7 @@ async def test_as_many_calls_wait_as_may_and_the_next_is_told_so(variant: str) -
         assert f"{MOST} calls wait" in refused["message"], refused
         assert refused["data"]["code"] == "load_shed"
         for state in (states[0], states[-1]):
-            responses = {key: {"roots": []} for key in state["inputRequests"]}
+            responses: dict[str, Any] = {key: {"roots": []} for key in state["inputRequests"]}
             retry = {**CALL, "inputResponses": responses, "requestState": state["requestState"]}
             assert (await client.result("tools/call", retry))["content"][0]["text"] == '{"roots": []}'
             await suspended(client)
