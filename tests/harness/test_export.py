@@ -18,7 +18,7 @@ from pytest_benchmark.stats import Stats
 from tests.fabricated import make_results
 
 from crossfade.harness.cli import main
-from crossfade.harness.cli.parser import EXPORTS
+from crossfade.harness.cli.export_options import EXPORTS
 from crossfade.harness.export import FORMATS
 from crossfade.harness.export.openmetrics import family_name
 from crossfade.harness.export.pytest_benchmark import stats

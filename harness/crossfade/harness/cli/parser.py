@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
+from crossfade.harness.cli.export_options import export_options, instructions_options
 from crossfade.harness.cli.plan_options import plan_options
 from crossfade.harness.cli.selftest_options import selftest_options
 from crossfade.harness.cli.values import (
@@ -26,7 +27,6 @@ from crossfade.harness.gateways import FLEET_PORT
 from crossfade.harness.problems import EX_USAGE
 from crossfade.scenarios import PROFILES
 
-EXPORTS = ("bmf", "pytest-benchmark", "openmetrics", "csv")
 _EPILOG = """\
 examples:
   crossfade run --profile quick              the quick suite, all variants, about five minutes
@@ -219,16 +219,11 @@ def _judging(commands: argparse._SubParsersAction[Parser]) -> None:
     command.set_defaults(handler=_later("results", "report"))
 
     command = commands.add_parser("instructions", help="instructions per policy operation, by callgrind (valgrind)")
-    command.add_argument("--core", action="append", choices=("python", "rust"), help="default: both")
-    command.add_argument("--operation", action="append", metavar="NAME", help="default: every operation of policy-ops")
-    command.add_argument("--into", type=Path, metavar="RESULTS", help="keep the counts with a result of this machine")
-    _json(command)
+    instructions_options(command)
     command.set_defaults(handler=_later("instructions", "instructions"))
 
     command = commands.add_parser("export", help="stored results in another tool's format")
-    command.add_argument("results", type=Path, help="results.json, or its folder")
-    command.add_argument("--format", required=True, choices=EXPORTS, help="docs/results-format.md says what each holds")
-    command.add_argument("-o", "--out", type=Path, metavar="FILE", help="file to write (default: print it)")
+    export_options(command)
     command.set_defaults(handler=_later("exporting", "export"))
 
     for name, text in (
