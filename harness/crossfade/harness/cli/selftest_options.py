@@ -12,7 +12,7 @@ def selftest_options(command: argparse.ArgumentParser) -> None:
     """What is measured, how often, and where it is kept."""
     command.description = (
         "Each variant against itself over the quick scenarios, and how many verdicts that gives: all of them are "
-        "false. Exit code 1 if significantly more than 5 %% are. With --power the standard profile looks for planted "
+        "false. Exit code 1 if significantly more than 5 % are. With --power the standard profile looks for planted "
         "flaws instead."
     )
     command.add_argument(
