@@ -7,6 +7,7 @@ machine has no Rust toolchain (the Makefile sets it, and never in CI).
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ settings.register_profile("crossfade", deadline=None, suppress_health_check=[Hea
 settings.load_profile("crossfade")
 
 HERE = Path(__file__).parent
-MEASURING = tuple(HERE / name for name in ("harness", "bench"))
+MEASURING = tuple(HERE / name for name in ("harness", "bench", "e2e/test_own_gateways.py"))
 """Suites that measure, or look at all processes of the machine: several workers never run two of them at once."""
 
 
@@ -35,6 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts this in the background has it ignore Ctrl-C, and every child that a test interrupts with it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(Recorder(config), "bridge-record")
 
 

@@ -8,6 +8,7 @@ import math
 import random
 import shutil
 import socket
+import sys
 import threading
 from pathlib import Path
 
@@ -99,6 +100,8 @@ def first_request(plan: dict[str, object]) -> bytes:
         port = server.getsockname()[1]
         got: list[bytes] = []
 
+        server.settimeout(20)
+
         def serve() -> None:
             connection, _ = server.accept()
             with connection:
@@ -107,7 +110,7 @@ def first_request(plan: dict[str, object]) -> bytes:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with Child("load", ["python", "-m", "crossfade.harness.load"]) as child:
+        with Child("load", [sys.executable, "-m", "crossfade.harness.load"]) as child:
             child.send({"port": port, "mode": "closed", "connections": 1, "duration_s": 0.3, "timeout_s": 0.2, **plan})
             thread.join(timeout=20)
         return got[0].replace(b"127.0.0.1:%d" % port, b"127.0.0.1:PORT")

@@ -140,7 +140,7 @@ def test_memory_of_another_process_grows_with_what_it_holds() -> None:
 
 
 def test_a_rollup_without_figures_is_refused() -> None:
-    assert memory.parse_rollup("head\nRss:   12 kB\nPss:    7 kB\nPss_Anon: 3 kB\n") == memory.Memory(7, 12)
+    assert memory.parse_rollup("head\nRss:   12 kB\nPss:    7 kB\nPss_Anon: 3 kB\n") == memory.Memory(7, 12, 3)
     with pytest.raises(ValueError, match="no Pss and Rss"):
         memory.parse_rollup("Rss: 12 kB\n")
 
