@@ -1,5 +1,5 @@
-"""The blocks of a round in turns: every variant's processes stand side by side, and a tenth of a second's load goes to
-one after the other.
+"""The blocks of a round in turns: every variant's processes stand side by side, and a moment of load, a tenth of a
+second or less, goes to one after the other.
 
 A machine that others share changes its speed from second to second, and between two blocks a few seconds apart by more
 than what is looked for. Between neighbouring turns it hardly does (duet benchmarking, Bulej et al. 2020). The rules:
