@@ -70,7 +70,7 @@ def conclude(readings: Sequence[Reading], *, slope: str = "slope_kib") -> Measur
     except ValueError as error:
         raise BlockFailed(f"the ladder gives no line: {error}") from error
     void = None
-    if metrics[slope if idle else "slope_load_kib"] <= 0:
+    if any(metrics.get(name, 1.0) <= 0 for name in (slope, "slope_load_kib")):
         void = "memory fell with more connections; the rungs are noise, so use longer ladder.settle_s or higher rungs"
     notes = tuple(dict.fromkeys(note for _, note in readings if note))
     return Measured(metrics=metrics, ladder=tuple(rungs), notes=notes, void=void)
