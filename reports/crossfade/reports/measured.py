@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from crossfade.harness.samples import METRICS, Block, Results, ScenarioRecord
+from crossfade.harness.samples import METRICS, Block, LoadPoint, Results, ScenarioKind, ScenarioRecord
 from crossfade.harness.stats import Analysis, Summary
 from crossfade.reports.groups import PROVOKED
 from crossfade.reports.page import (
@@ -56,6 +56,17 @@ def summary(analysis: Analysis, scenario: str, variant: str, metric: str) -> Sum
 def title(record: ScenarioRecord) -> str:
     """The scenario's title for a drawing, where code marks cannot be set."""
     return plain(record.title.replace("`", ""))
+
+
+def answered(results: Results, kind: ScenarioKind) -> Iterator[tuple[ScenarioRecord, dict[str, list[LoadPoint]]]]:
+    """Scenarios of a kind with, by variant, the phases of all rounds that have latencies; none without any."""
+    for record in results.scenarios:
+        if record.kind == kind:
+            phases = {
+                v: [p for b in results.of(record.name, v) for p in b.points if p.latency] for v in record.variants
+            }
+            if found := {variant: points for variant, points in phases.items() if points}:
+                yield record, found
 
 
 def works(results: Results, analysis: Analysis, cast: Cast) -> tuple[Work, ...]:

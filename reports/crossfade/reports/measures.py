@@ -13,7 +13,7 @@ from crossfade.harness.samples import METRICS, LoadPoint, Results, ScenarioKind,
 from crossfade.harness.stats import Analysis, Summary, summarise
 from crossfade.harness.stats.latency import merged, percentiles
 from crossfade.reports.groups import group_of
-from crossfade.reports.measured import Cast, summary, title
+from crossfade.reports.measured import Cast, answered, summary, title
 from crossfade.reports.page import (
     Cell,
     Drain,
@@ -24,6 +24,7 @@ from crossfade.reports.page import (
     NodeCurve,
     NodePoint,
     Scaling,
+    Series,
 )
 from crossfade.reports.words import milliseconds, plain, rate
 
@@ -85,25 +86,19 @@ def _cell(results: Results, analysis: Analysis, record: ScenarioRecord, variant:
 def drains(results: Results, cast: Cast) -> tuple[Drains, ...]:
     """Bursts: all requests are due at one instant, so that the latencies are the times of the answers."""
     found = []
-    for record in results.scenarios:
-        if record.kind != "burst":
-            continue
-        curves, load = [], ""
-        for variant in record.variants:
-            points = [p for block in results.of(record.name, variant) for p in block.points if p.latency]
-            if points:
-                curves.append(_drain(results, cast, variant, points))
-                load = load or f"{points[0].sent:,} requests at once over {points[0].connections:,} connections"
-        if curves:
-            found.append(Drains(plain(record.name), title(record), load, tuple(curves)))
+    for record, phases in answered(results, "burst"):
+        first = next(iter(phases.values()))[0]
+        load = f"{first.sent:,} requests at once over {first.connections:,} connections"
+        curves = tuple(_drain(cast[variant], points) for variant, points in phases.items())
+        found.append(Drains(plain(record.name), title(record), load, curves))
     return tuple(found)
 
 
-def _drain(results: Results, cast: Cast, variant: str, points: list[LoadPoint]) -> Drain:
+def _drain(who: Series, points: list[LoadPoint]) -> Drain:
     histogram = merged([point.latency for point in points])
     curve = [(histogram.value_at_percentile(p) / 1e6, float(p)) for p in _STEPS if histogram.total_count]
     curve.append((histogram.max_value / 1e6, 100.0))
-    return Drain(cast[variant], tuple(curve), histogram.total_count)
+    return Drain(who, tuple(curve), histogram.total_count)
 
 
 def scalings(results: Results, cast: Cast) -> tuple[Scaling, ...]:

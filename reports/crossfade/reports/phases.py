@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from crossfade.harness.samples import Block, LoadPoint, Results, ScenarioKind
 from crossfade.harness.stats import Analysis, Curve, classify, distribution
-from crossfade.reports.measured import Cast, absent, summary, title
+from crossfade.reports.measured import Cast, absent, answered, summary, title
 from crossfade.reports.page import (
     Crash,
     CrashBlock,
@@ -96,17 +96,11 @@ def tails(results: Results, analysis: Analysis, cast: Cast) -> tuple[Tails, ...]
 def fixed(results: Results, cast: Cast) -> tuple[Tails, ...]:
     """Percentiles of the scenarios that have one rate, rounds merged."""
     found = []
-    for record in results.scenarios:
-        if record.kind != "latency":
-            continue
-        drawn, load = [], ""
-        for variant in record.variants:
-            points = [p for block in results.of(record.name, variant) for p in block.points if p.latency]
-            if points:
-                drawn.append(_tail(cast[variant], points))
-                load = load or f"{rate(points[0].rate_per_s or points[0].throughput_per_s)} requests/s, open loop"
-        if drawn:
-            found.append(Tails(plain(record.name), load, tuple(drawn)))
+    for record, phases in answered(results, "latency"):
+        first = next(iter(phases.values()))[0]
+        load = f"{rate(first.rate_per_s or first.throughput_per_s)} requests/s, open loop"
+        drawn = tuple(_tail(cast[variant], points) for variant, points in phases.items())
+        found.append(Tails(plain(record.name), load, drawn))
     return tuple(found)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
+
+from crossfade.harness.problems import UsageError
 
 
 def note(text: str) -> None:
@@ -21,6 +24,18 @@ def say(text: str) -> None:
 def dump(value: object) -> None:
     """JSON on stdout, for machines."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def put(text: str, into: Path) -> None:
+    """Generated text between the marks of a document. Raises UsageError that names the option."""
+    from crossfade.reports import insert  # noqa: PLC0415  imported late, as write_report says
+
+    try:
+        into.write_text(insert(into.read_text(), text))
+    except OSError as error:
+        raise UsageError(f"--into {into}: {error.strerror}; name a file that exists and can be written") from None
+    except ValueError as error:
+        raise UsageError(f"--into {into}: {error}") from None
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: bool = False) -> str:

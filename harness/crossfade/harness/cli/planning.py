@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from pathlib import Path
 
 import msgspec
 
@@ -106,18 +105,9 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _document(options: argparse.Namespace) -> int:
-    from crossfade.reports import insert  # noqa: PLC0415  imported late, as write_report says
-
-    into: Path = options.into
     if options.validation is None:
         raise UsageError("--into needs --validation FILE; name the stored comparison")
-    text = foretold.table(foretold.read(options.validation))
-    try:
-        into.write_text(insert(into.read_text(), text))
-    except OSError as error:
-        raise UsageError(f"--into {into}: {error.strerror}; name a file that exists and can be written") from None
-    except ValueError as error:
-        raise UsageError(f"--into {into}: {error}") from None
+    output.put(foretold.table(foretold.read(options.validation)), options.into)
     return EX_OK
 
 

@@ -46,7 +46,7 @@ def _performance(loaded: list[tuple[Path, Results]]) -> int:
 
 
 def _as_markdown(loaded: list[tuple[Path, Results]], into: Path | None) -> int:
-    from crossfade.reports import insert, markdown  # noqa: PLC0415  imported late, as write_report says
+    from crossfade.reports import markdown  # noqa: PLC0415  imported late, as write_report says
 
     if len(loaded) > 1:
         raise UsageError(f"--markdown and --into take one result and {len(loaded)} were given; give one")
@@ -54,12 +54,7 @@ def _as_markdown(loaded: list[tuple[Path, Results]], into: Path | None) -> int:
     if into is None:
         output.say(text.rstrip("\n"))
         return EX_OK
-    try:
-        into.write_text(insert(into.read_text(), text))
-    except OSError as error:
-        raise UsageError(f"--into {into}: {error.strerror}; name a file that exists and can be written") from None
-    except ValueError as error:
-        raise UsageError(f"--into {into}: {error}") from None
+    output.put(text, into)
     return EX_OK
 
 
