@@ -23,6 +23,7 @@ from crossfade.harness.problems import BrokenResults
 from crossfade.harness.runner import now
 from crossfade.harness.samples import METRICS, Environment, Results
 from crossfade.harness.stats import ALPHA, analyse, clopper_pearson, log_ratios, p_beyond, verdict
+from crossfade.harness.store import replace
 from crossfade.harness.trust import FalseAlarms, Plant, Power, Ruler, SelfTest, Share, Trial
 
 DRAWS = 4000
@@ -174,10 +175,7 @@ def false_alarm_rate(logs: Sequence[float], threshold: float, rounds: int, *, dr
 def save(found: SelfTest | FalseAlarms | Power, root: Path) -> Path:
     """Keep it beside the results, for the reports of later runs; where it is now."""
     name = {SelfTest: QUICK_FILE, FalseAlarms: ALARMS_FILE, Power: POWER_FILE}[type(found)]
-    root.mkdir(parents=True, exist_ok=True)
-    beside = root / f"{name}.tmp"
-    beside.write_bytes(msgspec.json.encode(found) + b"\n")
-    beside.replace(root / name)
+    replace(root / name, msgspec.json.encode(found) + b"\n")
     return root / name
 
 

@@ -71,11 +71,16 @@ class Store:
 
 def write(path: Path, body: bytes) -> None:
     """Replace one file of results atomically by this JSON, sealed. Raises BrokenResults if the disk refuses."""
+    replace(path, *sealed(body))
+
+
+def replace(path: Path, *pieces: bytes | memoryview) -> None:
+    """Replace a file by these bytes, whole or not at all. Raises BrokenResults if the disk refuses."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(".tmp")
         with beside.open("wb") as file:
-            for piece in sealed(body):
+            for piece in pieces:
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from crossfade.harness.crosscheck.record import CrossCheck
-from crossfade.harness.problems import BrokenResults
+from crossfade.harness.store import replace
 
 if TYPE_CHECKING:  # samples hold a cross-check
     from crossfade.harness.samples import Environment
@@ -44,11 +44,5 @@ def keep(found: CrossCheck, root: Path) -> CrossCheck:
     if before is not None and (before.machine, before.native) == (found.machine, found.native):
         parts = {p: getattr(found, p) or getattr(before, p) for p in ("generators", "stalls", "arena", "large")}
         found = msgspec.structs.replace(found, **parts)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        beside = root / f"{FILE}.tmp"
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
-        beside.replace(root / FILE)
-    except OSError as error:
-        raise BrokenResults(f"{root / FILE}: cannot be written ({error}); choose another --out") from error
+    replace(root / FILE, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     return found
