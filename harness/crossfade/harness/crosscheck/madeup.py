@@ -12,19 +12,23 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
 
 from crossfade.harness import environment, plan
+from crossfade.harness.executor import Task, build
 from crossfade.harness.hdr import SUB_BITS, Histogram
+from crossfade.harness.measure import Measured
 from crossfade.harness.runner import start
-from crossfade.harness.samples import Block, LoadPoint, Mark, Results, Rung, SeriesPoint, VariantRecord
+from crossfade.harness.samples import LoadPoint, Mark, Results, Rung, SeriesPoint, VariantRecord
 from crossfade.scenarios import LIMITS, Scenario, select
 
 VARIANTS = ("python", "rust", "numba", "rust-core")
 PHASES = 12
 INTERVALS = 100
+STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def results(seed: int, *, samples: int, blocks: int) -> Results:
@@ -54,23 +58,14 @@ def results(seed: int, *, samples: int, blocks: int) -> Results:
     made = []
     for slot in empty.order:
         scenario = scenarios[slot.scenario]
-        made.append(
-            Block(
-                scenario=slot.scenario,
-                variant=slot.variant,
-                kind="limit" if slot.variant in LIMITS else "variant",
-                round=slot.round,
-                position=slot.position,
-                status="ok",
-                started="2026-01-01T00:00:00Z",
-                wall_s=12.0,
-                hash_seed=1,
-                metrics={m: 100 * rng.lognormvariate(0, 0.1) for m in (*scenario.headline, *scenario.shown)},
-                points=tuple(_point(rng, scenario, n, next(blobs)) for n in range(_phases(scenario))),
-                ladder=_ladder(rng, scenario),
-                marks=(Mark(t_ms=1000.0, what="crash"), Mark(t_ms=3000.0, what="recover")) if scenario.faults else (),
-            )
+        found = Measured(
+            metrics={m: 100 * rng.lognormvariate(0, 0.1) for m in (*scenario.headline, *scenario.shown)},
+            points=tuple(_point(rng, scenario, n, next(blobs)) for n in range(_phases(scenario))),
+            ladder=_ladder(rng, scenario),
+            marks=(Mark(t_ms=1000.0, what="crash"), Mark(t_ms=3000.0, what="recover")) if scenario.faults else (),
         )
+        task = Task(scenario=scenario, profile="full", slot=slot, seed=seed, hash_seed=1)
+        made.append(build(task, found, started=STARTED, wall_s=12.0))
     return msgspec.structs.replace(empty, blocks=tuple(made), complete=True, finished="2026-01-02T00:00:00Z")
 
 
