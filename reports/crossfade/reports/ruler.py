@@ -8,10 +8,11 @@ from __future__ import annotations
 from crossfade.harness import foretold, overhead
 from crossfade.harness.crosscheck import judge
 from crossfade.harness.samples import METRICS, Results
-from crossfade.harness.trust import Share, Trial
+from crossfade.harness.trust import Trial
 from crossfade.reports.page import Check
 from crossfade.reports.plate import NONE
-from crossfade.reports.words import lowered, milliseconds, percent, plain, plural, rate, times
+from crossfade.reports.trusted import share
+from crossfade.reports.words import lowered, milliseconds, plain, plural, rate, times
 
 
 def checks(results: Results) -> tuple[Check, ...]:
@@ -30,7 +31,7 @@ def _alarms(results: Results) -> Check:
         )
     said = (
         f"{plural(found.alone.of, 'A/A comparison')} over {plural(len(found.scenarios), 'scenario')}, "
-        f"{plural(found.alone.hits, 'false alarm')}: {_share(found.alone)}; {found.corrected.hits or 'none'} left "
+        f"{plural(found.alone.hits, 'false alarm')}: {share(found.alone)}; {found.corrected.hits or 'none'} left "
         "after Holm\u2019s correction."
     )
     wrong = [trial for trial in found.trials if trial.verdict != "inconclusive"]
@@ -58,7 +59,7 @@ def _power(results: Results) -> Check:
         )
     said = f"{plural(found.runs, 'run')} of the {plain(found.profile)} profile, with gateways known beforehand."
     rows = tuple(
-        (plain(p.name), plain(p.what), plain(p.scenario), f"{p.found.hits} of {p.found.of}", _share(p.found))
+        (plain(p.name), plain(p.what), plain(p.scenario), f"{p.found.hits} of {p.found.of}", share(p.found))
         for p in found.plants
     )
     return Check(title, said, head=("planted", "what it is", "scenario", "convicted", "share"), rows=rows)
@@ -125,7 +126,3 @@ def _validation(results: Results) -> tuple[Check, ...]:
 
 def _between(low: float | None, high: float | None) -> str:
     return f" ({milliseconds(low)} to {milliseconds(high)})" if low is not None and high is not None else ""
-
-
-def _share(found: Share) -> str:
-    return f"{percent(found.share)}, 95\u202f% interval {percent(found.low)} to {percent(found.high)}"

@@ -70,7 +70,7 @@ def power(found: Power) -> str:
 
 def share(found: Share) -> str:
     """2.4 %, 95 % interval 0.1 % to 13 %"""
-    return f"{percent(found.share)}, 95 % interval {percent(found.low)} to {percent(found.high)}"
+    return f"{percent(found.share)}, 95\u202f% interval {percent(found.low)} to {percent(found.high)}"
 
 
 def quick(test: SelfTest) -> str:
