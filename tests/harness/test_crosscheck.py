@@ -135,13 +135,16 @@ def test_the_generators_take_turns_on_one_endpoint() -> None:
     """Mechanics alone: on a busy machine what they measure is worth nothing."""
     pytest.importorskip("crossfade_native", reason="install crossfade[rust]")
     heard: list[str] = []
-    found = generators.measure(placement=PLACEMENT, seed=5, connections=8, rounds=2, duration_s=1, say=heard.append)
-    assert len(heard) == len(found.sent) == 6
-    assert sorted((one.round, one.generator, one.target) for one in found.sent) == sorted(
-        (number, generator, target)
-        for number in (0, 1)
-        for generator, target in (("crossfade", "fleet"), ("crossfade", "nginx"), ("wrk", "nginx"))
+    found = generators.measure(
+        placement=PLACEMENT, seed=5, connections=8, rounds=2, turns=2, duration_s=1, say=heard.append
     )
+    assert len(heard) == 2
+    kinds = [generators.kind_of(one) for one in found.sent]
+    for begin in (0, 6):
+        first, second = kinds[begin : begin + 3], kinds[begin + 3 : begin + 6]
+        assert sorted(first) == sorted(generators.KINDS)
+        assert second == first[::-1]
+    assert [(one.round, one.turn) for one in found.sent[::3]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     for one in found.sent:
         assert one.requests > 500
         assert 0 < one.p50_us <= one.p99_us
@@ -185,6 +188,29 @@ def pairs(ratio: float, noise: float, *, rounds: int = 10, cpu: float = 15.0) ->
         created="t", wrk="4.1.0", nginx="1.22", seed=1, connections=16, request_bytes=500, sent=tuple(all_sent)
     )
     return CrossCheck(machine="m", native="n", generators=found)
+
+
+def test_a_round_counts_once_and_by_its_whole_turns() -> None:
+    """Turns of one nginx are no rounds of their own, and a turn that was cut short says nothing."""
+    rates = {0: (1.0, 1.2), 1: (0.9, 0.9)}
+    windows = [
+        msgspec.structs.replace(sent(number, *of, **figures), turn=turn)
+        for number, ratios in rates.items()
+        for turn, ratio in enumerate(ratios)
+        for of, figures in (
+            (("crossfade", "nginx"), {"throughput_per_s": 1000 * ratio}),
+            (("wrk", "nginx"), {}),
+            (("crossfade", "fleet"), {}),
+        )
+    ]
+    cut = msgspec.structs.replace(sent(1, "crossfade", "nginx", throughput_per_s=9e9), turn=2)
+    found = Generators(
+        created="t", wrk="4.1.0", nginx="1.22", seed=1, connections=16, request_bytes=500, sent=(*windows, cut)
+    )
+    assert [len(turns) for turns in generators.rounds_of(found)] == [2, 2]
+    throughput = judge.checks(CrossCheck(machine="m", native="n", generators=found))[0]
+    assert throughput.value == pytest.approx(math.exp((math.log(1.2) / 2 + math.log(0.9)) / 2))
+    assert "2 rounds" in throughput.said
 
 
 def test_within_means_the_whole_interval() -> None:

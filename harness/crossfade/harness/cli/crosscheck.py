@@ -31,7 +31,8 @@ def crosscheck(options: argparse.Namespace) -> int:
     if "generators" in parts:
         generators.check(options.connections)
     raise_file_limit()
-    estimate = sum(_OTHERS_S.get(part, generators.estimate_s(options.rounds, options.duration)) for part in parts)
+    in_turn_s = generators.estimate_s(options.rounds, options.turns, options.duration)
+    estimate = sum(_OTHERS_S.get(part, in_turn_s) for part in parts)
     output.note(f"cross-check of {', '.join(parts)}: about {duration(estimate)}")
     native = described.native or {}
     found = CrossCheck(
@@ -72,6 +73,7 @@ _MEASURE: dict[str, Callable[[argparse.Namespace], object]] = {
         seed=_seed(options),
         connections=options.connections,
         rounds=options.rounds,
+        turns=options.turns,
         duration_s=options.duration,
         say=output.note,
     ),

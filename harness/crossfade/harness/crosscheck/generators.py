@@ -1,8 +1,9 @@
 """Our generator and wrk in turn on one endpoint: nginx as a plain reverse proxy before the fleet.
 
-Every window has a fresh fleet and a fresh nginx, warmed by the same load, and the generators stand on the same
-processor, the fleet's. A round holds a window of each and one of ours straight at the fleet, in an order drawn from
-the seed: what is compared is the log-ratio within a round.
+A round has a fresh nginx and fresh fleets, warmed by the same load, and the generators stand on the same processor,
+the fleet's. In a round they take turns of a second or more at the same nginx, and ours also straight at a fleet, in an
+order drawn from the seed and turned round in every second turn: what is compared is the mean log-ratio of a round's
+turns. Two nginx processes differ among themselves by per cents; so does this machine from one half minute to the next.
 
 The connections have to saturate nginx. A closed loop's cycle is the latency and the generator's own turn, from an
 answer read to the next request written (Little: connections = throughput x (latency + turn)); both generators read all
@@ -12,10 +13,12 @@ connections that difference is a part of the latency worth seeing; with many it 
 
 from __future__ import annotations
 
+import contextlib
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import msgspec
 
@@ -31,10 +34,11 @@ from crossfade.harness.runner import now
 from crossfade.scenarios import Scenario, select
 
 SCENARIO = "gateway-echo"
-KINDS = ("crossfade on nginx", "wrk on nginx", "crossfade on fleet")
+OURS, WRK, BARE = "crossfade on nginx", "wrk on nginx", "crossfade on fleet"
+KINDS = (OURS, WRK, BARE)
 PRELOAD_S = 0.4
-START_S = 1.2
-"""Besides its window and the preload: starting and ending the processes of one window; for the estimate."""
+START_S, WINDOW_S = 2.5, 0.4
+"""Starting and ending the processes of a round, and of a window; for the estimate."""
 Say = Callable[[str], None]
 
 
@@ -49,30 +53,43 @@ def check(connections: int) -> Scenario:
     return msgspec.structs.replace(scenario, load=load)
 
 
-def estimate_s(rounds: int, duration_s: int) -> float:
+def estimate_s(rounds: int, turns: int, duration_s: int) -> float:
     """Seconds that :func:`measure` takes."""
-    return rounds * len(KINDS) * (duration_s + PRELOAD_S + START_S)
+    return rounds * (START_S + len(KINDS) * turns * (duration_s + WINDOW_S))
 
 
-def measure(*, placement: Placement, seed: int, connections: int, rounds: int, duration_s: int, say: Say) -> Generators:
+def measure(
+    *, placement: Placement, seed: int, connections: int, rounds: int, turns: int, duration_s: int, say: Say
+) -> Generators:
     """All rounds. Raises BlockFailed if one window cannot count, Unavailable."""
     scenario = check(connections)
     rng = random.Random(f"crosscheck {seed}")  # noqa: S311 - reproducible
     sent: list[Sent] = []
     for number in range(rounds):
-        for position, kind in enumerate(rng.sample(KINDS, len(KINDS))):
-            bench = Bench(
-                scenario=scenario,
-                profile="quick",
-                variant="ceiling" if kind.endswith("fleet") else "nginx",
-                placement=placement,
-                seed=rng.getrandbits(48),
-                hash_seed=rng.getrandbits(32),
-                generator="rust",
-            )
-            found = msgspec.structs.replace(_window(bench, kind, duration_s), round=number, position=position)
-            say(f"round {number + 1} of {rounds}, {kind}: {found.throughput_per_s:,.0f} requests/s")
-            sent.append(found)
+        order = rng.sample(KINDS, len(KINDS))
+        with contextlib.ExitStack() as stack:
+            ends = {
+                variant: _end(
+                    stack,
+                    Bench(
+                        scenario=scenario,
+                        profile="quick",
+                        variant=variant,
+                        placement=placement,
+                        seed=rng.getrandbits(48),
+                        hash_seed=rng.getrandbits(32),
+                        generator="rust",
+                    ),
+                )
+                for variant in ("nginx", "ceiling")
+            }
+            for turn in range(turns):
+                for position, kind in enumerate(order if turn % 2 == 0 else reversed(order)):
+                    bench, target = ends["ceiling" if kind == BARE else "nginx"]
+                    window = _wrk if kind == WRK else _ours
+                    found = window(bench, target, duration_s)
+                    sent.append(msgspec.structs.replace(found, round=number, turn=turn, position=position))
+        say(f"round {number + 1} of {rounds}: {_in_brief(sent, number)}")
     return Generators(
         created=now(),
         wrk=wrk.version(),
@@ -84,31 +101,39 @@ def measure(*, placement: Placement, seed: int, connections: int, rounds: int, d
     )
 
 
-def _window(bench: Bench, kind: str, duration_s: int) -> Sent:
-    with bench.fleet() as (fleet, port), bench.target(fleet, port) as target:
-        warm(target, bench.scenario, calls=3)
-        body = {**loadrun.plan(bench, target), "warmup_s": 0.0, "duration_s": duration_s}
-        # Whoever measures then finds the same nginx: its connections to the fleet are open, its pages touched.
-        loadrun.run(bench, target, {**body, "duration_s": PRELOAD_S})
-        if kind.startswith("wrk"):
-            return _wrk(bench, target, duration_s)
-        found = loadrun.run(bench, target, body)
-        metrics = loadrun.latency_metrics(found)
-        if (why := loadrun.doubt(found)) or found.generator_cpu_s is None or found.cpu_us_per_request is None:
-            raise BlockFailed(f"{kind}: {why or 'no processor time could be read'}; measure again")
-        return Sent(
-            round=0,
-            position=0,
-            generator="crossfade",
-            target="fleet" if kind.endswith("fleet") else "nginx",
-            duration_s=found.duration_s,
-            requests=found.completed,
-            throughput_per_s=found.throughput_per_s,
-            p50_us=metrics["p50_us"],
-            p99_us=metrics["p99_us"],
-            generator_cpu_us=found.generator_cpu_s * 1e6 / found.completed,
-            target_cpu_us=found.cpu_us_per_request,
-        )
+def _end(stack: contextlib.ExitStack, bench: Bench) -> tuple[Bench, Target]:
+    """An endpoint that has seen the load: its connections to the fleet are open, its pages touched."""
+    fleet, ports = stack.enter_context(bench.fleet())
+    target = stack.enter_context(bench.target(fleet, ports))
+    warm(target, bench.scenario, calls=3)
+    loadrun.run(bench, target, {**loadrun.plan(bench, target), "warmup_s": 0.0, "duration_s": PRELOAD_S})
+    return bench, target
+
+
+def _in_brief(sent: Sequence[Sent], number: int) -> str:
+    mine = [one for one in sent if one.round == number]
+    rates = {kind: [one.throughput_per_s for one in mine if kind_of(one) == kind] for kind in KINDS}
+    return ", ".join(f"{kind} {fmean(values):,.0f}/s" for kind, values in rates.items())
+
+
+def _ours(bench: Bench, target: Target, duration_s: int) -> Sent:
+    found = loadrun.run(bench, target, {**loadrun.plan(bench, target), "warmup_s": 0.0, "duration_s": duration_s})
+    metrics = loadrun.latency_metrics(found)
+    if (why := loadrun.doubt(found)) or found.generator_cpu_s is None or found.cpu_us_per_request is None:
+        raise BlockFailed(f"crossfade's generator: {why or 'no processor time could be read'}; measure again")
+    return Sent(
+        round=0,
+        position=0,
+        generator="crossfade",
+        target="fleet" if bench.variant == "ceiling" else "nginx",
+        duration_s=found.duration_s,
+        requests=found.completed,
+        throughput_per_s=found.throughput_per_s,
+        p50_us=metrics["p50_us"],
+        p99_us=metrics["p99_us"],
+        generator_cpu_us=found.generator_cpu_s * 1e6 / found.completed,
+        target_cpu_us=found.cpu_us_per_request,
+    )
 
 
 def _wrk(bench: Bench, target: Target, duration_s: int) -> Sent:
@@ -140,9 +165,17 @@ def _wrk(bench: Bench, target: Target, duration_s: int) -> Sent:
     )
 
 
-def rounds_of(found: Generators) -> Iterator[dict[str, Sent]]:
-    """Each whole round, by kind."""
+def kind_of(one: Sent) -> str:
+    """Which of ``KINDS`` a window was."""
+    return f"{one.generator} on {one.target}"
+
+
+def rounds_of(found: Generators) -> Iterator[list[dict[str, Sent]]]:
+    """Each round as its whole turns, each by kind."""
     for number in sorted({one.round for one in found.sent}):
-        mine = {f"{one.generator} on {one.target}": one for one in found.sent if one.round == number}
-        if len(mine) == len(KINDS):
-            yield mine
+        turns: dict[int, dict[str, Sent]] = {}
+        for one in found.sent:
+            if one.round == number:
+                turns.setdefault(one.turn, {})[kind_of(one)] = one
+        if whole := [turn for turn in turns.values() if len(turn) == len(KINDS)]:
+            yield whole

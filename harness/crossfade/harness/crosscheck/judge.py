@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from statistics import fmean
 
 import msgspec
 
-from crossfade.harness.crosscheck.generators import rounds_of
+from crossfade.harness.crosscheck.generators import BARE, OURS, WRK, rounds_of
 from crossfade.harness.crosscheck.ladder import slope
 from crossfade.harness.crosscheck.record import Arena, CrossCheck, Generators, Large, Sent, Stall
 from crossfade.harness.crosscheck.stalls import expected_ms
@@ -19,7 +20,6 @@ from crossfade.harness.stats.pairs import interval
 THROUGHPUT, LATENCY, CEILING = 0.03, 0.10, 2.0
 STALL, SLOPE = 0.05, 0.10
 SECONDS, MEGABYTES = 10.0, 500.0
-OURS, WRK, BARE = "crossfade on nginx", "wrk on nginx", "crossfade on fleet"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,10 +56,13 @@ def _generators(found: Generators) -> Iterator[Check]:
         ("p99", lambda one: one.p99_us, LATENCY),
     )
     for what, of, within in asked:
-        logs = [math.log(of(one[OURS]) / of(one[WRK])) for one in rounds_of(found)]
+        logs = [fmean(math.log(of(turn[OURS]) / of(turn[WRK])) for turn in turns) for turns in rounds_of(found)]
         yield _ratio(f"{what} by crossfade's generator over wrk's", logs, (1 - within, 1 + within), f"{within:.0%}")
     # Per core: a second over the processor time of one request.
-    logs = [math.log(one[OURS].target_cpu_us / one[BARE].generator_cpu_us) for one in rounds_of(found)]
+    logs = [
+        fmean(math.log(turn[OURS].target_cpu_us / turn[BARE].generator_cpu_us) for turn in turns)
+        for turns in rounds_of(found)
+    ]
     yield _ratio("requests per core, generator over nginx", logs, (CEILING, math.inf), "")
 
 

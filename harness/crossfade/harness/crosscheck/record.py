@@ -29,10 +29,11 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     generator_cpu_us: float
     target_cpu_us: float
     undone: int = 0
+    turn: int = 0
 
 
 class Generators(msgspec.Struct, frozen=True, kw_only=True):
-    """Ours and wrk, in turn, on one nginx before one fleet, both fresh for each."""
+    """Ours and wrk, in turn, on one nginx before one fleet, both fresh in every round."""
 
     created: str
     wrk: str
