@@ -22,6 +22,16 @@ async def test_progress(bridge: Bridge) -> None:
             assert text_of(await pending.answer()) == "progressed"
 
 
+async def test_what_is_told_right_before_the_answer_is_not_lost(bridge: Bridge) -> None:
+    """Last words and the answer may arrive in one piece, and a call whose client can be asked runs apart."""
+    async with bridge.open({"elicitation/create": {"action": "decline"}}) as talker:
+        for token in range(1, 41):
+            pending = await talker.start("tools/call", call_of("progress", {"steps": 5}, progressToken=token))
+            assert text_of(await pending.answer()) == "progressed"
+            told = [m["params"]["progress"] for m in talker.heard if m["params"].get("progressToken") == token]
+            assert told == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.bridge("cancellation")
 @pytest.mark.relay_hazard("cancellation not forwarded because ids were remapped")
 async def test_cancellation(bridge: Bridge) -> None:

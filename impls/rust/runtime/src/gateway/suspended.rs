@@ -209,6 +209,14 @@ async fn attend(
     principal: &str,
     digest: &Digest,
 ) -> Result<Bytes> {
+    // The call is a task of its own: it may speak and end between two looks, and what it said goes out before its end.
+    let pass_on = |call: &Call| {
+        for message in call.voice.rest() {
+            if let Some(client) = outgoing.caller.voice {
+                client.say(message);
+            }
+        }
+    };
     loop {
         match next(&mut call).await {
             Next::Said(message) => {
@@ -217,11 +225,16 @@ async fn attend(
                 }
                 continue;
             }
-            Next::Done(outcome) => return outcome,
+            Next::Done(outcome) => {
+                pass_on(&call);
+                return outcome;
+            }
             Next::Asked => {}
         }
         tokio::time::sleep(TOGETHER).await;
-        if let Ok(outcome) = call.done.try_recv() {
+        let over = call.done.try_recv();
+        pass_on(&call);
+        if let Ok(outcome) = over {
             return outcome;
         }
         let questions = call.voice.round();
@@ -250,9 +263,6 @@ async fn attend(
 
 async fn next(call: &mut Call) -> Next {
     poll_fn(|cx| {
-        if let Poll::Ready(said) = call.voice.poll_said(cx) {
-            return Poll::Ready(Next::Said(said));
-        }
         if let Poll::Ready(done) = std::pin::Pin::new(&mut call.done).poll(cx) {
             let ended = || {
                 Err(Error::internal(
@@ -260,6 +270,9 @@ async fn next(call: &mut Call) -> Next {
                 ))
             };
             return Poll::Ready(Next::Done(done.unwrap_or_else(|_| ended())));
+        }
+        if let Poll::Ready(said) = call.voice.poll_said(cx) {
+            return Poll::Ready(Next::Said(said));
         }
         if call.voice.is_asked() {
             return Poll::Ready(Next::Asked);

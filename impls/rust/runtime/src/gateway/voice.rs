@@ -296,6 +296,7 @@ impl Voice {
             state.bytes = 0;
             state.queue.drain(..).collect()
         };
+        self.read.notify_waiters();
         if let Manner::Session(session) = &self.manner {
             rest.extend(session.asked.over(Arc::as_ptr(self)));
         }
