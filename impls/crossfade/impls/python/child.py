@@ -68,27 +68,37 @@ class Child:
             start_new_session=True,
         )
         child = cls(process, listener)
+        connecting = asyncio.ensure_future(child._connect())
         try:
-            await child._connect()
+            # Some turns of the loop, which a cancelled caller waits for: a transport that is half made when it is
+            # cancelled leaves its pipe to the garbage collector (and uvloop's closes the descriptor a second time).
+            await asyncio.shield(connecting)
         except BaseException:
-            child.kill()
+            child.signal(signal.SIGKILL)
+            try:
+                await asyncio.wait((connecting,))
+            finally:
+                child.kill()
             raise
         return child
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        stdin, stdout, stderr = (
-            cast(IO[bytes], p) for p in (self._process.stdin, self._process.stdout, self._process.stderr)
-        )
         listener = self._listener
-        writer, _ = await loop.connect_write_pipe(lambda: _Writer(self), stdin)
-        self.stdin = writer
-        for pipe, received, ended in (
-            (stdout, listener.stdout_received, listener.stdout_ended),
-            (stderr, listener.stderr_received, None),
-        ):
-            reader, _ = await loop.connect_read_pipe(lambda r=received, e=ended: _Reader(r, e), pipe)  # type: ignore[misc]
-            self._readers.append(reader)
+        free = [cast(IO[bytes], p) for p in (self._process.stderr, self._process.stdout, self._process.stdin)]
+        try:
+            writer, _ = await loop.connect_write_pipe(lambda: _Writer(self), free.pop())
+            self.stdin = writer
+            for received, ended in (
+                (listener.stdout_received, listener.stdout_ended),
+                (listener.stderr_received, None),
+            ):
+                reader, _ = await loop.connect_read_pipe(lambda r=received, e=ended: _Reader(r, e), free.pop())  # type: ignore[misc]
+                self._readers.append(reader)
+        finally:
+            # A pipe belongs to its transport from the moment it is handed over; those that never were are ours.
+            for pipe in free:
+                pipe.close()
         if hasattr(os, "pidfd_open"):
             self._pidfd = os.pidfd_open(self.pid)
             loop.add_reader(self._pidfd, self._exited)
