@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from crossfade.impls import Config, ServerSpec, load_config, parse_config
-from crossfade.impls.config.files import load_files
+from crossfade.impls.config.files import load_files, stamp
 from crossfade.impls.config.schema import json_schema
 from crossfade.impls.errors import ConfigError
 
@@ -77,6 +77,9 @@ def test_a_toml_file_adds_to_the_ordinary_one_and_both_are_watched(ordinary: Pat
     servers = by_name(loaded.config)
     assert list(servers) == ["files", "docs", "third"]
     assert loaded.files == (path, ordinary)
+    assert loaded.stamp == stamp(loaded.files)
+    path.write_text(MORE + "# more")
+    assert loaded.stamp != stamp(loaded.files)
     assert (servers["files"].retry.attempts, servers["files"].retry.budget_burst) == (4, 7)
     assert (servers["docs"].retry.attempts, servers["files"].instances) == (3, 2)
     assert servers["docs"].rate_limits[0].key == "principal"

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from tests.contract.kit import ROOT, children_of, is_alive, manager_of, stdio_spec
+from tests.contract.kit import ROOT, children_of, is_alive, manager_of, stdio_spec, until
 
-from crossfade.impls import Config, Manager, ServerSpec, ServerState, ShedSpec
+from crossfade.harness.cli.reloading import following
+from crossfade.impls import Config, Manager, ServerSpec, ServerState, ShedSpec, open_manager
+from crossfade.impls.config.files import load_files
 from crossfade.impls.errors import ServerNotFound
 
 
@@ -165,6 +169,35 @@ def nudge(running: Serving) -> None:
     """Without ``--watch`` somebody has to say that the file is new."""
     if not running.watches:
         running.process.send_signal(signal.SIGHUP)
+
+
+async def test_what_was_written_before_the_watch_began_is_seen(variant: str, tmp_path: Path) -> None:
+    """The file is read, servers connect, the watch begins: a change in between is a change all the same."""
+    path = tmp_path / "mcp.json"
+    write(path, stdio_spec("one"))
+    loaded = load_files(path)
+    write(path, stdio_spec("one"), stdio_spec("two"))
+    async with open_manager(loaded.config, variant) as manager:
+        options = argparse.Namespace(config=path, watch=True)
+        async with following(manager, loaded, options, asyncio.Event()):
+            await until(lambda: [server.name for server in manager.servers()] == ["one", "two"], within_s=15)
+
+
+def test_a_sighup_while_the_servers_connect_is_a_reload_and_not_the_end(variant: str, tmp_path: Path) -> None:
+    path = tmp_path / "mcp.json"
+    slow = stdio_spec("one")
+    slow = changed(slow, command="sh", args=("-c", 'sleep 1; exec "$0" "$@"', slow.command or "", *slow.args))
+    write(path, slow)
+    running = Serving(path, variant)
+    try:
+        while not children_of(running.process.pid):
+            assert running.process.poll() is None
+            time.sleep(0.01)
+        write(path, slow, stdio_spec("two"))
+        running.process.send_signal(signal.SIGHUP)
+        assert "1 added (two)" in running.said("reloaded")
+    finally:
+        running.stop()
 
 
 def test_serve_follows_its_file_and_survives_a_broken_one(serving: tuple[Serving, Path]) -> None:

@@ -194,14 +194,10 @@ def test_a_round_counts_once_and_by_its_whole_turns() -> None:
     """Turns of one nginx are no rounds of their own, and a turn that was cut short says nothing."""
     rates = {0: (1.0, 1.2), 1: (0.9, 0.9)}
     windows = [
-        msgspec.structs.replace(sent(number, *of, **figures), turn=turn)
+        msgspec.structs.replace(sent(number, *of, throughput_per_s=1000 * rate), turn=turn)
         for number, ratios in rates.items()
         for turn, ratio in enumerate(ratios)
-        for of, figures in (
-            (("crossfade", "nginx"), {"throughput_per_s": 1000 * ratio}),
-            (("wrk", "nginx"), {}),
-            (("crossfade", "fleet"), {}),
-        )
+        for of, rate in ((("crossfade", "nginx"), ratio), (("wrk", "nginx"), 1.0), (("crossfade", "fleet"), 1.0))
     ]
     cut = msgspec.structs.replace(sent(1, "crossfade", "nginx", throughput_per_s=9e9), turn=2)
     found = Generators(

@@ -34,11 +34,14 @@ async def _serve(options: argparse.Namespace, loaded: Loaded) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    # From the start: a SIGHUP while the servers still connect is a reload afterwards, and not the end.
+    reload = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     async with _open(loaded.config, options.impl, stop) as manager:
         if manager is None:
             return EX_OK
         complain_about(manager.servers())
-        async with following(manager, loaded, options):
+        async with following(manager, loaded, options, reload):
             if options.stdio:
                 await _first(manager.serve_stdio(), stop.wait())
             else:

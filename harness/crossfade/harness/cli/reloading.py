@@ -8,33 +8,28 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from crossfade.harness.cli import output
 from crossfade.impls import Manager
-from crossfade.impls.config.files import Loaded, load_files
+from crossfade.impls.config.files import Loaded, load_files, stamp
 from crossfade.impls.errors import CrossfadeError
 
 LOOK_EVERY_S = 1.0
 
-Stamp = tuple[tuple[int, int, int] | None, ...]
-
 
 @contextlib.asynccontextmanager
-async def following(manager: Manager, loaded: Loaded, options: argparse.Namespace) -> AsyncIterator[None]:
-    """Reload while the block runs."""
-    wanted = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, wanted.set)
+async def following(
+    manager: Manager, loaded: Loaded, options: argparse.Namespace, wanted: asyncio.Event
+) -> AsyncIterator[None]:
+    """Reload while the block runs, whenever ``wanted`` is set or a file is no longer as ``loaded`` found it."""
     tasks = [asyncio.ensure_future(_reload(manager, options.config, wanted))]
     if options.watch:
         tasks.append(asyncio.ensure_future(_watch(loaded, options.config, wanted)))
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGHUP)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -56,8 +51,7 @@ async def _reload(manager: Manager, path: Path, wanted: asyncio.Event) -> None:
 
 async def _watch(loaded: Loaded, path: Path, wanted: asyncio.Event) -> None:
     """Look at the files (and not for events: editors and orchestrators replace files in too many ways)."""
-    files = loaded.files
-    seen = stamp(files)
+    files, seen = loaded.files, loaded.stamp
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         now = stamp(files)
@@ -69,19 +63,6 @@ async def _watch(loaded: Loaded, path: Path, wanted: asyncio.Event) -> None:
             continue
         seen = now
         with contextlib.suppress(CrossfadeError):  # told by the reload
-            files = load_files(path).files
-            seen = stamp(files)
+            fresh = load_files(path)
+            files, seen = fresh.files, fresh.stamp
         wanted.set()
-
-
-def stamp(files: Sequence[Path]) -> Stamp:
-    """What changes when a file is written or replaced; None for one that is not there."""
-
-    def of(path: Path) -> tuple[int, int, int] | None:
-        try:
-            found = path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
-
-    return tuple(of(path) for path in files)

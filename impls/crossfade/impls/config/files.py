@@ -8,7 +8,7 @@ the same JSON file or in a TOML file beside it (``entries`` says how the two mee
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from crossfade.impls.config.server import ServerSpec
 from crossfade.impls.errors import ConfigError
 
 _T = TypeVar("_T")
+Stamp = tuple[tuple[int, int, int] | None, ...]
 
 _SHARED = tuple(field.encode_name for field in msgspec.structs.fields(Config) if field.name != "servers")
 KEYS = ("mcpServers", "servers", "defaults", *_SHARED)
@@ -29,10 +30,12 @@ KEYS = ("mcpServers", "servers", "defaults", *_SHARED)
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration and the files that it came from, which are the ones to watch."""
+    """A configuration, the files that it came from, which are the ones to watch, and their stamp from before they were
+    read: what is written later than that is a change."""
 
     config: Config
     files: tuple[Path, ...]
+    stamp: Stamp
 
 
 def server_from_entry(
@@ -77,20 +80,33 @@ def load_config(path: str | Path) -> Config:
 def load_files(path: str | Path) -> Loaded:
     """As :func:`load_config`, together with every file that was read."""
     path = Path(path)
+    files, seen = [path], stamp([path])
     data = _read(path)
-    files = [path]
     listed = data.get("mcpServers")
     if isinstance(listed, str):
         other = path.parent / listed
+        files, seen = [path, other], seen + stamp([other])
         inner = _read(other)
-        files.append(other)
         entries = inner.get("mcpServers")
         if not isinstance(entries, dict) or set(inner) != {"mcpServers"}:
             raise ConfigError(
                 f"{other}: {path.name} takes it for an mcpServers file, so that must be its only key; fix it"
             )
         data = {**data, "mcpServers": entries}
-    return Loaded(parse_config(data, source=str(path)), tuple(files))
+    return Loaded(parse_config(data, source=str(path)), tuple(files), seen)
+
+
+def stamp(files: Sequence[Path]) -> Stamp:
+    """What changes when a file is written or replaced: (mtime in ns, bytes, inode), or None if it is not there."""
+
+    def of(path: Path) -> tuple[int, int, int] | None:
+        try:
+            found = path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    return tuple(of(path) for path in files)
 
 
 def _read(path: Path) -> dict[str, Any]:
