@@ -12,7 +12,8 @@ import os
 import sys
 from collections.abc import Callable
 
-from crossfade.harness.planted import Client, Relay, Slow, Tail, serve
+from crossfade.harness.planted import FLAWS as PLANTED
+from crossfade.harness.planted import Client, Relay, Tail, serve
 
 
 class Wrong(Relay):
@@ -99,7 +100,7 @@ class LeaksPerConnection(Relay):
 FLAWS: dict[str, Callable[[str], Relay]] = {
     "none": Relay,
     "wrong": Wrong,
-    "slow": Slow,
+    "slow": PLANTED["slow"],
     "tail": Tail,
     "leaks-per-call": LeaksPerCall,
     "leaks-per-connection": LeaksPerConnection,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from crossfade.harness import planted
-from crossfade.harness.planted import Client, Framed, Relay, Slow, Tail
+from crossfade.harness.planted import Circling, Client, Framed, Relay, Tail
 
 
 def spent(calls: int, step: Callable[[], object]) -> float:
@@ -21,10 +21,10 @@ def spent(calls: int, step: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_the_slow_one_turns_for_its_share_of_whatever_a_call_costs(share: float) -> None:
-    relay = Slow("http://127.0.0.1:1/", share)
+    relay, honest = Circling("http://127.0.0.1:1/", share), Circling("http://127.0.0.1:1/")
     client = Client(relay)
 
-    def call() -> None:
+    def call(relay: Relay = relay) -> None:
         planted.circle(3_000)
         relay.asked(b"", client)
 
@@ -35,13 +35,23 @@ def test_the_slow_one_turns_for_its_share_of_whatever_a_call_costs(share: float)
         slow = spent(512, call)
         # Calls that nobody turns for must not count for the next measurement of a call's cost.
         relay._disturbed = True
-        ratios.append(slow / spent(512, lambda: planted.circle(3_000)))
+        ratios.append(slow / spent(512, lambda: call(honest)))
         relay._disturbed = True
     assert sorted(ratios)[7] - 1 == pytest.approx(share, abs=0.03 + 0.15 * share)
 
 
+def test_the_honest_one_runs_the_same_code_and_turns_for_nothing() -> None:
+    """Or the slow one would be slower by more than its share."""
+    relay = planted.FLAWS[planted.HONEST]("http://127.0.0.1:1/")
+    assert type(relay) is type(planted.FLAWS["slow"]("http://127.0.0.1:1/"))
+    for _ in range(4 * Circling.EVERY):
+        relay.asked(b"", Client(relay))
+    assert isinstance(relay, Circling)
+    assert relay.length == 0
+
+
 def test_a_connection_is_no_part_of_what_a_call_costs() -> None:
-    relay = Slow("http://127.0.0.1:1/", 0.5)
+    relay = Circling("http://127.0.0.1:1/", 0.5)
     client = Client(relay)
     for _ in range(4 * relay.EVERY):
         relay.connected(client)
@@ -103,4 +113,4 @@ def test_messages_are_whole_however_they_arrive(cut: int) -> None:
 
 def test_every_plant_has_its_relay_and_an_honest_one_beside_it() -> None:
     assert {g.name for g in planted.gateways()} == planted.FLAWS.keys()
-    assert planted.FLAWS[planted.HONEST] is planted.FLAWS["twin"] is Relay
+    assert planted.FLAWS[planted.HONEST] is planted.FLAWS["twin"] is Circling
