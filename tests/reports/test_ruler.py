@@ -8,7 +8,7 @@ import msgspec
 from tests.reports import build
 
 from crossfade.harness.samples import Predicted, Results, Validation
-from crossfade.harness.trust import FalseAlarms, Plant, Power, Ruler, Share, Trial
+from crossfade.harness.trust import FalseAlarms, Plant, Power, Ruler, SelfTest, Share, Trial
 from crossfade.reports import render, view
 
 
@@ -47,8 +47,9 @@ def known() -> Results:
         found=Share(hits=9, of=10, low=0.55, high=0.997),
     )  # fmt: skip
     power = Power(
-        created="2026-11-22T12:00:00Z", machine="m", profile="standard", seed=1, runs=10, trials=(), plants=(plant,)
-    )
+        created="2026-11-22T12:00:00Z", machine="m", profile="standard", seed=1, runs=10, plants=(plant,),
+        trials=tuple(msgspec.structs.replace(trial, candidate="slower", ratio=ratio) for ratio in (0.95, 0.94, 0.96)),
+    )  # fmt: skip
     row = Predicted(
         scenario="nodes-rates", variant="rust", nodes=2, rate_per_s=5000, calibration=False, rounds=4, samples=9000,
         measured_p50_ms=0.4, measured_p99_ms=2.0, low_p99_ms=1.8, high_p99_ms=2.2, predicted_p50_ms=0.4,
@@ -67,13 +68,25 @@ def test_what_a_machine_has_not_measured_is_named_with_its_command() -> None:
     assert "not yet validated" in unknown["The simulator against measured nodes"]
 
 
+def test_the_quick_check_of_a_first_run_is_told_where_the_long_one_is_missing() -> None:
+    quick = SelfTest(
+        variant="python", scenario="gateway-echo", rounds=8, rounds_per_verdict=6, threshold=0.02,
+        log_ratios={"throughput_per_s": (0.01, -0.01)}, false_alarms={"throughput_per_s": 0.03}, created="t",
+    )  # fmt: skip
+    found = {check.title: check for check in view(msgspec.structs.replace(build.full(), selftest=quick)).checks}
+    says = found["False alarms"].says
+    assert says.startswith("The ruler was checked quickly: python against itself on gateway-echo")
+    assert says.endswith("`crossfade selftest` makes one.")
+
+
 def test_counts_intervals_and_false_alarms_are_printed() -> None:
     checks = {check.title: check for check in view(known()).checks}
     alarms, power = checks["False alarms"], checks["Planted flaws"]
     assert alarms.says.startswith("40 A/A comparisons over 2 scenarios, 1 false alarm: 2.5\u202f%, 95\u202f% interval")
     assert [row[0] for row in alarms.rows] == ["gateway-echo"]
     assert alarms.rows[0][-1] == "called off"
-    assert power.rows[0][3] == "9 of 10"
+    assert power.rows[0][3] == "throughput 0.950 (0.925 to 0.975)"
+    assert power.rows[0][4] == "9 of 10"
 
 
 def test_the_simulator_stands_beside_what_was_measured() -> None:

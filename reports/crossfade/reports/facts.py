@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from crossfade.harness.samples import Results
 from crossfade.harness.stats import Analysis
-from crossfade.reports import checked, trusted
+from crossfade.reports import trusted
 from crossfade.reports.measured import Cast, summary
 from crossfade.reports.page import Banner
 from crossfade.reports.words import joined, plain, plural, times
@@ -184,9 +184,7 @@ def method(results: Results, analysis: Analysis, cast: Cast) -> tuple[str, ...]:
             f"scenarios; least {times(min(ratios))})."
         )
     lines.append(_parity(results))
-    lines += trusted.sentences(results)
     lines += trusted.compiled(analysis)
-    lines += checked.sentences(results)
     return tuple(plain(line) for line in (*lines, *(f"Noted by the run: {note}." for note in results.notes)) if line)
 
 

@@ -5,14 +5,19 @@ The rule: a part that this machine has not measured is named with the command th
 
 from __future__ import annotations
 
+import math
+
 from crossfade.harness import foretold, overhead
 from crossfade.harness.crosscheck import judge
 from crossfade.harness.samples import METRICS, Results
-from crossfade.harness.trust import Trial
+from crossfade.harness.selftest import effects
+from crossfade.harness.trust import Plant, Power, Trial
 from crossfade.reports.page import Check
 from crossfade.reports.plate import NONE
-from crossfade.reports.trusted import share
+from crossfade.reports.trusted import quick, share
 from crossfade.reports.words import lowered, milliseconds, plain, plural, rate, times
+
+PLANTED = ("planted", "what it is", "scenario", "times the honest one", "convicted", "share")
 
 
 def checks(results: Results) -> tuple[Check, ...]:
@@ -24,9 +29,11 @@ def _alarms(results: Results) -> Check:
     title = "False alarms"
     found = results.ruler.alarms if results.ruler is not None else None
     if found is None:
+        checked = f"{plain(quick(results.selftest))} " if results.selftest is not None else ""
         return Check(
             title,
-            "No comparison of twins over many scenarios was made on this machine; `crossfade selftest` makes one.",
+            f"{checked}No comparison of twins over many scenarios was made on this machine; `crossfade selftest` makes "
+            "one.",
             known=False,
         )
     said = (
@@ -59,10 +66,28 @@ def _power(results: Results) -> Check:
         )
     said = f"{plural(found.runs, 'run')} of the {plain(found.profile)} profile, with gateways known beforehand."
     rows = tuple(
-        (plain(p.name), plain(p.what), plain(p.scenario), f"{p.found.hits} of {p.found.of}", share(p.found))
+        (
+            plain(p.name),
+            plain(p.what),
+            plain(p.scenario),
+            _effects(found, p),
+            f"{p.found.hits} of {p.found.of}",
+            share(p.found),
+        )
         for p in found.plants
     )
-    return Check(title, said, head=("planted", "what it is", "scenario", "convicted", "share"), rows=rows)
+    return Check(title, said, head=PLANTED, rows=rows)
+
+
+def _effects(found: Power, plant: Plant) -> str:
+    """By how much the planted gateway differed in all."""
+    told = []
+    for metric, by in effects(found, plant).items():
+        title = METRICS[metric].title if metric in METRICS else metric
+        told.append(f"{lowered(plain(title))} {math.exp(by.mean):.3f}")
+        if by.low is not None and by.high is not None:
+            told[-1] += f" ({math.exp(by.low):.3f} to {math.exp(by.high):.3f})"
+    return "; ".join(told) or NONE
 
 
 PARTS = {

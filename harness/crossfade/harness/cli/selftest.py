@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import shlex
 import time
 from collections.abc import Sequence
@@ -154,7 +155,12 @@ def told(found: FalseAlarms | Power) -> list[str]:
     """What was found, in lines."""
     lines = [f"not compared: {text}" for text in found.lost]
     if isinstance(found, Power):
-        lines += [f"{p.name} on {p.scenario} ({p.what}): found in {_share(p.found)}" for p in found.plants]
+        for p in found.plants:
+            lines.append(f"{p.name} on {p.scenario} ({p.what}): found in {_share(p.found)}")
+            lines += [
+                f"  {METRICS[metric].title}: {math.exp(by.mean):.3f} of the honest one's, mean of {by.n}"
+                for metric, by in selftest_.effects(found, p).items()
+            ]
         return lines
     for t in found.trials:
         if t.verdict != "inconclusive":
