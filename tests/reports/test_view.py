@@ -10,8 +10,8 @@ from tests.fabricated_standard import make_standard
 from tests.reports import build
 
 from crossfade.harness.samples import Block, Parity, Results, VariantRecord
-from crossfade.reports import captions_events, view
-from crossfade.reports.page import Page
+from crossfade.reports import captions_events, story, view
+from crossfade.reports.page import Page, Word
 
 
 @pytest.fixture(scope="module")
@@ -416,3 +416,18 @@ def test_a_burst_is_drained_when_its_last_answer_came() -> None:
     assert all(share == 100.0 for _, share in done.values())
     assert done["python"][0] == pytest.approx(833, rel=0.1)
     assert done["rust"][0] == pytest.approx(323, rel=0.1)
+
+
+def test_every_tally_names_whose_it_is() -> None:
+    every: list[tuple[list[Word], str]] = [
+        (["better"] * 3, "In all 3 comparisons numba is better."),
+        (["inconclusive"] * 3, "The run leaves all 3 comparisons of numba undecided."),
+        (["equal"], "In the one comparison of numba any difference is below the threshold."),
+        (
+            ["equal", "inconclusive", "inconclusive"],
+            "Of 3 comparisons of numba, 1 differs by less than the threshold and 2 are undecided.",
+        ),
+        (["better", "worse", "equal"], "Of 3 comparisons, numba is better in 1 and worse in 1; 1 differs by less "
+         "than the threshold."),
+    ]  # fmt: skip
+    assert [story._tally(words, "numba") for words, _ in every] == [told for _, told in every]

@@ -85,8 +85,8 @@ def _tally(found: list[Word], who: str) -> str:
         only = {
             "better": f"In {every} {who} is better.",
             "worse": f"In {every} {who} is worse.",
-            "equal": f"In {every} any difference is below the threshold.",
-            "inconclusive": f"The run leaves {every} undecided.",
+            "equal": f"In {every} of {who} any difference is below the threshold.",
+            "inconclusive": f"The run leaves {every} of {who} undecided.",
         }
         return only[found[0]]
     decided = [f"{name} in {counts[name]}" for name in ("better", "worse") if name in counts]
@@ -99,7 +99,8 @@ def _tally(found: list[Word], who: str) -> str:
         if name in counts
     ]
     parts = [*([f"{who} is {joined(decided)}"] if decided else []), *([joined(level)] if level else [])]
-    return f"Of {len(found)} comparisons, {'; '.join(parts)}."
+    whose = "" if decided else f" of {who}"
+    return f"Of {len(found)} comparisons{whose}, {'; '.join(parts)}."
 
 
 def _errors(results: Results, analysis: Analysis) -> str:
