@@ -120,7 +120,7 @@ BAD = {
 @pytest.mark.parametrize(("flaw", "says"), BAD.values(), ids=BAD.keys())
 def test_a_fast_but_bad_target_is_convicted(flaw: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = bench.fleet_config
-    monkeypatch.setattr(bench, "fleet_config", lambda s, g: {**honest(s, g), **flaw})
+    monkeypatch.setattr(bench, "fleet_config", lambda *told: {**honest(*told), **flaw})
     # The warm-up would find it first, and rightly; here the load itself has to.
     monkeypatch.setattr("crossfade.harness.measure.bench.warm", lambda *_, **__: None)
     found = block(scenario("throughput"), "ceiling")

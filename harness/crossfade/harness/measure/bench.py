@@ -53,7 +53,7 @@ class Measured(msgspec.Struct, kw_only=True):
 
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
-    """One block's settings: ``generator`` is ``rust`` or ``python``, ``seed`` feeds arrivals and arguments.
+    """One block's settings: ``generator`` is ``rust`` or ``python``, ``seed`` feeds arrivals, arguments and fleet.
 
     ``gateway`` is there if ``variant`` is one that the user brought.
     """
@@ -86,7 +86,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         """The upstream HTTP servers, with their ports."""
         with self._python("fleet", "crossfade.harness.fleet", cpus=self.placement.rest) as child:
             port = self.gateway.fleet_port if self.gateway is not None else None
-            child.send(fleet_config(self.scenario, self.generator) | ({"port": port} if port else {}))
+            child.send(fleet_config(self.scenario, self.generator, self.seed) | ({"port": port} if port else {}))
             ready = child.expect("ready", timeout_s=self.start_s)
             yield child, tuple(ready["ports"])
 
@@ -157,7 +157,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         return {name: {**self.scenario.manager, **entry} for name, entry in told.items()}
 
     def _stdio_command(self) -> dict[str, Any]:
-        config = msgspec.json.encode(fleet_config(self.scenario, self.generator)).decode()
+        config = msgspec.json.encode(fleet_config(self.scenario, self.generator, self.seed)).decode()
         fleet = ["-m", "crossfade.harness.fleet", "--stdio", "--config", config]
         if self.placement.rest is None:
             return {"command": sys.executable, "args": fleet}
@@ -169,12 +169,17 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def fleet_config(scenario: Scenario, generator: str) -> dict[str, Any]:
-    """The fleet's configuration line."""
+def fleet_config(scenario: Scenario, generator: str, seed: int) -> dict[str, Any]:
+    """The fleet's configuration line.
+
+    What it draws (latencies, errors) is alike for all variants of a round, and new in the next, or rounds would repeat
+    one sample.
+    """
     return {
         **upstreams.behaviour(scenario.upstream),
         **upstreams.ports(scenario),
         "error_kind": "tool",
+        "seed": seed,
         "generator": generator,
     }
 
