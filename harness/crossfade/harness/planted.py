@@ -12,6 +12,7 @@ import contextlib
 import functools
 import gc
 import itertools
+import math
 import statistics
 import sys
 import time
@@ -82,11 +83,12 @@ class Circling(Relay):
     What a call needs is read from the processor's clock over every 128 of them, those apart in which somebody
     connected. What a step of a turn needs is read among them, where it is taken (alone, a processor that shares a core
     with another is faster): every 16th turn and an empty one beside it are timed by the wall, whose clock costs little
-    to read, and the median of the last ones counts. The honest one does all of that as well, and both follow a machine
-    that changes its speed.
+    to read, and the mean of the last ones counts, without the longest, in which somebody else had the processor. The
+    honest one does all of that as well, and both follow a machine that changes its speed.
     """
 
     EVERY, CLOCKED, KEPT, LONGEST, STEP = 128, 16, 64, 200_000, 0.25
+    INTERRUPTED = 1 / 16
 
     def __init__(self, upstream: str, share: float = 0.0) -> None:
         super().__init__(upstream)
@@ -121,7 +123,8 @@ class Circling(Relay):
     def _adjust(self) -> None:
         now_ns = time.process_time_ns()
         if not self._disturbed:
-            step_ns = max(0.1, statistics.median(self._steps_ns))
+            whole = sorted(self._steps_ns)[: math.ceil(len(self._steps_ns) * (1 - self.INTERRUPTED))]
+            step_ns = max(0.1, statistics.fmean(whole))
             call_ns = (now_ns - self._since_ns) / self.EVERY - self.length * step_ns
             self._wanted += self.STEP * (self.share * call_ns / step_ns - self._wanted)
             self.length = max(min(1, self.length), min(self.LONGEST, round(self._wanted)))
