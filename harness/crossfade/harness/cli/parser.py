@@ -175,7 +175,7 @@ def _crosscheck(commands: argparse._SubParsersAction[Parser]) -> None:
         "the memory ladder on a manager whose slope is known, and the largest results file. Kept for later reports.",
     )
     command.add_argument("--only", action="append", metavar="PART", help="generators, stalls, arena or large")
-    command.add_argument("--rounds", type=count, default=8, help="of the generators (default: %(default)s)")
+    command.add_argument("--rounds", type=count, default=24, help="of the generators (default: %(default)s)")
     command.add_argument("--turns", type=count, default=8, help="of each generator in a round (default: %(default)s)")
     command.add_argument(
         "--duration", type=whole_seconds, default=1, metavar="SECONDS", help="of a turn (default: %(default)s)"

@@ -37,7 +37,7 @@ SCENARIO = "gateway-echo"
 OURS, WRK, BARE = "crossfade on nginx", "wrk on nginx", "crossfade on fleet"
 KINDS = (OURS, WRK, BARE)
 PRELOAD_S = 0.4
-START_S, WINDOW_S = 2.5, 0.4
+START_S, WINDOW_S = 1.5, 0.05
 """Starting and ending the processes of a round, and of a window; for the estimate."""
 Say = Callable[[str], None]
 
