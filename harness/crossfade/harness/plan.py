@@ -40,7 +40,7 @@ START_STOP_S = 1.0
 """One start and one end of a variant, children and first answer included."""
 
 
-TURN_S = 0.05
+TURN_S = 0.025
 """What a turn takes besides its load: a plan, connections, a result."""
 
 

@@ -23,7 +23,6 @@ from crossfade.harness.problems import BrokenResults
 from crossfade.harness.runner import now
 from crossfade.harness.samples import METRICS, Environment, Results
 from crossfade.harness.stats import ALPHA, analyse, clopper_pearson, log_ratios, p_beyond, verdict
-from crossfade.harness.stats.pairs import Interval, interval
 from crossfade.harness.store import replace
 from crossfade.harness.trust import FalseAlarms, Plant, Power, Ruler, SelfTest, Share, Trial
 
@@ -126,15 +125,6 @@ def power(parts: Sequence[Results], seed: int, plants: Sequence[Planted] = PLANT
         ),
         lost=tuple(lost),
     )
-
-
-def effects(found: Power, plant: Plant) -> dict[str, Interval]:
-    """By headline metric the log-ratio of a planted gateway to the honest one, with an interval over the runs."""
-    logs: dict[str, list[float]] = {}
-    for t in found.trials:
-        if (t.candidate, t.scenario) == (plant.name, plant.scenario):
-            logs.setdefault(t.metric, []).append(math.log(t.ratio))
-    return {metric: interval(values) for metric, values in logs.items()}
 
 
 def _all(parts: Iterable[Results]) -> tuple[list[Trial], list[str]]:

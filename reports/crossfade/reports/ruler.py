@@ -10,7 +10,7 @@ import math
 from crossfade.harness import foretold, overhead
 from crossfade.harness.crosscheck import judge
 from crossfade.harness.samples import METRICS, Results
-from crossfade.harness.selftest import effects
+from crossfade.harness.stats.effects import effects
 from crossfade.harness.trust import Plant, Power, Trial
 from crossfade.reports.page import Check
 from crossfade.reports.plate import NONE
@@ -82,7 +82,7 @@ def _power(results: Results) -> Check:
 def _effects(found: Power, plant: Plant) -> str:
     """By how much the planted gateway differed in all."""
     told = []
-    for metric, by in effects(found, plant).items():
+    for metric, by in effects(found.trials, plant).items():
         title = METRICS[metric].title if metric in METRICS else metric
         told.append(f"{lowered(plain(title))} {math.exp(by.mean):.3f}")
         if by.low is not None and by.high is not None:

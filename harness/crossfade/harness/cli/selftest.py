@@ -26,6 +26,7 @@ from crossfade.harness.progress import duration
 from crossfade.harness.runner import Interrupted, draw, start
 from crossfade.harness.samples import METRICS, Environment, Results, ScenarioRecord
 from crossfade.harness.series import Part, Series
+from crossfade.harness.stats.effects import effects
 from crossfade.harness.store import new_id
 from crossfade.harness.trust import FalseAlarms, Power, Share
 from crossfade.impls import missing
@@ -159,7 +160,7 @@ def told(found: FalseAlarms | Power) -> list[str]:
             lines.append(f"{p.name} on {p.scenario} ({p.what}): found in {_share(p.found)}")
             lines += [
                 f"  {METRICS[metric].title}: {math.exp(by.mean):.3f} of the honest one's, mean of {by.n}"
-                for metric, by in selftest_.effects(found, p).items()
+                for metric, by in effects(found.trials, p).items()
             ]
         return lines
     for t in found.trials:
