@@ -99,13 +99,13 @@ PARTS = {
 
 
 def _crosschecks(results: Results) -> tuple[Check, ...]:
-    """A block per part that was cross-checked, and one that names what was not."""
+    """All in one sentence, a block per part that was cross-checked, and one that names what was not."""
     found = results.crosscheck
     if found is None:
         told = "There is no cross-check of this machine; `crossfade crosscheck` makes one."
         return (Check("Cross-check", told, known=False),)
     lines = judge.checks(found)
-    blocks, missing = [], []
+    blocks, missing = [_in_all(lines)] if lines else [], []
     for part, title in PARTS.items():
         mine = [line for line in lines if line.part == part]
         if not mine:
@@ -119,6 +119,15 @@ def _crosschecks(results: Results) -> tuple[Check, ...]:
         told = f"Not cross-checked on this machine: {'; '.join(missing)}. `crossfade crosscheck` does it."
         blocks.append(Check("Cross-check, the rest", told, known=False))
     return tuple(blocks)
+
+
+def _in_all(lines: tuple[judge.Check, ...]) -> Check:
+    missed = [f"{line.what}: {line.said}, asked {line.asked}" for line in lines if not line.met]
+    told = f"{len(lines) - len(missed)} of {len(lines)} checks are met"
+    return Check(
+        "The ruler against what is known without it",
+        plain(f"{told}; not met: {'; '.join(missed)}." if missed else f"{told}."),
+    )
 
 
 def _overhead(results: Results) -> Check:
