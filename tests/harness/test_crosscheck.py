@@ -139,6 +139,7 @@ def test_the_generators_take_turns_on_one_endpoint() -> None:
         placement=PLACEMENT, seed=5, connections=8, rounds=2, turns=2, duration_s=1, say=heard.append
     )
     assert len(heard) == 2
+    assert len(found.sent) == 12
     kinds = [generators.kind_of(one) for one in found.sent]
     for begin in (0, 6):
         first, second = kinds[begin : begin + 3], kinds[begin + 3 : begin + 6]
