@@ -54,6 +54,8 @@ class Browser:
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }
         self._session = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+        # Away from the page that it starts with, whose images would be told among ours.
+        self._post("url", {"url": "about:blank"})
 
     def open(self, page: Path) -> None:
         """Load a file and wait until it has loaded."""
