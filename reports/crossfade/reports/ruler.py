@@ -9,12 +9,12 @@ import math
 
 from crossfade.harness import foretold, overhead
 from crossfade.harness.crosscheck import judge
-from crossfade.harness.samples import METRICS, Results
+from crossfade.harness.samples import Results
 from crossfade.harness.stats.effects import effects
 from crossfade.harness.trust import Plant, Power, Trial
 from crossfade.reports.page import Check
 from crossfade.reports.plate import NONE
-from crossfade.reports.trusted import quick, share
+from crossfade.reports.trusted import quantity, quick, share
 from crossfade.reports.words import lowered, milliseconds, plain, plural, rate, times
 
 PLANTED = ("planted", "what it is", "scenario", "times the honest one", "convicted", "share")
@@ -48,9 +48,8 @@ def _alarms(results: Results) -> Check:
 
 def _trial(trial: Trial) -> tuple[str, ...]:
     ends = f"{times(trial.low)} to {times(trial.high)}" if trial.low and trial.high else NONE
-    quantity = METRICS[trial.metric].title if trial.metric in METRICS else trial.metric
     return (
-        plain(trial.scenario), lowered(plain(quantity)), times(trial.ratio), ends, str(trial.rounds),
+        plain(trial.scenario), quantity(trial.metric), times(trial.ratio), ends, str(trial.rounds),
         "called off" if trial.verdict_holm == "inconclusive" else trial.verdict_holm,
     )  # fmt: skip
 
@@ -83,8 +82,7 @@ def _effects(found: Power, plant: Plant) -> str:
     """By how much the planted gateway differed in all."""
     told = []
     for metric, by in effects(found.trials, plant).items():
-        title = METRICS[metric].title if metric in METRICS else metric
-        told.append(f"{lowered(plain(title))} {math.exp(by.mean):.3f}")
+        told.append(f"{quantity(metric)} {math.exp(by.mean):.3f}")
         if by.low is not None and by.high is not None:
             told[-1] += f" ({math.exp(by.low):.3f} to {math.exp(by.high):.3f})"
     return "; ".join(told) or NONE

@@ -73,14 +73,14 @@ def share(found: Share) -> str:
     return f"{percent(found.share)}, 95\u202f% interval {percent(found.low)} to {percent(found.high)}"
 
 
+def quantity(metric: str) -> str:
+    """A metric within a sentence; one that this version does not know keeps its name."""
+    return lowered(plain(METRICS[metric].title if metric in METRICS else metric))
+
+
 def quick(test: SelfTest) -> str:
     """The quick check of a first run."""
-    rates = joined(
-        [
-            f"{percent(rate)} for {lowered(METRICS[name].title if name in METRICS else name)}"
-            for name, rate in sorted(test.false_alarms.items())
-        ]
-    )
+    rates = joined([f"{percent(rate)} for {quantity(name)}" for name, rate in sorted(test.false_alarms.items())])
     return (
         f"The ruler was checked quickly: {test.variant} against itself on {test.scenario}, {test.rounds} rounds, "
         f"judged {test.rounds_per_verdict} at a time, gave a false verdict in {rates}."
