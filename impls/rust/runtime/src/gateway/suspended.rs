@@ -209,20 +209,17 @@ async fn attend(
     principal: &str,
     digest: &Digest,
 ) -> Result<Bytes> {
-    // The call is a task of its own: it may speak and end between two looks, and what it said goes out before its end.
-    let pass_on = |call: &Call| {
-        for message in call.voice.rest() {
-            if let Some(client) = outgoing.caller.voice {
-                client.say(message);
-            }
+    let say = |message| {
+        if let Some(client) = outgoing.caller.voice {
+            client.say(message);
         }
     };
+    // The call is a task of its own: it may speak and end between two looks, and what it said goes out before its end.
+    let pass_on = |call: &Call| call.voice.rest().into_iter().for_each(say);
     loop {
         match next(&mut call).await {
             Next::Said(message) => {
-                if let Some(client) = outgoing.caller.voice {
-                    client.say(message);
-                }
+                say(message);
                 continue;
             }
             Next::Done(outcome) => {
