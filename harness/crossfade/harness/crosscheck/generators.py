@@ -3,7 +3,7 @@
 A round has a fresh nginx and fresh fleets, warmed by the same load, and the generators stand on the same processor,
 the fleet's. In a round they take turns of a second or more at the same nginx, and ours also straight at a fleet, in an
 order drawn from the seed and turned round in every second turn: what is compared is the mean log-ratio of a round's
-turns. Two nginx processes differ among themselves by per cents; so does this machine from one half minute to the next.
+turns. Two nginx processes differ among themselves, and a shared machine does from one half minute to the next.
 
 The connections have to saturate nginx. A closed loop's cycle is the latency and the generator's own turn, from an
 answer read to the next request written (Little: connections = throughput x (latency + turn)); both generators read all
