@@ -85,13 +85,17 @@ def test_the_arena_holds_what_it_says_to_the_page() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_the_ladder_finds_ten_kibibytes() -> None:
-    found = ladder.measure(placement=PLACEMENT, generator="python", seed=2, rounds=3)
-    line = judge.checks(CrossCheck(machine="m", native="n", arena=found))[0]
-    assert line.value == pytest.approx(10, rel=0.005), line.said
-    assert line.met, line.said
-    assert ladder.slope(found).r_squared > 0.999
+    met = []
+    for seed in range(3):
+        found = ladder.measure(placement=PLACEMENT, generator="python", seed=seed, rounds=3)
+        line = judge.checks(CrossCheck(machine="m", native="n", arena=found))[0]
+        assert line.value == pytest.approx(10, rel=0.005), line.said
+        assert ladder.slope(found).r_squared > 0.999
+        met.append((line.met, line.said))
+    # A right 95 % interval misses once in twenty ladders; twice in three, once in 138 runs of this test.
+    assert sum(one for one, _ in met) >= 2, met
 
 
 @pytest.mark.slow

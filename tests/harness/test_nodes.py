@@ -71,6 +71,14 @@ def test_growth_compares_the_most_nodes_with_one_at_the_same_rate() -> None:
     assert "nodes_cpu_ratio" not in nodes.conclude([point(1, 20.0), point(2, 22.0, 400)]).metrics
 
 
+def test_passes_are_told_together() -> None:
+    passes = [point(n, cpu, 400) for n, cpu in ((1, 40.0), (4, 50.0), (4, 70.0), (1, 60.0))]
+    found = nodes.conclude(passes)
+    assert found.metrics["cpu_us_per_request"] == pytest.approx(60.0)
+    assert found.metrics["nodes_cpu_ratio"] == pytest.approx(1.2)
+    assert len(found.points) == 4
+
+
 def test_a_doubtful_phase_voids_the_block_and_says_which() -> None:
     found = nodes.conclude([point(1, 20.0), point(2, 22.0, mismatches=1)])
     assert found.void is not None
@@ -82,13 +90,14 @@ def test_a_doubtful_phase_voids_the_block_and_says_which() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", [v for v in ("python", "rust") if missing(v) is None])
-def test_two_real_nodes_share_the_load_and_both_are_billed(variant: str) -> None:
+@pytest.mark.parametrize(("passes", "asked"), [(1, [1, 2]), (2, [1, 2, 2, 1])])
+def test_two_real_nodes_share_the_load_and_both_are_billed(variant: str, passes: int, asked: list[int]) -> None:
     executor = LocalExecutor(placement=place(available()), generator="rust" if missing("rust") is None else "python")
     slot = Slot(scenario="few", round=0, position=0, variant=variant)
-    few = parse(GOOD, source="few.toml")
+    few = parse(GOOD.replace("[1, 2]", f"[1, 2]\npasses = {passes}"), source="few.toml")
     found = executor.block(Task(scenario=few, profile="quick", slot=slot, seed=5, hash_seed=6))
     assert found.status != "failed", found.error
-    assert [p.nodes for p in found.points] == [1, 2]
+    assert [p.nodes for p in found.points] == asked
     assert {p.connections for p in found.points} == {4}
     assert all(p.completed and p.cpu_us_per_request and p.fleet_cpu_us_per_request for p in found.points)
     assert found.errors == {}

@@ -199,6 +199,24 @@ def test_a_run_that_the_model_describes_is_predicted_and_its_calibration_not_cou
         assert row.low_p99_ms < row.measured_p99_ms * 1.5
 
 
+def test_a_phase_in_which_the_machine_stood_still_is_no_part_of_a_rounds_p99() -> None:
+    """Nor is its fastest: what is left out lies evenly on both sides. All of them are kept beside it."""
+    results = fabricated_nodes()
+    still = encode_hdr([50_000_000] * 10_000)
+
+    def passes(block: Block) -> Block:
+        spoilt = (msgspec.structs.replace(p, latency=still, p99_us=50_000.0) for p in block.points)
+        return msgspec.structs.replace(block, points=(*block.points, *spoilt, *block.points, *block.points))
+
+    blocks = tuple(passes(b) if b.scenario == "nodes-rates" else b for b in results.blocks)
+    one, many = validation.validate(results), validation.validate(msgspec.structs.replace(results, blocks=blocks))
+    for row, again in zip(one.rows, many.rows, strict=True):
+        assert again.phases == 4 * (row.phases or 0)
+        assert again.measured_p99_ms == row.measured_p99_ms
+        assert again.predicted_p99_ms == pytest.approx(row.predicted_p99_ms, rel=0.02)
+        assert again.all_p99_ms == pytest.approx(50.0, rel=0.01)
+
+
 def test_stalls_that_the_measured_tail_has_no_room_for_are_not_believed() -> None:
     calm = msgspec.structs.replace(TRUE_WITH_CONNECTIONS, stalls=None)
     truth = np.quantile(run(calm, 200_000, 9).latency_s, (np.arange(2048) + 0.5) / 2048)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import pytest
 
 from crossfade.harness import planted
 from crossfade.harness.planted import Circling, Client, Framed, Relay, Tail
+
+UPSTREAM = "http://127.0.0.1:1/"
 
 
 def spent(calls: int, step: Callable[[], object]) -> float:
@@ -22,42 +25,82 @@ def spent(calls: int, step: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_the_slow_one_turns_for_its_share_of_whatever_a_call_costs(share: float) -> None:
-    relay, honest = Circling("http://127.0.0.1:1/", share), Circling("http://127.0.0.1:1/")
-    client = Client(relay)
+    relay, honest = Circling(UPSTREAM, share), Circling(UPSTREAM)
+    client, pair = Client(relay), 2 * Circling.SPELL
 
     def call(relay: Relay = relay) -> None:
         planted.circle(3_000)
         relay.asked(b"", client)
 
-    spent(8_000, call)
+    spent(64 * pair, call)
     # A busy machine is unlike from one moment to the next: the median of many neighbouring pairs.
     ratios = []
     for _ in range(61):
-        slow = spent(256, call)
+        slow = spent(pair, call)
         # Calls that nobody turns for must not count for the next measurement of a call's cost.
-        relay._disturbed = True
-        ratios.append(slow / spent(256, lambda: call(honest)))
-        relay._disturbed = True
+        relay._since_ns = time.process_time_ns()
+        ratios.append(slow / spent(pair, lambda: call(honest)))
+        relay._since_ns = time.process_time_ns()
     assert statistics.median(ratios) - 1 == pytest.approx(share, abs=0.03 + 0.15 * share)
+
+
+class Machine:
+    """A processor's clock and what it counts: a step of a turn brings 60 % more with it, a neighbour now and then makes
+    a call three times as long, and the speed falls to a half."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self._random = random.Random(7)
+        self._slowness = 1.0
+
+    def circle(self, length: int) -> None:
+        self._spend(1.6 * 9 * length)
+
+    def _spend(self, cost_ns: float) -> None:
+        self.now_ns += round(cost_ns * self._slowness)
+
+    def calls(self, relay: Circling, number: int) -> float:
+        """Nanoseconds of a call, on average."""
+        begin_ns, client = self.now_ns, Client(relay)
+        for _ in range(number):
+            self._slowness = min(2.0, self._slowness + 1e-5)
+            self._spend(20_000 * self._random.uniform(0.5, 1.5) * (3 if self._random.random() < 0.01 else 1))
+            relay.asked(b"", client)
+        return (self.now_ns - begin_ns) / number
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.5])
+def test_the_share_holds_all_that_a_longer_call_brings_with_it(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cost_ns(share: float) -> float:
+        # Whatever the relay, the machine draws the same.
+        machine = Machine()
+        monkeypatch.setattr(planted, "circle", machine.circle)
+        relay = Circling(UPSTREAM, share, lambda: machine.now_ns)
+        machine.calls(relay, 5_000)
+        return machine.calls(relay, 120_000)
+
+    assert cost_ns(share) / cost_ns(0.0) - 1 == pytest.approx(share, rel=0.1)
 
 
 def test_the_honest_one_runs_the_same_code_and_turns_for_nothing() -> None:
     """Or the slow one would be slower by more than its share."""
-    relay = planted.FLAWS[planted.HONEST]("http://127.0.0.1:1/")
-    assert type(relay) is type(planted.FLAWS["slow"]("http://127.0.0.1:1/"))
-    for _ in range(4 * Circling.EVERY):
-        relay.asked(b"", Client(relay))
+    relay = planted.FLAWS[planted.HONEST](UPSTREAM)
+    assert type(relay) is type(planted.FLAWS["slow"](UPSTREAM))
     assert isinstance(relay, Circling)
+    for _ in range(4 * Circling.FEW * Circling.SPELL):
+        relay.asked(b"", Client(relay))
     assert relay.length == 0
+    assert len(relay._steps) == 2 * Circling.FEW
 
 
 def test_a_connection_is_no_part_of_what_a_call_costs() -> None:
-    relay = Circling("http://127.0.0.1:1/", 0.5)
+    relay = Circling(UPSTREAM, 0.5)
     client = Client(relay)
-    for _ in range(4 * relay.EVERY):
+    for _ in range(4 * Circling.FEW):
         relay.connected(client)
-        relay.asked(b"", client)
-    assert relay.length == 100
+        for _ in range(2 * Circling.SPELL):
+            relay.asked(b"", client)
+    assert relay.length == Circling.FIRST
 
 
 class Told(Client):
@@ -75,7 +118,7 @@ def test_the_tail_keeps_every_fiftieth_answer_and_nobody_waits_for_it(monkeypatc
     monkeypatch.setattr(planted, "TAIL_S", 0.0)
 
     async def hundred() -> tuple[list[bytes], list[bytes]]:
-        relay = Tail("http://127.0.0.1:1/")
+        relay = Tail(UPSTREAM)
         client = Told(relay)
         for number in range(100):
             relay.answered(b"", b"%d" % number, client)

@@ -106,7 +106,7 @@ def block_seconds(scenario: Scenario, profile: Profile) -> float:
     if scenario.lifecycle is not None:
         return overhead + scenario.lifecycle.starts * START_STOP_S
     if scenario.nodes is not None:
-        phases = sum(len(scenario.nodes.rates(count)) for count in scenario.nodes.counts)
+        phases = scenario.nodes.passes * sum(len(scenario.nodes.rates(count)) for count in scenario.nodes.counts)
         return overhead + max(scenario.nodes.counts) * NODE_S + phases * (one + 0.5)
     if scenario.kind == "ops":
         return overhead

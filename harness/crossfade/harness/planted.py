@@ -13,7 +13,6 @@ import functools
 import gc
 import itertools
 import math
-import statistics
 import sys
 import time
 from collections import deque
@@ -37,14 +36,11 @@ class Planted(msgspec.Struct, frozen=True, kw_only=True):
 
 PLANTS = (
     Planted(name="twin", scenario="gateway-echo", what="the same relay under a second name"),
-    Planted(name="slow", scenario="gateway-echo", what="4 % more work of its own in every call"),
+    Planted(name="slow", scenario="gateway-echo", what="5 % more processor time per call"),
     Planted(name="twin", scenario="gateway-latency", what="the same relay under a second name"),
     Planted(name="tail", scenario="gateway-latency", what="every 50th answer waits for ten milliseconds"),
 )
-SLOWER = 0.04
-"""To be looked for is a slow-down by 5 %, and a longer call costs more than its own work: whoever waits for it sleeps,
-and has to be woken. How much it was in all stands in the trials and in the report, beside the share that was found.
-"""
+SLOWER = 0.05
 TAIL_EVERY, TAIL_S = 50, 0.010
 COLLECT_EVERY = 8
 
@@ -78,26 +74,26 @@ class Relay:
 
 
 class Circling(Relay):
-    """Turns in a circle for ``share`` of its own processor time of every call; an honest one for none of it.
+    """Turns in a circle, so that a call costs ``share`` more processor time than it would; an honest one never turns.
 
-    What a call needs is read from the processor's clock over every 128 of them, those apart in which somebody
-    connected. What a step of a turn needs is read among them, where it is taken (alone, a processor that shares a core
-    with another is faster): every 16th turn and an empty one beside it are timed by the wall, whose clock costs little
-    to read, and the mean of the last ones counts, without the longest, in which somebody else had the processor. The
-    honest one does all of that as well, and both follow a machine that changes its speed.
+    How long a turn has to be, its own effect says: spells of ``SPELL`` calls without a turn and spells with one of
+    twice the length follow each other, and the clock that the ruler reads tells what either cost. The effect holds all
+    that a longer call brings with it (whoever waits for it sleeps, and has to be woken), and it follows a machine that
+    changes its speed. Effect grows with length, so that the last pairs of spells together say how much one step does;
+    a quarter of them at either end is left out, in which somebody else had the processor. The honest one does all of
+    that, too, with turns of no length.
     """
 
-    EVERY, CLOCKED, KEPT, LONGEST, STEP = 128, 16, 64, 200_000, 0.25
-    INTERRUPTED = 1 / 16
+    SPELL, KEPT, FEW, FIRST, LONGEST = 128, 512, 16, 100.0, 200_000.0
 
-    def __init__(self, upstream: str, share: float = 0.0) -> None:
+    def __init__(self, upstream: str, share: float = 0.0, clock: Callable[[], int] = time.process_time_ns) -> None:
         super().__init__(upstream)
         self.share = share
-        self.length = 100 if share else 0
-        self._wanted = float(self.length)
-        self._asked = 0
-        self._steps_ns: deque[float] = deque(maxlen=self.KEPT)
-        self._since_ns = time.process_time_ns()
+        self.length = self.FIRST if share else 0.0
+        self._clock = clock
+        self._steps: deque[tuple[float, int]] = deque(maxlen=self.KEPT)
+        self._pairs = self._calls = self._turn = self._without_ns = 0
+        self._since_ns = clock()
         self._disturbed = False
 
     def connected(self, client: Client) -> None:
@@ -105,30 +101,33 @@ class Circling(Relay):
         self._disturbed = True
 
     def asked(self, request: bytes, client: Client) -> bytes | None:
-        """Turn."""
-        self._asked += 1
-        if self._asked % self.CLOCKED:
-            circle(self.length)
-        else:
-            begin_ns = time.perf_counter_ns()
-            circle(0)
-            between_ns = time.perf_counter_ns()
-            circle(self.length)
-            turn_ns = time.perf_counter_ns() - between_ns - (between_ns - begin_ns)
-            self._steps_ns.append(turn_ns / max(1, self.length))
-        if self._asked % self.EVERY == 0:
-            self._adjust()
+        """Turn, in every second spell."""
+        circle(self._turn)
+        self._calls += 1
+        if self._calls == self.SPELL:
+            self._without_ns, self._turn = self._clock() - self._since_ns, round(2 * self.length)
+            self._since_ns += self._without_ns
+        elif self._calls == 2 * self.SPELL:
+            self._paired()
         return None
 
+    def _paired(self) -> None:
+        with_ns = self._clock() - self._since_ns
+        if not self._disturbed and self._without_ns > 0:
+            self._steps.append((with_ns / self._without_ns - 1, self._turn))
+            self._pairs += 1
+            if self._pairs % self.FEW == 0:
+                self._adjust()
+        self._turn = self._calls = 0
+        self._since_ns, self._disturbed = self._clock(), False
+
     def _adjust(self) -> None:
-        now_ns = time.process_time_ns()
-        if not self._disturbed:
-            whole = sorted(self._steps_ns)[: math.ceil(len(self._steps_ns) * (1 - self.INTERRUPTED))]
-            step_ns = max(0.1, statistics.fmean(whole))
-            call_ns = (now_ns - self._since_ns) / self.EVERY - self.length * step_ns
-            self._wanted += self.STEP * (self.share * call_ns / step_ns - self._wanted)
-            self.length = max(min(1, self.length), min(self.LONGEST, round(self._wanted)))
-        self._since_ns, self._disturbed = now_ns, False
+        by_step = sorted(self._steps, key=lambda pair: pair[0] / max(1, pair[1]))
+        cut = len(by_step) // 4
+        effect, steps = map(math.fsum, zip(*by_step[cut : len(by_step) - cut], strict=True))
+        # In a first moment of noise an effect may be none, or less.
+        most = min(self.LONGEST, 2 * self.length)
+        self.length = min(most, self.share * steps / effect) if effect > 0 else most
 
 
 def circle(length: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 from crossfade.harness.samples import METRICS, Block
@@ -39,11 +40,12 @@ class Progress:
             self.stream.write("\r\x1b[2K" + line[:width])
             self.stream.flush()
 
-    def finished(self, block: Block, expected_s: float) -> None:
-        """A block ended. Failures stay on the screen."""
+    def finished(self, block: Block, expected_s: float, headline: Sequence[str] = ()) -> None:
+        """A block ended; ``headline`` names what it was measured for. Failures stay on the screen."""
         self.done += 1
         self.expected_done_s += expected_s
-        line = f"[{self.done}/{self.total}] {block.scenario} round {block.round + 1} {block.variant}: {outcome(block)}"
+        what = f"{block.scenario} round {block.round + 1} {block.variant}"
+        line = f"[{self.done}/{self.total}] {what}: {outcome(block, headline)}"
         if not self.live:
             self.say(f"{line}  {self.left()}")
         elif block.status != "ok":
@@ -65,18 +67,15 @@ class Progress:
             self.stream.write("\r\x1b[2K")
 
 
-def outcome(block: Block) -> str:
-    """One block in a few words."""
+def outcome(block: Block, headline: Sequence[str] = ()) -> str:
+    """One block in a few words: two of its figures, of the headline first."""
     if block.status != "ok":
         return f"{block.status.upper()}: {block.error}"
-    shown: list[str] = []
-    for name, metric in METRICS.items():
-        if name in block.metrics and len(shown) < 2:
-            shown.append(
-                f"{block.metrics[name]:,.4g} {metric.unit}"
-                if block.metrics[name] < 1000
-                else f"{block.metrics[name]:,.0f} {metric.unit}"
-            )
+    names = [name for name in dict.fromkeys((*headline, *METRICS)) if name in block.metrics][:2]
+    shown = []
+    for name in names:
+        value, metric = block.metrics[name], METRICS[name]
+        shown.append(f"{metric.title} {value:{',.4g' if value < 1000 else ',.0f'}} {metric.unit}")
     return ", ".join(shown)
 
 

@@ -106,7 +106,7 @@ def execute(
             for task, why in zip(tasks, reasons, strict=True):
                 block = next(measured) if why is None else refuse(task, why)
                 results = msgspec.structs.replace(results, blocks=(*results.blocks, block))
-                progress.finished(block, block_seconds(task.scenario, task.profile))
+                progress.finished(block, block_seconds(task.scenario, task.profile), task.scenario.headline)
             save(results)
     except KeyboardInterrupt:
         save(results)

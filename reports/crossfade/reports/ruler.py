@@ -147,12 +147,13 @@ def _validation(results: Results) -> tuple[Check, ...]:
         (
             plain(row.scenario), plain(row.variant), str(row.nodes), rate(row.rate_per_s),
             milliseconds(row.measured_p99_ms) + _between(row.low_p99_ms, row.high_p99_ms),
+            NONE if row.all_p99_ms is None else milliseconds(row.all_p99_ms),
             NONE if row.predicted_p99_ms is None else milliseconds(row.predicted_p99_ms),
             "fitted" if row.calibration else NONE if row.error is None else f"{row.error:+.0%}",
         )
         for row in found.rows
     )  # fmt: skip
-    head = ("scenario", "", "nodes", "requests/s", "p99 measured", "p99 predicted", "error")
+    head = ("scenario", "", "nodes", "requests/s", "p99 measured", "of all phases", "p99 predicted", "error")
     return (Check(title, plain(f"The model is {foretold.words(found)}."), head=head, rows=rows),)
 
 

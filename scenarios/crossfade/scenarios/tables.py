@@ -189,11 +189,13 @@ class Deploy(Table, frozen=True):
 
 class Nodes(Table, frozen=True):
     """So many managers at once, rising, that share the ``load.connections`` clients; ``rates_per_s`` over all of them
-    together (open loop). What exceeds ``most_per_s`` for each node is left out."""
+    together (open loop). What exceeds ``most_per_s`` for each node is left out. All of that is gone through ``passes``
+    times in a round, ``duration_s`` for each phase."""
 
     counts: Annotated[tuple[Annotated[int, msgspec.Meta(ge=1, le=64)], ...], msgspec.Meta(min_length=1)]
     rates_per_s: tuple[Rate, ...] = ()
     most_per_s: Rate | None = None
+    passes: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
 
     def __post_init__(self) -> None:
         for name, values in (("counts", self.counts), ("rates_per_s", self.rates_per_s)):

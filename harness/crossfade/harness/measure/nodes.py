@@ -1,6 +1,7 @@
 """Several managers at once share one load, as nodes behind something that spreads connections over them in turn.
 
-1. The counts rise; what is missing is started, all on the variant's processor, before one fleet.
+1. The counts rise; what is missing is started, all on the variant's processor, before one fleet. Where everything is
+   gone through several times, the order is turned round in every second pass, and who is not asked stands by.
 2. The load stays the same, its connections too, which are spread over the nodes: a connection costs memory and caches
    wherever it ends, and 16 nodes with 16 each are to be compared with one that has all 256.
 3. Processor time is that of all nodes together, per request. The fleet's is read apart: who models the run needs it.
@@ -15,7 +16,7 @@ import contextlib
 import msgspec
 
 from crossfade.harness.cpuclock import process_cpu_ns
-from crossfade.harness.measure import loadrun
+from crossfade.harness.measure import loadrun, turns
 from crossfade.harness.measure.bench import Bench, Measured, warm
 from crossfade.harness.measure.target import Target
 from crossfade.harness.problems import BlockFailed
@@ -34,11 +35,13 @@ def run(bench: Bench) -> Measured:
     points: list[LoadPoint] = []
     with bench.fleet() as (fleet, ports), contextlib.ExitStack() as stack:
         targets: list[Target] = []
-        for count in table.counts:
-            while len(targets) < count:
-                targets.append(stack.enter_context(bench.target(fleet, ports)))
-                warm(targets[-1], bench.scenario, calls=WARM_CALLS)
-            points += [phase(bench, fleet, targets, rate, len(points)) for rate in table.rates(count)]
+        asked = [(count, rate) for count in table.counts for rate in table.rates(count)]
+        for number in range(table.passes):
+            for count, rate in asked if number % 2 == 0 else reversed(asked):
+                while len(targets) < count:
+                    targets.append(stack.enter_context(bench.target(fleet, ports)))
+                    warm(targets[-1], bench.scenario, calls=WARM_CALLS)
+                points.append(phase(bench, fleet, targets[:count], rate, len(points)))
     return conclude(points)
 
 
@@ -61,11 +64,12 @@ def phase(bench: Bench, fleet: Child, targets: list[Target], rate: float | None,
 
 def conclude(points: list[LoadPoint]) -> Measured:
     """The block's figures: those of the most nodes at the highest rate, and what the nodes cost more than one."""
-    last, most = points[-1], max(p.nodes or 1 for p in points)
+    most, rate = max((p.nodes or 1, p.rate_per_s or 0.0) for p in points)
+    last, alone = (asked(points, count, rate) for count in (most, 1))
+    assert last is not None  # noqa: S101 - it is the most of all
     metrics = {"throughput_per_s": last.throughput_per_s, **loadrun.latency_metrics(last)}
     if last.cpu_us_per_request is not None:
         metrics["cpu_us_per_request"] = last.cpu_us_per_request
-        alone = next((p for p in points if p.nodes == 1 and p.rate_per_s == last.rate_per_s), None)
         if alone is not None and alone.cpu_us_per_request and most > 1:
             metrics["nodes_cpu_ratio"] = last.cpu_us_per_request / alone.cpu_us_per_request
     errors: dict[str, int] = {}
@@ -75,6 +79,12 @@ def conclude(points: list[LoadPoint]) -> Measured:
     doubts = ((found, loadrun.doubt(found)) for found in points)
     void = next((f"{told(found)}: {why}" for found, why in doubts if why), None)
     return Measured(metrics=metrics, points=tuple(points), errors=errors, void=void)
+
+
+def asked(points: list[LoadPoint], nodes: int, rate: float) -> LoadPoint | None:
+    """What so many nodes did at a rate, in all passes together; None if they were not asked for it."""
+    mine = [p for p in points if (p.nodes or 1, p.rate_per_s or 0.0) == (nodes, rate)]
+    return turns.together(mine) if len(mine) > 1 else mine[0] if mine else None
 
 
 def told(found: LoadPoint) -> str:

@@ -13,7 +13,7 @@ The rule: nothing is taken from a point that is to be predicted, save processor 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -111,9 +111,30 @@ def points_of(results: Results, scenario: str, variant: str) -> list[LoadPoint]:
     return [
         point
         for block in results.of(scenario, variant)
-        for point in block.points
-        if point.cpu_us_per_request and point.latency and point.completed
+        for points in asked(block.points).values()
+        for point in typical(points)
     ]
+
+
+def asked(points: Iterable[LoadPoint]) -> dict[tuple[int, float], list[LoadPoint]]:
+    """The phases of a block, by how many nodes were asked for which rate (closed loops: 0)."""
+    found: dict[tuple[int, float], list[LoadPoint]] = {}
+    for point in points:
+        if point.cpu_us_per_request and point.latency and point.completed:
+            found.setdefault((point.nodes or 1, point.rate_per_s or 0.0), []).append(point)
+    return found
+
+
+def typical(points: Sequence[LoadPoint]) -> list[LoadPoint]:
+    """Of a round's phases of one kind the middle half by p99: a quarter at either end is left out.
+
+    As with turns (``stats.midmean``): a phase in which the machine stood still says nothing of the nodes. Fewer than
+    four are all kept, and so are phases too short for a p99.
+    """
+    if any(point.p99_us is None for point in points):
+        return list(points)
+    cut = len(points) // 4
+    return sorted(points, key=lambda point: point.p99_us or 0.0)[cut : len(points) - cut]
 
 
 def node_s(point: LoadPoint) -> float | None:

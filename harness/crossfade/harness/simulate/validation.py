@@ -6,7 +6,8 @@ stall. It is calibrated from one node at the lowest rate, and has to predict p99
 nodes.
 
 The rule: the point of calibration is shown and never counted, and a prediction stands beside the interval of what it
-predicts: a p99 that rounds do not agree about cannot be predicted better than they agree.
+predicts: a p99 that rounds do not agree about cannot be predicted better than they agree. Where a round has many phases
+at a point, its p99 is that of their middle half, and that of all of them is kept beside it.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ from crossfade.harness.samples import LoadPoint, Predicted, Results, ScenarioRec
 from crossfade.harness.simulate.calibration import (
     REQUESTS,
     WAKES,
+    asked,
     costs,
     fitted,
     latencies,
     lowest,
-    points_of,
     pool,
     stalls,
+    typical,
 )
 from crossfade.harness.simulate.cluster import Beside, Cluster, run, speed
 from crossfade.harness.stats import interval
+from crossfade.harness.stats.latency import NEEDED
 
 TARGET = 0.2
 SEED = 1
@@ -77,14 +80,15 @@ def compare(results: Results, record: ScenarioRecord, variant: str) -> Iterator[
     if not found:
         return
     one = model(results, record, variant, found)
-    groups: dict[tuple[int, float], list[LoadPoint]] = {}
-    for point in points_of(results, record.name, variant):
-        groups.setdefault((point.nodes or 1, point.rate_per_s or 0.0), []).append(point)
-    for (nodes, rate), points in sorted(groups.items()):
-        cluster = msgspec.structs.replace(
-            one, nodes=nodes, shared=nodes, rate_per_s=rate, connections=points[0].connections
-        )
-        yield predicted(record.name, variant, cluster, points, calibration=points[0] in found)
+    groups: dict[tuple[int, float], list[list[LoadPoint]]] = {}
+    for block in results.of(record.name, variant):
+        for key, phases in asked(block.points).items():
+            groups.setdefault(key, []).append(phases)
+    for (nodes, rate), rounds in sorted(groups.items()):
+        connections = rounds[0][0].connections
+        cluster = msgspec.structs.replace(one, nodes=nodes, shared=nodes, rate_per_s=rate, connections=connections)
+        calibration = (nodes, rate) == (1, found[0].rate_per_s)
+        yield predicted(record.name, variant, cluster, rounds, calibration=calibration)
 
 
 def model(results: Results, record: ScenarioRecord, variant: str, found: list[LoadPoint]) -> Cluster:
@@ -129,9 +133,9 @@ def _fleet_s(point: LoadPoint) -> float | None:
 
 
 def predicted(
-    scenario: str, variant: str, cluster: Cluster, points: list[LoadPoint], *, calibration: bool
+    scenario: str, variant: str, cluster: Cluster, rounds: list[list[LoadPoint]], *, calibration: bool
 ) -> Predicted:
-    """The model's percentiles beside those of all rounds together."""
+    """The model's percentiles beside those of the typical phases of all rounds together."""
     # Long enough for hundreds of stalls, and for the queue to be as long as it will be.
     many = max(REQUESTS, int(cluster.rate_per_s * FUTURE_S))
     latency_s = run(cluster, many, SEED).latency_s[many // 10 :]
@@ -139,23 +143,27 @@ def predicted(
     halves = np.array_split(latency_s, 2)
     grows = bool(np.median(halves[1]) > np.percentile(halves[0], 99))
     p50, p99 = np.percentile(latency_s, [50, 99]) * 1000
-    whole = Histogram.merged(point.latency for point in points)
+    by_round = [Histogram.merged(point.latency for point in typical(phases)) for phases in rounds]
+    whole = Histogram.merged(point.latency for phases in rounds for point in typical(phases))
     measured_p50, measured_p99 = (whole.value_at_percentile(at) / 1e6 for at in (50.0, 99.0))
     # A round too short for a p99 has no part in the interval, but in the percentiles of all rounds together.
-    logs = [math.log(point.p99_us / 1000) for point in points if point.p99_us]
+    logs = [math.log(one.value_at_percentile(99.0) / 1e6) for one in by_round if one.total_count >= NEEDED[99.0]]
     over = interval(logs) if logs else None
+    every = Histogram.merged(point.latency for phases in rounds for point in phases)
     return Predicted(
         scenario=scenario,
         variant=variant,
         nodes=cluster.nodes,
         rate_per_s=cluster.rate_per_s,
         calibration=calibration,
-        rounds=len(points),
+        rounds=len(rounds),
+        phases=sum(map(len, rounds)),
         samples=whole.total_count,
         measured_p50_ms=measured_p50,
         measured_p99_ms=measured_p99,
         low_p99_ms=None if over is None or over.low is None else math.exp(over.low),
         high_p99_ms=None if over is None or over.high is None else math.exp(over.high),
+        all_p99_ms=every.value_at_percentile(99.0) / 1e6,
         predicted_p50_ms=None if grows else float(p50),
         predicted_p99_ms=None if grows else float(p99),
         error=None if grows or not measured_p99 else float(p99) / measured_p99 - 1,
