@@ -12,8 +12,9 @@ import os
 import sys
 from collections.abc import Callable
 
-from crossfade.harness.planted import FLAWS as PLANTED
-from crossfade.harness.planted import Client, Relay, Tail, serve
+from crossfade.harness.planted.flaws import FLAWS as PLANTED
+from crossfade.harness.planted.flaws import Tail
+from crossfade.harness.planted.relay import Client, Relay, serve
 
 
 class Wrong(Relay):

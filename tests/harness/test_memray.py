@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import pytest
 from tests.fabricated import make_results
 
 from crossfade.harness.affinity import available, place
-from crossfade.harness.cli import run
+from crossfade.harness.cli import flamegraph, main
 from crossfade.harness.executor import LocalExecutor
 from crossfade.harness.measure import Bench, Measured
-from crossfade.harness.problems import BlockFailed, UsageError
+from crossfade.harness.problems import BlockFailed
 from crossfade.harness.stats import analyse
 from crossfade.harness.store import Store, load
 from crossfade.scenarios import select
@@ -33,18 +34,19 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return subprocess.CompletedProcess(argv, seen["code"], "", "no such trace")
 
     monkeypatch.setattr("crossfade.harness.measure.measure", measure)
-    monkeypatch.setattr("crossfade.harness.cli.run.subprocess.run", flamegraph)
+    monkeypatch.setattr("crossfade.harness.cli.flamegraph.subprocess.run", flamegraph)
     return seen
 
 
-def explained(tmp_path: Path, *selectors: str) -> Any:
+def explained(tmp_path: Path) -> Any:
     executor = LocalExecutor(placement=place(available()), generator="python")
-    return run.explain(make_results(1, flaws=False), select(selectors), executor, Store(tmp_path, "run"))
+    scenarios = select(("gateway-echo",))
+    return flamegraph.explain(make_results(1, flaws=False), scenarios, executor, Store(tmp_path, "run"))
 
 
 def test_the_flamegraph_is_attached_and_no_figure_changes(drawn: dict[str, Any], tmp_path: Path) -> None:
     before = make_results(1, flaws=False)
-    after = explained(tmp_path, "gateway-echo")
+    after = explained(tmp_path)
     assert drawn["trace"] is not None
     assert "flamegraph" in drawn["argv"]
     assert [a.what for a in after.attachments] == ["memray flamegraph"]
@@ -53,9 +55,62 @@ def test_the_flamegraph_is_attached_and_no_figure_changes(drawn: dict[str, Any],
     assert load(tmp_path / "run").attachments == after.attachments
 
 
-def test_a_flamegraph_that_was_not_drawn_is_an_error_that_says_why(drawn: dict[str, Any], tmp_path: Path) -> None:
+def test_a_flamegraph_that_was_not_drawn_says_why_and_costs_no_result(
+    drawn: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     drawn["code"] = 1
-    with pytest.raises(BlockFailed, match="no such trace"):
-        explained(tmp_path, "gateway-echo")
-    with pytest.raises(UsageError, match="select gateway-echo"):
-        explained(tmp_path, "policy-ops")
+    assert explained(tmp_path) == make_results(1, flaws=False)
+    assert "no flamegraph: memray drew no flamegraph: no such trace" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stop", [BlockFailed("the variant died"), KeyboardInterrupt()], ids=["failure", "ctrl-c"])
+def test_a_traced_block_that_ends_early_costs_no_result(
+    stop: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(bench: Bench) -> Measured:
+        assert bench.memray is not None
+        bench.memray.parent.mkdir(parents=True)
+        bench.memray.write_bytes(b"half a trace")
+        raise stop
+
+    monkeypatch.setattr("crossfade.harness.measure.measure", measure)
+    assert explained(tmp_path) == make_results(1, flaws=False)
+    assert "no flamegraph: " in capsys.readouterr().err
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("selected", "found", "code", "says"),
+    [
+        ("policy-ops", object(), 64, "select gateway-echo"),
+        ("gateway-echo", None, 69, "pip install 'crossfade[memray]'"),
+    ],
+)
+def test_what_memray_needs_is_looked_for_before_anything_is_measured(
+    selected: str,
+    found: object,
+    code: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("crossfade.harness.cli.run.execute", lambda *_: pytest.fail("it measured"))
+    monkeypatch.setattr(flamegraph.importlib.util, "find_spec", lambda _: found)
+    command = ["run", selected, "--impl", "python", "--profile", "quick", "--memray", "--out", str(tmp_path)]
+    assert main([*command, "--limits", "none", "--generator", "python"]) == code
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_real_run_has_its_flamegraph_beside_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "crossfade.harness.cli", "run", "gateway-echo", "--impl", "python"]
+    options = ["--profile", "quick", "--rounds", "2", "--limits", "none", "--no-selftest", "--memray"]
+    done = subprocess.run([*command, *options, "--out", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = load(tmp_path / "latest")
+    assert [a.what for a in results.attachments] == ["memray flamegraph"], done.stderr
+    assert len(results.blocks) == 2
+    page = (tmp_path / "latest" / results.attachments[0].path).read_text()
+    assert "flamegraph" in page
+    assert results.attachments[0].path in (tmp_path / "latest" / "report.html").read_text()

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from crossfade.harness import planted
-from crossfade.harness.planted import Circling, Client, Framed, Relay, Tail
+from crossfade.harness.planted import HONEST, flaws, gateways
+from crossfade.harness.planted.flaws import FLAWS, Circling, Tail
+from crossfade.harness.planted.relay import Client, Framed, Relay
 
 UPSTREAM = "http://127.0.0.1:1/"
 
@@ -29,7 +30,7 @@ def test_the_slow_one_turns_for_its_share_of_whatever_a_call_costs(share: float)
     client, pair = Client(relay), 2 * Circling.SPELL
 
     def call(relay: Relay = relay) -> None:
-        planted.circle(3_000)
+        flaws.circle(3_000)
         relay.asked(b"", client)
 
     spent(64 * pair, call)
@@ -74,7 +75,7 @@ def test_the_share_holds_all_that_a_longer_call_brings_with_it(share: float, mon
     def cost_ns(share: float) -> float:
         # Whatever the relay, the machine draws the same.
         machine = Machine()
-        monkeypatch.setattr(planted, "circle", machine.circle)
+        monkeypatch.setattr(flaws, "circle", machine.circle)
         relay = Circling(UPSTREAM, share, lambda: machine.now_ns)
         machine.calls(relay, 5_000)
         return machine.calls(relay, 120_000)
@@ -84,8 +85,8 @@ def test_the_share_holds_all_that_a_longer_call_brings_with_it(share: float, mon
 
 def test_the_honest_one_runs_the_same_code_and_turns_for_nothing() -> None:
     """Or the slow one would be slower by more than its share."""
-    relay = planted.FLAWS[planted.HONEST](UPSTREAM)
-    assert type(relay) is type(planted.FLAWS["slow"](UPSTREAM))
+    relay = FLAWS[HONEST](UPSTREAM)
+    assert type(relay) is type(FLAWS["slow"](UPSTREAM))
     assert isinstance(relay, Circling)
     for _ in range(4 * Circling.FEW * Circling.SPELL):
         relay.asked(b"", Client(relay))
@@ -115,7 +116,7 @@ class Told(Client):
 
 
 def test_the_tail_keeps_every_fiftieth_answer_and_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planted, "TAIL_S", 0.0)
+    monkeypatch.setattr(flaws, "TAIL_S", 0.0)
 
     async def hundred() -> tuple[list[bytes], list[bytes]]:
         relay = Tail(UPSTREAM)
@@ -126,7 +127,7 @@ def test_the_tail_keeps_every_fiftieth_answer_and_nobody_waits_for_it(monkeypatc
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         # Timers of one moment run in the order in which they were set.
-        loop.call_later(planted.TAIL_S, done.set_result, None)
+        loop.call_later(flaws.TAIL_S, done.set_result, None)
         await done
         return at_once, client.sent[98:]
 
@@ -156,5 +157,5 @@ def test_messages_are_whole_however_they_arrive(cut: int) -> None:
 
 
 def test_every_plant_has_its_relay_and_an_honest_one_beside_it() -> None:
-    assert {g.name for g in planted.gateways()} == planted.FLAWS.keys()
-    assert planted.FLAWS[planted.HONEST] is planted.FLAWS["twin"] is Circling
+    assert {g.name for g in gateways()} == FLAWS.keys()
+    assert FLAWS[HONEST] is FLAWS["twin"] is Circling

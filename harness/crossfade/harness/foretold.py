@@ -18,8 +18,15 @@ from crossfade.harness.samples import Predicted, Validation
 FILE = "validation.json"
 BASELINE = Path("reports") / "baselines" / "plan" / FILE
 COLUMNS = (
-    "scenario", "variant", "nodes", "requests/s", "p99 measured (95 %), ms", "of all phases", "p99 predicted, ms", "error",
-)  # fmt: skip
+    "scenario",
+    "variant",
+    "nodes",
+    "requests/s",
+    "p99 measured (95 %), ms",
+    "of all phases",
+    "p99 predicted, ms",
+    "error",
+)
 NEVER = "not yet validated on this machine: measure with `crossfade run nodes-rates nodes-pool`"
 
 

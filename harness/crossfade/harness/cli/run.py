@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import msgspec
 from crossfade.harness import environment, overhead, plan
 from crossfade.harness import selftest as selftest_
 from crossfade.harness.affinity import available, place
-from crossfade.harness.cli import output, tables
+from crossfade.harness.cli import flamegraph, output, tables
 from crossfade.harness.cli.choose import (
     check_scenario,
     choose_gateways,
@@ -32,17 +30,17 @@ from crossfade.harness.cli.choose import (
 from crossfade.harness.cli.planning import validated
 from crossfade.harness.cli.ruler import ROUNDS, SCENARIO, twins
 from crossfade.harness.crosscheck import files as crosscheck_
-from crossfade.harness.executor import LocalExecutor, Task
+from crossfade.harness.executor import LocalExecutor
 from crossfade.harness.overhead import Booked, Ledger
-from crossfade.harness.problems import EX_INTERRUPTED, EX_OK, EX_SOFTWARE, BlockFailed, HarnessError, UsageError
+from crossfade.harness.problems import EX_INTERRUPTED, EX_OK, EX_SOFTWARE, HarnessError, UsageError
 from crossfade.harness.progress import Progress, duration
-from crossfade.harness.runner import Interrupted, draw, execute, start
-from crossfade.harness.samples import Attachment, Results, Slot
+from crossfade.harness.runner import Interrupted, execute, start
+from crossfade.harness.samples import Results
 from crossfade.harness.stats import analyse
 from crossfade.harness.store import Store, load, new_id
 from crossfade.impls import missing
 from crossfade.impls.errors import VariantUnavailable
-from crossfade.scenarios import Profile, Scenario, changed, select
+from crossfade.scenarios import Scenario, changed, select
 
 
 def run(options: argparse.Namespace) -> int:
@@ -59,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
         start_s=options.start_timeout,
     )
     results, store = resumed(options, scenarios, executor) if options.resume else planned(options, scenarios, executor)
+    if options.memray:
+        flamegraph.explainable(results, scenarios)
     records = results.scenarios
     estimate = plan.estimate_s(scenarios, records, options.profile)
     output.note(f"{len(results.order)} blocks, about {duration(estimate)}; results in {store.folder}")
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         return interrupted(stop.results, store, options)
     if options.memray:
         with ledger.measuring():
-            results = explain(results, scenarios, executor, store)
+            results = flamegraph.explain(results, scenarios, executor, store)
     if results.selftest is None and not (results.ruler and results.ruler.alarms) and not options.no_selftest:
         with ledger.measuring():
             results = measure_ruler(results, executor, store)
@@ -220,34 +220,5 @@ def measure_ruler(results: Results, executor: LocalExecutor, store: Store) -> Re
         output.note(f"no self-test: {error}; `crossfade selftest` measures one")
         return results
     results = msgspec.structs.replace(results, selftest=found)
-    store.save(results)
-    return results
-
-
-def explain(results: Results, scenarios: list[Scenario], executor: LocalExecutor, store: Store) -> Results:
-    """One extra block of the python variant under memray, not timed, and its flamegraph as an attachment."""
-    scenario = next((s for s in scenarios if s.kind == "throughput"), None)
-    if scenario is None or "python" not in (results.baseline, *results.candidates):
-        raise UsageError("--memray needs a throughput scenario and the python variant; select gateway-echo")
-    trace, page = store.folder / "memray.bin", store.folder / f"memray-{scenario.name}-python.html"
-    trace.unlink(missing_ok=True)
-    profile: Profile = msgspec.convert(results.profile, Profile)
-    slot = Slot(scenario=scenario.name, round=0, position=0, variant="python")
-    task = Task(scenario=scenario, profile=profile, slot=slot, seed=draw(results.seed, "memray"), hash_seed=1)
-    output.note(f"one more block of {scenario.name} under memray, which is not timed")
-    from crossfade.harness.measure import measure  # noqa: PLC0415 - only here
-
-    measure(executor.bench(task, memray=trace))
-    drawn = subprocess.run(
-        [sys.executable, "-m", "memray", "flamegraph", "--force", "-o", str(page), str(trace)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    trace.unlink(missing_ok=True)
-    if drawn.returncode:
-        raise BlockFailed(f"memray drew no flamegraph: {drawn.stderr.strip()[-300:]}; pip install 'crossfade[memray]'")
-    added = Attachment(path=page.name, what="memray flamegraph", scenario=scenario.name, variant="python")
-    results = msgspec.structs.replace(results, attachments=(*results.attachments, added))
     store.save(results)
     return results
