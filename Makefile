@@ -174,7 +174,8 @@ bench: $(VENV)/.stamp-python $(VENV)/.stamp-native-release ## Set everything up,
 
 .PHONY: bench-micro
 bench-micro: $(VENV)/.stamp-python $(VENV)/.stamp-native-release ## Per-call costs of the policy operations (pytest-benchmark)
-	$(BIN)/python -m pytest tests/bench --benchmark-only --benchmark-autosave --benchmark-group-by=group
+	$(BIN)/python -m pytest tests/bench --benchmark-only --benchmark-autosave --benchmark-group-by=group \
+	  --benchmark-storage=file://reports/micro
 
 .PHONY: report
 report: $(VENV)/.stamp-python ## Write the HTML page of the latest results again

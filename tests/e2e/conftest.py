@@ -6,7 +6,6 @@ Rule: what cannot be had is a failure in CI and a skip elsewhere (a machine with
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -14,11 +13,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from tests.e2e.kit import CROSSFADE, Background
 from tests.npm import Unavailable, installed
+from tests.unavailable import unavailable
 
 HERE = Path(__file__).parent
 FASTMCP = "fastmcp==4.1.2"
@@ -45,13 +45,6 @@ def npm_modules() -> Path:
 def everything(npm_modules: Path) -> Path:
     """``server-everything``: the script to run with node."""
     return npm_modules / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
-
-
-def unavailable(why: str) -> NoReturn:
-    """A failure in CI, a skip elsewhere."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(why)
-    pytest.skip(why)
 
 
 @pytest.fixture(scope="session")

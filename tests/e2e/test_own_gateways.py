@@ -12,8 +12,9 @@ import venv
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import unavailable
 from tests.e2e.kit import CROSSFADE
+from tests.running import running
+from tests.unavailable import unavailable
 
 from crossfade.harness.store import load
 
@@ -95,5 +96,4 @@ def test_the_documented_commands_measure_a_real_gateway(
         assert block.metrics["cpu_us_per_request"] > 1, "its process tree was not clocked"
     assert results.parity[0].ok
     assert (tmp_path / "out" / "latest" / "report.html").exists()
-    left = subprocess.run(["pgrep", "-f", f"{where}/.*(fastmcp|mcp-proxy)"], capture_output=True, check=False)
-    assert left.stdout == b""
+    assert running(f"{where}/.*(fastmcp|mcp-proxy)") == []

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.fabricated import make_results
+from tests.unavailable import needs
 
 from crossfade.harness.affinity import available, place
 from crossfade.harness.cli import main
@@ -134,6 +135,7 @@ def test_wrk_sends_our_generators_bytes(generator: str) -> None:
 def test_the_generators_take_turns_on_one_endpoint() -> None:
     """Mechanics alone: on a busy machine what they measure is worth nothing."""
     pytest.importorskip("crossfade_native", reason="install crossfade[rust]")
+    needs(nginx="nginx-light", wrk="wrk")
     heard: list[str] = []
     found = generators.measure(
         placement=PLACEMENT, seed=5, connections=8, rounds=2, turns=2, duration_s=1, say=heard.append

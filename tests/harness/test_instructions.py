@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.fabricated import make_results
+from tests.unavailable import needs
 
 from crossfade.harness import environment
 from crossfade.harness import instructions as instructions_
@@ -80,8 +81,8 @@ def test_counts_are_kept_with_a_result_of_this_machine_alone(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
 def test_callgrind_counts_the_same_twice() -> None:
+    needs(valgrind="valgrind")
     first, second = (count(("python",), ("breaker",), lambda _: None).counts[0].per_operation for _ in range(2))
     assert first == pytest.approx(second, rel=0.002)
     assert first > 100

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.running import alive, below, running
 
 from crossfade.harness.affinity import available, place
 from crossfade.harness.executor import LocalExecutor, Task
@@ -99,8 +100,7 @@ def test_a_block_of_every_kind_yields_its_metrics(kind: str, variant: str) -> No
 def test_a_stdio_upstream_is_measured_and_leaves_no_child(variant: str) -> None:
     found = block(scenario("throughput", '[upstream]\ntransport = "stdio"\n'), variant)
     assert found.status != "failed", found.error
-    left = subprocess.run(["pgrep", "-f", "crossfade.harness.fleet --stdio"], capture_output=True, check=False)
-    assert left.stdout == b""
+    assert running("crossfade.harness.fleet --stdio") == []
 
 
 def test_the_ceiling_is_measured_without_a_manager() -> None:
@@ -169,19 +169,21 @@ def test_ctrl_c_keeps_whole_blocks_says_how_to_go_on_and_leaves_no_process(own: 
     command = crossfade(
         "run", str(own), "--impl", "python", "--profile", "quick", "--rounds", "20", "--no-report", "--out", str(out)
     )
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
     while not (out / "latest" / "results.json").exists() or len(load(out / "latest").blocks) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(running.pid, signal.SIGINT)
-    _, said = running.communicate(timeout=30)
-    assert running.returncode == 130
+    # Between two blocks there is nobody: load, variant and fleet are what an interrupt could leave behind.
+    while len(started := below(run.pid)) < 3:
+        assert time.monotonic() < deadline
+    os.kill(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 130
     assert "go on:" in said
     assert "Traceback" not in said
     kept = load(out / "latest")
     assert not kept.complete
     assert 2 <= len(kept.blocks) < 40
     assert all(b.status != "failed" for b in kept.blocks)
-    children = subprocess.run(["pgrep", "-f", str(out)], capture_output=True, check=False)
-    assert children.stdout == b""
+    assert [pid for pid in started if alive(pid)] == []

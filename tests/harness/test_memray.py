@@ -79,22 +79,17 @@ def test_a_traced_block_that_ends_early_costs_no_result(
     assert list((tmp_path / "run").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("selected", "found", "code", "says"),
-    [
-        ("policy-ops", object(), 64, "select gateway-echo"),
-        ("gateway-echo", None, 69, "pip install 'crossfade[memray]'"),
-    ],
-)
+LACKING = {
+    "a scenario": ("policy-ops", object(), 64, "select gateway-echo"),
+    "memray": ("gateway-echo", None, 69, "pip install 'crossfade[memray]'"),
+}
+
+
+@pytest.mark.parametrize("lacking", LACKING)
 def test_what_memray_needs_is_looked_for_before_anything_is_measured(
-    selected: str,
-    found: object,
-    code: int,
-    says: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    selected, found, code, says = LACKING[lacking]
     monkeypatch.setattr("crossfade.harness.cli.run.execute", lambda *_: pytest.fail("it measured"))
     monkeypatch.setattr(flamegraph.importlib.util, "find_spec", lambda _: found)
     command = ["run", selected, "--impl", "python", "--profile", "quick", "--memray", "--out", str(tmp_path)]

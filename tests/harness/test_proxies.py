@@ -14,12 +14,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.unavailable import needs
 
 from crossfade.harness import memory, proxies
-from crossfade.harness.environment import nginx_path
 from crossfade.harness.problems import BlockFailed, Unavailable
 
-needs_nginx = pytest.mark.skipif(nginx_path() is None, reason="nginx is not installed")
+
+@pytest.fixture
+def nginx() -> None:
+    needs(nginx="nginx-light")
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -36,7 +39,7 @@ class Echo(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-@needs_nginx
+@pytest.mark.usefixtures("nginx")
 def test_it_relays_large_bodies_and_both_processes_are_counted() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     server.daemon_threads = True
@@ -57,7 +60,7 @@ def test_it_relays_large_bodies_and_both_processes_are_counted() -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in running.pids)
 
 
-@needs_nginx
+@pytest.mark.usefixtures("nginx")
 def test_it_ends_with_a_harness_that_was_killed() -> None:
     code = (
         "import json, os, time\n"

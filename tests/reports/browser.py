@@ -1,7 +1,7 @@
 """A real headless Chromium, driven over the WebDriver protocol with nothing but the standard library.
 
 Owns one chromedriver process on a loopback port of its own choosing, one session in it, and a profile folder. Rule: a
-missing browser is a failure that says how to install it, unless ``CROSSFADE_NO_BROWSER=1`` says that there can be none.
+missing browser is an error that says how to install it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-HINT = (
-    "the report's browser test needs Chromium and its driver: `apt-get install chromium chromium-driver`; "
-    "where there can be none, set CROSSFADE_NO_BROWSER=1"
-)
+HINT = "the report's browser test needs Chromium and its driver: `apt-get install chromium chromium-driver`"
 _FLAGS = (
     "--headless",
     "--no-sandbox",

@@ -3,7 +3,7 @@ read."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +11,12 @@ import pytest
 from tests.fabricated import make_results
 from tests.fabricated_standard import make_standard
 from tests.reports import build
-from tests.reports.browser import Browser, browser
+from tests.reports.browser import Browser, BrowserMissing, browser
+from tests.unavailable import unavailable
 
 from crossfade.reports import render
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(os.environ.get("CROSSFADE_NO_BROWSER") == "1", reason="CROSSFADE_NO_BROWSER=1: no browser here"),
-]
+pytestmark = pytest.mark.e2e
 
 SCREENS = [(360, False), (360, True), (768, False), (1280, False), (1280, True)]
 
@@ -63,7 +61,11 @@ return found;
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    with browser() as found:
+    with contextlib.ExitStack() as stack:
+        try:
+            found = stack.enter_context(browser())
+        except BrowserMissing as why:
+            unavailable(str(why))
         yield found
 
 
@@ -171,5 +173,5 @@ def test_every_word_stands_out_from_its_ground(
 
 def test_a_driver_that_is_not_there_is_an_error_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(Exception, match="apt-get install chromium chromium-driver"), browser():
+    with pytest.raises(BrowserMissing, match="apt-get install chromium chromium-driver"), browser():
         pass
