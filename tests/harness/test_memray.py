@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -80,8 +81,8 @@ def test_a_traced_block_that_ends_early_costs_no_result(
 
 
 LACKING = {
-    "a scenario": ("policy-ops", object(), 64, "select gateway-echo"),
-    "memray": ("gateway-echo", None, 69, "pip install 'crossfade[memray]'"),
+    "a scenario": ("policy-ops", (), 64, "select gateway-echo"),
+    "memray": ("gateway-echo", ("memray",), 69, "pip install 'crossfade[memray]'"),
 }
 
 
@@ -89,9 +90,10 @@ LACKING = {
 def test_what_memray_needs_is_looked_for_before_anything_is_measured(
     lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    selected, found, code, says = LACKING[lacking]
+    selected, absent, code, says = LACKING[lacking]
+    found = importlib.util.find_spec
     monkeypatch.setattr("crossfade.harness.cli.run.execute", lambda *_: pytest.fail("it measured"))
-    monkeypatch.setattr(flamegraph.importlib.util, "find_spec", lambda _: found)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else found(name))
     command = ["run", selected, "--impl", "python", "--profile", "quick", "--memray", "--out", str(tmp_path)]
     assert main([*command, "--limits", "none", "--generator", "python"]) == code
     assert says in capsys.readouterr().err

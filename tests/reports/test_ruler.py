@@ -53,7 +53,7 @@ def known() -> Results:
     row = Predicted(
         scenario="nodes-rates", variant="rust", nodes=2, rate_per_s=5000, calibration=False, rounds=4, samples=9000,
         measured_p50_ms=0.4, measured_p99_ms=2.0, low_p99_ms=1.8, high_p99_ms=2.2, predicted_p50_ms=0.4,
-        predicted_p99_ms=2.2, error=0.1,
+        predicted_p99_ms=2.2, error=0.1, phases=32, all_p99_ms=3.0,
     )  # fmt: skip
     validation = Validation(created="2026-11-22T12:00:00Z", results="r", target=0.2, rows=(row,))
     return msgspec.structs.replace(build.full(), ruler=Ruler(alarms=alarms, power=power), validation=validation)
@@ -93,7 +93,7 @@ def test_the_simulator_stands_beside_what_was_measured() -> None:
     check = next(c for c in view(known()).checks if c.title.startswith("The simulator"))
     assert check.known
     assert check.rows == (
-        ("nodes-rates", "rust", "2", "5,000", "2.0\u202fms (1.8\u202fms to 2.2\u202fms)", "2.2\u202fms", "+10%"),
+        ("nodes-rates", "rust", "2", "5,000", "2.0\u202fms (1.8\u202fms to 2.2\u202fms)", "3.0\u202fms", "2.2\u202fms", "+10%"),
     )
 
 
