@@ -305,6 +305,14 @@ class TestBanners:
         low = _scaled(build.full(), "gateway-echo", "throughput_per_s", (0.4, 0.4, 0.4), variant="ceiling")
         assert self._titles(low) == ["On gateway-echo the yardstick is short."]
 
+    def test_ceilings_of_several_scenarios_are_one_banner(self) -> None:
+        low = build.full()
+        for scenario in ("gateway-echo", "calls-echo"):
+            low = _scaled(low, scenario, "throughput_per_s", (0.4, 0.4, 0.4), variant="ceiling")
+        banner = view(low).banners[0]
+        assert banner.title == "On gateway-echo and calls-echo the yardstick is short."
+        assert " times the fastest variant there, so part" in banner.text
+
 
 class TestMissingData:
     def test_one_variant_alone_has_no_verdicts_and_says_so(self) -> None:

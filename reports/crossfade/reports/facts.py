@@ -75,13 +75,13 @@ def _banners(results: Results, analysis: Analysis, cast: Cast) -> Iterator[Banne
             f"{len(analysis.lost)} of {plural(len(results.blocks), 'block')} failed or do not count.",
             f"They belong to {joined(where)}; the reasons stand under \u201cErrors and lost blocks\u201d.",
         )
-    for scenario, ratio in _room(results, analysis, cast):
-        if ratio < ROOM:
-            yield Banner(
-                f"On {scenario} the yardstick is short.",
-                f"Without any manager the load side reaches only {times(ratio)} times the fastest variant, "
-                "so part of what was measured may be the load side.",
-            )
+    short = {scenario: times(ratio) for scenario, ratio in _room(results, analysis, cast) if ratio < ROOM}
+    if short:
+        yield Banner(
+            f"On {joined(list(short))} the yardstick is short.",
+            f"Without any manager the load side reaches only {joined(list(short.values()))} times the fastest "
+            f"variant{' there' if len(short) > 1 else ''}, so part of what was measured may be the load side.",
+        )
 
 
 def _missing(results: Results, cast: Cast) -> Iterator[tuple[str, str]]:
