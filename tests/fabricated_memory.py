@@ -1,7 +1,7 @@
 """Fabricated blocks of what is told of memory: busy clients, stdio children, idle sessions, and soaks.
 
 Truths: a child costs ``python`` 30 KiB of its own and ``rust`` 12, and holds 5,000 itself; a session costs 4.6 and 0.5;
-and in the soak ``rust`` is steady while ``python`` leaks a KiB per call, whose blocks are void.
+and in the soak ``rust`` is steady while ``python`` leaks a KiB per call, whose blocks have failed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def soak(rng: random.Random, name: str) -> dict[str, object]:
     body: dict[str, object] = {"metrics": {"soak_pss_mib": 30.0 * rng.lognormvariate(0, 0.01)}, "soak": samples}
     if LEAK_KIB[name]:
         body |= {
-            "status": "void",
+            "status": "failed",
             "error": "memory grows by 1e+03 KiB per 1,000 calls [999, 1001]; find out what is kept",
         }
     return body

@@ -8,6 +8,7 @@ user's: ``--command bad='... {port} {upstream}'``. Two of the nine, ``slow`` and
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -53,6 +54,16 @@ class Drops(Relay):
             client.close()
         else:
             client.write(answer)
+
+
+class Malformed(Relay):
+    """Answers each call itself: with its id, and no result."""
+
+    def asked(self, request: bytes, client: Client) -> bytes | None:
+        ident = json.loads(request.partition(b"\r\n\r\n")[2])["id"]
+        body = json.dumps({"jsonrpc": "2.0", "id": ident, "result": None}).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
 
 
 class Crashes(Relay):
@@ -109,6 +120,7 @@ FLAWS: dict[str, Callable[[str], Relay]] = {
     "crashes": Crashes,
     "hangs": Hangs,
     "caches": Caches,
+    "malformed": Malformed,
     "dies-at-start": Relay,
     "deaf": Relay,
 }

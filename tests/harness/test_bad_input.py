@@ -197,15 +197,20 @@ def test_rungs_rates_and_moments_that_cannot_be_are_refused() -> None:
             parse(text.replace("throughput", kind) + table, source="own")
 
 
-def spoilt(status: str, **point: Any) -> Results:
-    """All blocks of rust on one scenario are lost, for one reason."""
+def spoilt(status: str, *, on: str = "gateway-echo", rounds: int = 5, hung: int = 0, **point: Any) -> Results:
+    """Blocks of rust on one scenario are lost, all or those of the first ``rounds``, for one reason."""
     import random
 
     results = make_results(1, flaws=False)
     body = make_point(random.Random(1), mode="closed", connections=1, rate=None, throughput=9.0, median_us=9.0)
     blocks = tuple(
-        msgspec.structs.replace(b, status=status, points=(msgspec.structs.replace(body, **point),))
-        if (b.scenario, b.variant) == ("gateway-echo", "rust")
+        msgspec.structs.replace(
+            b,
+            status=status,
+            points=(msgspec.structs.replace(body, **point),),
+            metrics={**b.metrics, "hung_requests": float(hung)},
+        )
+        if (b.scenario, b.variant) == (on, "rust") and b.round < rounds
         else b
         for b in results.blocks
     )
@@ -217,15 +222,59 @@ def spoilt(status: str, **point: Any) -> Results:
     [
         (spoilt("ok"), 0),
         (spoilt("failed"), 70),
+        (spoilt("failed", rounds=4), 0),
         (spoilt("void", mismatches=3), 70),
         (spoilt("void", missed_sends=9), 0),
+        (spoilt("void", rounds=1, mismatches=1), 70),
+        (spoilt("failed", rounds=1, mismatches=1), 70),
+        (spoilt("void", errors={"reset": 2}), 70),
+        (spoilt("void", completed=0), 70),
+        (spoilt("void", rounds=4, errors={"reset": 2}), 0),
+        (spoilt("void", on="faults-crash", errors={"circuit_open": 9}), 0),
+        (spoilt("void", on="faults-crash", errors={"timeout": 9}, hung=9), 70),
     ],
-    ids=["fine", "failed", "wrong answers", "a noisy machine"],
+    ids=[
+        "fine",
+        "failed",
+        "failed once and measured again",
+        "wrong answers",
+        "a noisy machine",
+        "one wrong answer in one round of five",
+        "one wrong answer of who failed then",
+        "requests failed in every round",
+        "nothing was answered in any round",
+        "requests failed in most rounds",
+        "errors that a fault provoked",
+        "requests without an end under a fault",
+    ],
 )
 def test_a_variant_that_never_worked_or_answered_wrongly_is_an_error_and_a_noisy_machine_is_none(
     results: Results, code: int
 ) -> None:
     assert conclude(results) == code
+
+
+def test_what_a_sweep_loses_beyond_the_knee_is_no_error_and_what_it_loses_everywhere_is() -> None:
+    def void(least: int) -> Results:
+        """Every block is void; the rates from the ``least``-th on lost requests."""
+        results = make_results(1, flaws=False)
+        blocks = [
+            msgspec.structs.replace(
+                b,
+                status="void",
+                points=tuple(
+                    msgspec.structs.replace(p, errors={"timeout": p.sent} if at >= least else {})
+                    for at, p in enumerate(b.points)
+                ),
+            )
+            if (b.scenario, b.variant) == ("rate-sweep", "rust")
+            else b
+            for b in results.blocks
+        ]
+        return msgspec.structs.replace(results, blocks=tuple(blocks))
+
+    assert conclude(void(1)) == 0
+    assert conclude(void(0)) == 70
 
 
 def test_a_full_disk_is_one_sentence_and_the_last_whole_file_stays(

@@ -21,6 +21,10 @@ def only(results: Results, *scenarios: str) -> Results:
     )
 
 
+def only_blocks(results: Results, scenario: str) -> Results:
+    return msgspec.structs.replace(results, blocks=tuple(b for b in results.blocks if b.scenario == scenario))
+
+
 def known(*logs: float, seed: int = 1) -> Results:
     """One scenario, no limits in it, and rust throughputs of exp(logs); python does not change."""
     full = only(make_results(seed, rounds=len(logs), flaws=False), "gateway-stdio")
@@ -96,6 +100,21 @@ def test_a_candidate_that_lost_its_blocks_never_passes() -> None:
     found = gate(shifted(0.0), msgspec.structs.replace(candidate, blocks=failed))
     assert found.exit_code == 2
     assert found.missing == ("gateway-stdio/rust/throughput_per_s",)
+
+
+def test_a_scenario_that_the_candidate_has_not_measured_is_no_pass() -> None:
+    base = make_results(1, flaws=False)
+    everything = gate(base, base, threshold=0.5)
+    assert (everything.exit_code, everything.missing) == (0, ())
+    found = gate(base, only(base, "gateway-echo"), threshold=0.5)
+    assert (found.exit_code, found.outcome) == (2, "inconclusive")
+    assert {c.scenario for c in found.checks} == {"gateway-echo"}
+    assert "policy-ops, which the candidate has not measured" in found.missing
+    assert len(found.missing) == len(base.scenarios) - 1
+    # What the base has planned and never measured is not lost.
+    assert gate(only_blocks(base, "gateway-echo"), only(base, "gateway-echo"), threshold=0.5).missing == ()
+    # Nor is it a loss that the candidate has more.
+    assert gate(only(base, "gateway-echo"), base, threshold=0.5).exit_code == 0
 
 
 def test_another_machine_is_refused_unless_forced_and_then_labelled() -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shlex
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crossfade.harness.cli import main
 from crossfade.harness.gateways import Gateway, parse
-from crossfade.harness.measure.foreign import arguments, echo_among
+from crossfade.harness.measure.bench import echoed
+from crossfade.harness.measure.foreign import arguments, echo_among, opened
 from crossfade.harness.measure.target import Target, spent_ns
 from crossfade.harness.problems import BlockFailed, HarnessError, Unavailable, UsageError
 from crossfade.harness.processtree import listeners, tree
@@ -81,6 +87,80 @@ def test_placeholders_are_filled_in_and_other_braces_stay(tmp_path: Path) -> Non
 )
 def test_the_fleets_tool_is_found_under_the_name_that_a_gateway_gives_it(tools: list[str], found: str | None) -> None:
     assert echo_among(tools) == found
+
+
+@contextlib.contextmanager
+def answering(words: str) -> Iterator[int]:
+    """The port of a gateway that says these words to everything, with the right id before them."""
+
+    class Answering(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = f'{{"jsonrpc": "2.0", "id": {asked["id"]}, {words}}}'.encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+NO_OBJECT = "and neither result nor error is an object"
+ODD = {
+    "a result that is null": ('"result": null', ('"result":null', NO_OBJECT)),
+    "a result that is a list": ('"result": []', ('"result":[]', NO_OBJECT)),
+    "an error that is a word": ('"error": "no"', ('"error":"no"', NO_OBJECT)),
+    "neither": ('"more": {}', ('"more":{}', NO_OBJECT)),
+    "tools that are null": ('"result": {"tools": null}', ("no tool called echo", "'tools': None")),
+    "tools that are an object": ('"result": {"tools": {"name": "echo"}}', ("no tool called echo",)),
+    "tools without names": ('"result": {"tools": [null, "echo", {"name": 7}, {}]}', ("no tool called echo",)),
+    "an error": ('"error": {"code": -32603, "message": "on strike"}', ("on strike", "log says")),
+}
+
+
+@pytest.mark.parametrize(("words", "says"), ODD.values(), ids=ODD)
+def test_whatever_a_gateway_answers_is_told_with_its_name(words: str, says: tuple[str, ...]) -> None:
+    with answering(words) as port:
+        gateway = Gateway(name="odd", url=f"http://127.0.0.1:{port}/mcp")
+        with (
+            pytest.raises(BlockFailed) as caught,
+            opened(gateway, entry={}, cpus=None, era="modern", start_s=0.3),
+        ):
+            pytest.fail("it was taken for a gateway with the fleet's tools")
+    assert str(caught.value).startswith("odd: did not serve the fleet's tools")
+    assert all(told in str(caught.value) for told in says), caught.value
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"result": None},
+        {"result": []},
+        {"result": {}},
+        {"result": {"content": None}},
+        {"result": {"content": "hello"}},
+        {"result": {"content": [None]}},
+        {"result": {"content": [{"text": 7}]}},
+        {"result": {"content": [{"text": "hello"}, {"text": "hello"}]}},
+    ],
+)
+def test_what_is_no_echo_is_none_whatever_its_shape(answer: dict[str, Any]) -> None:
+    assert echoed(answer) is None
+    assert echoed({"result": {"content": [{"type": "text", "text": "hello"}]}}) == "hello"
 
 
 def test_what_cannot_be_measured_on_a_gateway_is_left_out_with_the_reason() -> None:

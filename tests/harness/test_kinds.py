@@ -100,6 +100,14 @@ def test_errors_of_a_fault_are_figures_and_a_request_without_an_answer_voids() -
     assert "3 requests got no answer at all" in (hung.void or "")
 
 
+def test_a_fault_bills_a_request_too() -> None:
+    done: Any = Done()
+    found = faults.conclude(phase(errors={"rpc_-32603": 500}, cpu_us_per_request=40.0), done, 600.0, 0.9)
+    assert found.metrics["cpu_us_per_request"] == 40.0
+    unknown = faults.conclude(phase(cpu_us_per_request=None), done, 600.0, 0.9)
+    assert "cpu_us_per_request" not in unknown.metrics
+
+
 def test_latency_says_what_failed_beside_what_was_answered() -> None:
     found = latency.conclude(phase(errors={"timeout": 2, "rpc_-32603": 1}))
     assert (found.metrics["failed_requests"], found.metrics["hung_requests"]) == (1, 2)

@@ -159,6 +159,11 @@ def short(name: str, *changes: str) -> Block | None:
     [
         ("memory-clients-busy", ("ladder.rungs=[0, 30, 90]", "ladder.hold_ms=2000"), {"slope_load_kib"}),
         (
+            "memory-upstreams",
+            ("ladder.rungs=[0, 30, 90]", "ladder.hold_ms=1500"),
+            {"slope_kib", "slope_load_kib"},
+        ),
+        (
             "memory-stdio",
             ("ladder.rungs=[1, 2, 4]", "ladder.hold_ms=1500"),
             {"slope_kib", "slope_load_kib", "child_kib"},
@@ -172,6 +177,11 @@ def test_a_short_ladder_of_real_processes(name: str, changes: tuple[str, ...], m
     # On a busy machine the rungs may be noise. They may not fail.
     assert found.status != "failed", found.error
     assert metrics <= found.metrics.keys()
+    if kernelmemory.meter([]) is not None:
+        # Of sockets alone: of children and of sessions without a client there are none.
+        sockets = name in ("memory-clients-busy", "memory-upstreams")
+        assert {r.kernel is not None for r in found.ladder} == {sockets}
+        assert bool({"kernel_kib", "machine_kernel_kib"} & found.metrics.keys()) == sockets
     if name == "memory-stdio":
         assert {r.connections for r in found.ladder} == {1, 2, 4}
         assert all(r.children_pss_kib > 1000 * r.connections for r in found.ladder)

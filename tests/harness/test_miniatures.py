@@ -219,6 +219,6 @@ def test_an_identical_twin_is_acquitted() -> None:
 
 
 def test_every_flaw_is_judged_here_or_with_users_own() -> None:
-    judged = {*CONVICTED, "none", "drops", "leaks-per-connection", "dies-at-start", "deaf"}
+    judged = {*CONVICTED, "none", "drops", "leaks-per-connection", "dies-at-start", "deaf", "malformed"}
     # These three are judged on fabricated rounds.
     assert set(FLAWS) - judged == {"slow", "tail", "leaks-per-call"}

@@ -179,13 +179,14 @@ def test_a_gateway_by_url_is_measured_before_the_fleet_at_the_port_that_was_agre
 FAILING = {
     "dies-at-start": "no configuration for today",
     "deaf": "did not serve the fleet's tools within",
+    "malformed": "and neither result nor error is an object",
 }
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("flaw", FAILING)
-def test_what_does_not_start_is_blamed_alone_and_everything_else_is_kept(flaw: str, tmp_path: Path) -> None:
+def test_what_does_not_start_or_gives_no_result_is_blamed_alone_and_the_rest_is_kept(flaw: str, tmp_path: Path) -> None:
     code, results, said = run(tmp_path, "--impl", "python", "--command", bad(flaw), "--start-timeout", "4")
     assert code == 70
     assert "Traceback" not in said

@@ -165,6 +165,36 @@ def test_saved_after_each_block() -> None:
     assert final.finished is not None
 
 
+def turned(*rounds: int) -> list[Scenario]:
+    """The same, in turns."""
+    found = []
+    for one in scenarios(*rounds):
+        quick = msgspec.structs.replace(one.profiles.quick, turns=4)
+        found.append(msgspec.structs.replace(one, profiles=msgspec.structs.replace(one.profiles, quick=quick)))
+    return found
+
+
+def test_where_variants_take_turns_a_round_of_them_is_saved_at_once() -> None:
+    chosen = turned(2)
+    saved: list[Results] = []
+    go(begin(chosen), chosen, MockExecutor(), saved)
+    assert [len(r.blocks) for r in saved] == [0, 3, 6, 6]
+
+
+@pytest.mark.parametrize("stop_at", [3, 4, 5])
+def test_an_interrupt_within_a_round_in_turns_keeps_every_earlier_round(tmp_path: Path, stop_at: int) -> None:
+    chosen = turned(3)
+    store = Store(tmp_path, "run")
+    with pytest.raises(Interrupted) as caught:
+        execute(begin(chosen), chosen, MockExecutor(stop_at=stop_at), store.save, quiet(9))
+    kept = load(store.folder)
+    assert kept == caught.value.results
+    assert sorted((b.round, b.variant) for b in kept.blocks) == [(0, "ceiling"), (0, "python"), (0, "rust")]
+    executor = MockExecutor()
+    assert len(execute(kept, chosen, executor, store.save, quiet(9)).blocks) == 9
+    assert len(executor.tasks) == 6
+
+
 def test_a_failed_block_is_recorded_and_the_run_goes_on() -> None:
     chosen = scenarios(3)
     results = go(begin(chosen), chosen, MockExecutor(fail={(1, "rust")}), [])

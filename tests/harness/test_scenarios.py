@@ -55,6 +55,15 @@ def test_a_builtin_scenario_names_real_metrics_capabilities_and_keys(name: str) 
     assert set(scenario.limits) | set(scenario.left_out) >= {"nginx", "ceiling"}
 
 
+@pytest.mark.parametrize("name", list(builtin()))
+def test_a_verdict_on_latency_comes_from_an_open_loop(name: str) -> None:
+    """A closed loop leaves out the very requests that would have suffered: what it shows of latency is never judged."""
+    scenario = builtin()[name]
+    if {"p50_us", "p99_us", "p999_us"} & set(scenario.headline):
+        assert scenario.load is not None
+        assert scenario.load.mode == "open"
+
+
 BROKEN = {
     "not TOML": ("name =", "not valid TOML"),
     "unknown key": (GOOD.replace("[load]", "colour = 1\n[load]"), "colour"),

@@ -53,6 +53,20 @@ def test_a_leak_is_told_with_its_interval_and_its_twin_is_acquitted() -> None:
         assert judged(readings(seed, leak_kib_per_call=0.0))[0] == "steady"
 
 
+def test_growth_is_a_failure_and_no_noise_of_the_machine() -> None:
+    point = make_point(random.Random(1), mode="open", connections=4, rate=500, throughput=500, median_us=300)
+    target = Target(1, "echo", (1,))
+    watch = soak.Watch(target, Churn(target, SOAK), duration_s=60.0)
+    for leak, grows in ((0.1, True), (0.0, False)):
+        watch.readings = list(readings(3, leak_kib_per_call=leak))
+        found = soak.conclude(msgspec.structs.replace(point, series=()), watch, watch.churn, SOAK)
+        assert found.void is None
+        assert ("memory grows by" in (found.failed or "")) is grows
+        # What it measured is kept all the same.
+        assert len(found.soak) == 60
+        assert "soak_kib_per_1000_calls" in found.metrics
+
+
 def test_both_slopes_are_of_the_same_readings() -> None:
     found = fits(readings(3, leak_kib_per_call=0.1))
     assert found is not None
@@ -120,7 +134,7 @@ def test_a_real_soak_convicts_what_leaks_per_call_and_acquits_its_twin(monkeypat
         for flaw in ("leaks-per-call", "none")
     }
     leaking, twin = found["leaks-per-call"], found["none"]
-    assert leaking.status == "void", leaking.error
+    assert leaking.status == "failed", leaking.error
     assert "memory grows by" in (leaking.error or "")
     assert 800 < leaking.metrics["soak_kib_per_1000_calls"] < 1300
     assert "memory grows" not in (twin.error or "")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import random
 
+import msgspec
 import numpy as np
 import pytest
 from scipy import stats as oracle  # type: ignore[import-untyped]
 from tests.fabricated import SLOPE_KIB, encode_hdr, make_ops_only, make_results
 
+from crossfade.harness.samples import Block
 from crossfade.harness.stats import (
     analyse,
     beta_cdf,
@@ -224,6 +226,23 @@ def test_a_failed_block_breaks_its_pair_and_no_other() -> None:
     lost = {x.scenario for x in flawed.lost if x.variant in ("python", "rust")}
     for c in whole.verdicts:
         assert rounds[c.scenario, c.metric, c.candidate] == c.rounds - (c.scenario in lost)
+
+
+def test_a_rate_costs_what_all_its_requests_cost_together() -> None:
+    full = make_results(1, rounds=2, flaws=False)
+
+    def at_the_lowest(*cpu_us: float | None) -> float | None:
+        def costing(block: Block) -> Block:
+            clocked = {"completed": (3000, 1000)[block.round], "cpu_us_per_request": cpu_us[block.round]}
+            first = msgspec.structs.replace(block.points[0], **clocked)
+            return msgspec.structs.replace(block, points=(first, *block.points[1:]))
+
+        blocks = tuple(costing(b) if b.scenario == "rate-sweep" else b for b in full.blocks)
+        found = analyse(msgspec.structs.replace(full, blocks=blocks))
+        return next(c for c in found.curves if c.variant == "rust").points[0].cpu_us_per_request
+
+    assert at_the_lowest(10.0, 30.0) == pytest.approx(15.0)
+    assert at_the_lowest(10.0, None) is None
 
 
 def test_two_rounds_and_one_scenario_are_enough_to_analyse() -> None:

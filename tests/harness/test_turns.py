@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import sys
+from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import msgspec
 import pytest
 from tests.fabricated import encode_hdr, make_point, make_results
 from tests.harness.test_runner import MockExecutor, begin, go
 
+from crossfade.harness import worker
 from crossfade.harness.affinity import available, place
 from crossfade.harness.executor import LocalExecutor, Task
 from crossfade.harness.gateways import Gateway
@@ -19,6 +23,7 @@ from crossfade.harness.measure import turns
 from crossfade.harness.plan import block_seconds
 from crossfade.harness.samples import LoadPoint, Slot
 from crossfade.harness.stats import log_ratios, midmean
+from crossfade.impls import Manager
 from crossfade.scenarios import Scenario, ScenarioError, parse
 
 TOML = """
@@ -129,6 +134,37 @@ def test_what_slows_everybody_down_makes_nobody_unstable() -> None:
     assert turns.machine(sat[:1]) == [1.0] * 6
     assert turns.machine([points(1, 0), points(1, 1)])[1] == 1.0
     assert turns.machine([]) == []
+
+
+class Remembering:
+    """As much of a manager as calls need; it knows every question that it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    async def call_tool(self, tool: str, arguments: dict[str, Any], *, timeout_s: float) -> Any:
+        self.asked.append((arguments["text"], arguments["n"]))
+        await asyncio.sleep(0)
+        return type("Answer", (), {"text": arguments["text"]})
+
+
+def test_no_turn_asks_what_an_earlier_one_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a cache that goes by arguments would answer from the second turn on."""
+    order = {"op": "calls", "tool": "up__echo", "payload_bytes": 16, "check_every": 1, "timeout_s": 1.0}
+    order |= {"in_flight": 4, "warmup_s": 0.0, "duration_s": 0.01}
+    said: list[Any] = []
+    monkeypatch.setattr(worker, "emit", said.append)
+
+    async def orders() -> AsyncIterator[dict[str, Any]]:
+        for _ in range(3):
+            yield order
+
+    manager = Remembering()
+    asyncio.run(worker.obey(cast("Manager", manager), orders()))
+    results = [message for message in said if message["event"] == "result"]
+    assert len(results) == 3
+    assert all(result["completed"] > 4 and not result["mismatches"] for result in results)
+    assert len({text for text, _ in manager.asked}) == len({n for _, n in manager.asked}) == len(manager.asked)
 
 
 def test_the_estimate_counts_what_turns_cost() -> None:

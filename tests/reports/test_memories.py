@@ -54,7 +54,7 @@ def test_kernel_memory_of_the_machine_is_called_so(page: Page) -> None:
     assert "kernel" not in captions_memory.ladder(ladder(page, "memory-sessions"))
 
 
-def test_a_leak_is_shown_though_its_blocks_are_void(page: Page) -> None:
+def test_a_leak_is_shown_though_its_blocks_have_failed(page: Page) -> None:
     (found,) = page.soaks
     courses = {(curve.who.name, curve.course) for curve in found.curves}
     assert courses == {("python", "grows"), ("rust", "steady")}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,8 +12,11 @@ from tests.fabricated_standard import make_standard
 from tests.reports import build
 
 from crossfade.harness.samples import Block, Parity, Results, VariantRecord
+from crossfade.harness.stats import percentiles
 from crossfade.reports import captions_events, story, view
 from crossfade.reports.page import Page, Word
+from crossfade.reports.plate import NONE
+from crossfade.reports.plates import plates
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +180,44 @@ def test_percentiles_that_the_samples_do_not_carry_are_not_there() -> None:
     assert tail.too_few == (99.0, 99.9)
     assert max(p for p, _ in tail.points) < 99
     assert all(point.p99_ms is None for curve in found.sweeps[0].curves for point in curve.points)
+
+
+def beside(results: Results, **more: Any) -> Results:
+    """The same run, with more in every phase of its sweep."""
+    blocks = tuple(
+        msgspec.structs.replace(b, points=tuple(msgspec.structs.replace(p, **more) for p in b.points))
+        if b.scenario == "rate-sweep"
+        else b
+        for b in results.blocks
+    )
+    return msgspec.structs.replace(results, blocks=blocks)
+
+
+def test_service_time_and_the_generators_lag_stand_beside_open_loop_latency() -> None:
+    service, lag = build.blob(200.0, 4000), build.blob(15.0, 4000)
+    found = view(beside(build.full(), service=service, lag=lag))
+    for tail in found.tails[0].curves:
+        for told, blob in ((tail.service_ms, service), (tail.lag_ms, lag)):
+            truth = percentiles([blob])
+            assert [1000 * (value or 0) for value in told] == pytest.approx([truth.p50_us, truth.p99_us])
+    (plate,) = plates(found).tails
+    assert plate.table.head[-2:] == ("service p50 / p99", "generator lag p50 / p99")
+    assert all(re.fullmatch(r"0\.20.ms / \d\.\d+.ms", row[-2]) for row in plate.table.rows)
+    assert all(re.fullmatch(r"0\.015.ms / 0\.\d+.ms", row[-1]) for row in plate.table.rows)
+
+
+def test_service_and_lag_that_are_not_known_are_dashes_and_thin_ones_have_no_p99(page: Page) -> None:
+    assert {(tail.service_ms, tail.lag_ms) for tail in page.tails[0].curves} == {((None, None), (None, None))}
+    assert {row[-2:] for row in plates(page).tails[0].table.rows} == {(NONE, NONE)}
+    thin = view(beside(build.full(), service=build.blob(200.0, 50), lag=build.blob(15.0, 50)))
+    assert all(row[-2].endswith(f" / {NONE}") for row in plates(thin).tails[0].table.rows)
+
+
+def test_a_sweep_says_what_a_request_costs_at_each_rate(page: Page) -> None:
+    table = plates(view(beside(build.full(), cpu_us_per_request=31.5))).sweep[0].table
+    column = table.head.index("CPU \u00b5s per request")
+    assert {row[column] for row in table.rows} == {"31.5"}
+    assert {row[column] for row in plates(page).sweep[0].table.rows} == {NONE}
 
 
 def test_goals_say_met_missed_and_why_one_is_open(page: Page) -> None:

@@ -39,7 +39,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The gate's answer. ``warnings`` are environment differences that were forced."""
+    """The gate's answer. ``warnings`` are environment differences that were forced, ``missing`` what the base has and
+    could not be compared."""
 
     outcome: Outcome
     exit_code: int
@@ -49,7 +50,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def gate(base: Results, candidate: Results, *, threshold: float | None = None, force: bool = False) -> Report:
-    """Compare headline metrics of every scenario and variant that both results hold.
+    """Compare headline metrics of every scenario and variant of ``base``; what ``candidate`` has not is missing.
 
     ``threshold`` overrides the scenarios' own. Raises BrokenResults if environments or scenarios differ (unless
     ``force``), or if there is nothing to compare.
@@ -65,14 +66,18 @@ def gate(base: Results, candidate: Results, *, threshold: float | None = None, f
     theirs = {s.name: s for s in candidate.scenarios}
     for scenario in base.scenarios:
         other = theirs.get(scenario.name)
+        variants = (base.baseline, *base.candidates)
         if other is None:
+            # Whoever no longer measures what got worse has not passed.
+            if any(base.of(scenario.name, variant) for variant in variants):
+                missing.append(f"{scenario.name}, which the candidate has not measured")
             continue
         if other.sha256 != scenario.sha256:
             raise BrokenResults(
                 f"scenario {scenario.name!r} or its profile differs between the two results; "
                 "measure both with the same release and --profile"
             )
-        for variant in (base.baseline, *base.candidates):
+        for variant in variants:
             for metric in scenario.headline:
                 check = _check(base, candidate, scenario, variant, metric, threshold=threshold)
                 if check is not None:

@@ -44,7 +44,7 @@ class Meter(msgspec.Struct, frozen=True):
 
 
 def meter(pids: Iterable[int], *, proc: Path = Path("/proc")) -> Meter | None:
-    """A meter for processes that have no connections yet; None where the system shows nothing at all."""
+    """A meter for processes whose connections are still to come; None where the system shows nothing at all."""
     named = os.environ.get(VARIABLE)
     why = f"{VARIABLE} names no cgroup"
     if named:

@@ -33,13 +33,14 @@ class Probe:
     ) -> None:
         self.era = era
         self.path = path
+        self._where = f"http://{host}:{port}{path}"
         self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
         self._session: str | None = None
         self._initialized = era == "modern"
         self._next = 0
 
     def request(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The whole JSON-RPC answer (``result`` or ``error``). Raises BlockFailed if there is none."""
+        """The whole JSON-RPC answer: ``result`` or ``error``, an object. Raises BlockFailed if there is none."""
         if not self._initialized:
             self.initialize()
         return self._post(method, params or {})
@@ -62,6 +63,11 @@ class Probe:
         answer = self._send(body, method, params.get("name") or params.get("uri"))
         if answer is None or answer.get("id") != self._next:
             raise BlockFailed(f"{method}: no answer with id {self._next}, got {str(answer)[:200]}")
+        if not isinstance(answer.get("error" if "error" in answer else "result"), dict):
+            said = msgspec.json.encode(answer).decode()[:200]
+            raise BlockFailed(
+                f"{method}: {self._where} answers {said}, and neither result nor error is an object; see what it logs"
+            )
         return answer
 
     def _send(self, body: dict[str, Any], method: str, name: str | None) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The runner: plan, parity, blocks in planned order, saved after each.
+"""The runner: plan, parity, blocks in planned order, saved after each, or after a round of those that take turns.
 
 It knows neither processes nor statistics. The rules it keeps: the plan is drawn before the first block and never
 changed; a failed block is recorded and the run goes on; an interrupt keeps what was measured; what answers otherwise
@@ -89,7 +89,7 @@ class Interrupted(Exception):
 def execute(
     results: Results, scenarios: Sequence[Scenario], executor: Executor, save: Save, progress: Progress
 ) -> Results:
-    """Run every block of the plan that is not there yet, saving after each. Raises :class:`Interrupted`."""
+    """Run every block of the plan that is not there yet, saving after each batch. Raises :class:`Interrupted`."""
     by_name = {s.name: s for s in scenarios}
     try:
         # The plan is on disk before the first process starts: an interrupt in the middle of parity can be gone on from.

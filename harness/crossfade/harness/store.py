@@ -1,4 +1,5 @@
-"""Results on disk: ``<root>/<time>-<seed>/results.json``, rewritten whole after each block, and ``<root>/latest``.
+"""Results on disk: ``<root>/<time>-<seed>/results.json``, rewritten whole after each block (or round in turns), and
+``<root>/latest``.
 
 The rule: a reader never sees half a file (write beside, ``fsync``, rename), and a file that cannot be trusted is
 refused with the reason: truncated, edited, newer than this release, or not ours.

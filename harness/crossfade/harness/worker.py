@@ -81,12 +81,14 @@ def _connections(manager: Manager, servers: set[str]) -> int:
 async def obey(manager: Manager, orders: AsyncIterator[Order]) -> None:
     """Carry out orders until there are no more."""
     watch: Watch | None = None
+    # Where variants take turns, every turn is an order to the same process: a cache may not know its questions.
+    asked = 0
     async for order in orders:
         match order["op"]:
             case "calls":
                 from crossfade.harness.worker_calls import run_calls  # noqa: PLC0415 - its imports are not the variant's
 
-                await run_calls(manager, order, emit)
+                asked = await run_calls(manager, order, emit, asked=asked)
             case "hold":
                 await hold(manager, order)
             case "ops":

@@ -2,6 +2,7 @@
 
 The loop does for each call what an application must do (build arguments, await, look at a clock) and no more; answers
 are compared with their question on every ``check_every``-th call, and histograms are made when the window has closed.
+The rule: no two calls of a process have the same arguments, whatever order they belong to.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ INTERVAL_NS = 100_000_000
 class Loop:
     """Shared by the coroutines of one run."""
 
-    def __init__(self, manager: Manager, order: dict[str, Any]) -> None:
+    def __init__(self, manager: Manager, order: dict[str, Any], asked: int) -> None:
         self.manager = manager
         self.tool: str = order["tool"]
         self.filler = "x" * order["payload_bytes"]
         self.size: int = order["payload_bytes"]
         self.check_every: int = order["check_every"]
         self.timeout_s: float = order["timeout_s"]
-        self.count = 0
+        self.count = asked
         self.running = True
         self.measuring = False
         self.mismatches = 0
@@ -59,9 +60,12 @@ class Loop:
                 self.mismatches += 1
 
 
-async def run_calls(manager: Manager, order: dict[str, Any], emit: Callable[[object], None]) -> None:
-    """Warm up, measure, report in the form of a load result."""
-    loop = Loop(manager, order)
+async def run_calls(manager: Manager, order: dict[str, Any], emit: Callable[[object], None], *, asked: int) -> int:
+    """Warm up, measure, report in the form of a load result.
+
+    ``asked`` is how many calls earlier orders made; what it is now is returned, for the next one.
+    """
+    loop = Loop(manager, order, asked)
     callers = [asyncio.ensure_future(loop.caller()) for _ in range(order["in_flight"])]
     await asyncio.sleep(order["warmup_s"])
     loop.measuring = True
@@ -74,6 +78,7 @@ async def run_calls(manager: Manager, order: dict[str, Any], emit: Callable[[obj
     loop.running = False
     await asyncio.gather(*callers)
     emit({"event": "result", **_result(loop, begin, end)})
+    return loop.count
 
 
 def _result(loop: Loop, begin: int, end: int) -> dict[str, Any]:

@@ -21,7 +21,8 @@ READ_SWEEP = (
 )
 READ_TAILS = (
     "Lower is better. The further right, the rarer the slow request: each nine has equal room. A line that ends "
-    "early, in a ring, ends where the samples are too few for the next percentile."
+    "early, in a ring, ends where the samples are too few for the next percentile. Latency runs from when a request "
+    "was due; the numbers say beside it what its service took once it was sent, and how late the generator sent it."
 )
 READ_TRACES = (
     "Requests per second inside every block, each panel from nought to its own top: a level line can be summed up "

@@ -13,7 +13,7 @@ READ_LADDER = (
 READ_SOAK = (
     "Each mark is one reading of a process that serves all the time, less what it had when its warm-up was over; "
     "hollow marks are the warm-up and count for nothing. The line is the growth over time. Its interval honours that "
-    "readings hang together; growth that clears the threshold of its scenario is a leak, and voids the block."
+    "readings hang together; growth that clears the threshold of its scenario is a leak, and fails the block."
 )
 _COURSE = {
     "grows": "leaks",

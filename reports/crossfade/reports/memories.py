@@ -59,7 +59,7 @@ def _beside(analysis: Analysis, record: ScenarioRecord, cast: Cast) -> tuple[Bes
 
 
 def soaked(results: Results, cast: Cast) -> tuple[Soak, ...]:
-    """Memory over time, a curve per block, those that were voided for their growth included."""
+    """Memory over time, a curve per block, those that failed for their growth included."""
     by_name: dict[str, list[Soaked]] = {}
     for one in soaks(results):
         by_name.setdefault(one.scenario, []).append(one)

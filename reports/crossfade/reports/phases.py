@@ -6,11 +6,12 @@ import statistics
 from collections.abc import Iterator
 
 from crossfade.harness.samples import Block, LoadPoint, Results, ScenarioKind
-from crossfade.harness.stats import Analysis, Curve, classify, distribution
+from crossfade.harness.stats import Analysis, Curve, classify, distribution, percentiles
 from crossfade.reports.measured import Cast, absent, answered, summary, title
 from crossfade.reports.page import (
     Crash,
     CrashBlock,
+    Quantiles,
     RateCurve,
     RatePoint,
     Series,
@@ -55,6 +56,7 @@ def _rate_curve(analysis: Analysis, curve: Curve, who: Series) -> RateCurve:
             achieved=point.achieved_per_s,
             p50_ms=_ms(point.latency.p50_us),
             p99_ms=_ms(point.latency.p99_us),
+            cpu_us=point.cpu_us_per_request,
             held=point.held == point.rounds,
         )
         for point in curve.points
@@ -122,7 +124,14 @@ def _tail(who: Series, points: list[LoadPoint]) -> Tail:
         samples=sum(point.completed for point in points),
         points=drawn,
         too_few=tuple(p for p in LABELLED if p not in reached),
+        service_ms=_quantiles([point.service for point in points]),
+        lag_ms=_quantiles([point.lag for point in points]),
     )
+
+
+def _quantiles(blobs: list[str]) -> Quantiles:
+    found = percentiles(blobs)
+    return _ms(found.p50_us), _ms(found.p99_us)
 
 
 def crashes(results: Results, cast: Cast, kind: ScenarioKind = "faults") -> tuple[Crash, ...]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from crossfade.reports import captions, plates_events, plates_memory
 from crossfade.reports.figures import latency, time, work
-from crossfade.reports.page import Page, RateCurve, Sweep, Tail, Tails, Traces, Work
-from crossfade.reports.plate import NONE, Plate, Table, make, ms
+from crossfade.reports.page import Page, Quantiles, RateCurve, Sweep, Tail, Tails, Traces, Work
+from crossfade.reports.plate import NONE, Plate, Table, count, make, ms
 from crossfade.reports.words import digits, milliseconds, rate
 
 
@@ -64,6 +64,7 @@ def _sweep(found: Sweep, index: int) -> Plate:
             rate(p.achieved),
             ms(p.p50_ms),
             ms(p.p99_ms),
+            count(p.cpu_us),
             "held" if p.held else "not held",
         )
 
@@ -73,7 +74,7 @@ def _sweep(found: Sweep, index: int) -> Plate:
         captions.sweep(found),
         captions.READ_SWEEP,
         Table(
-            ("", "offered/s", "answered/s", "p50", "p99", "objective"),
+            ("", "offered/s", "answered/s", "p50", "p99", "CPU \u00b5s per request", "objective"),
             tuple(row(curve, i) for curve in found.curves for i in range(len(curve.points))),
         ),
         plot=lambda width: latency.plot_sweep(found, width),
@@ -84,16 +85,29 @@ def _tails(found: Tails, index: int) -> Plate:
     def row(tail: Tail) -> tuple[str, ...]:
         values = dict(tail.points)
         shown = (milliseconds(values[p]) if p in values else "too few" for p in latency.PERCENTILES)
-        return (tail.who.name, *shown, f"{tail.samples:,}")
+        return (tail.who.name, *shown, f"{tail.samples:,}", _pair(tail.service_ms), _pair(tail.lag_ms))
 
     return make(
         f"tails-{index}",
         f"Latency by percentile at {found.load}",
         captions.tails(found),
         captions.READ_TAILS,
-        Table(("", *(f"p{p:g}" for p in latency.PERCENTILES), "samples"), tuple(row(t) for t in found.curves)),
+        Table(
+            (
+                "",
+                *(f"p{p:g}" for p in latency.PERCENTILES),
+                "samples",
+                "service p50 / p99",
+                "generator lag p50 / p99",
+            ),
+            tuple(row(t) for t in found.curves),
+        ),
         plot=lambda width: latency.plot_tails(found, width),
     )
+
+
+def _pair(found: Quantiles) -> str:
+    return NONE if found == (None, None) else " / ".join(map(ms, found))
 
 
 PANELS = 16

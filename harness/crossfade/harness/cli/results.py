@@ -76,7 +76,7 @@ def gate(options: argparse.Namespace) -> int:
     else:
         output.say(tables.checks(found.checks))
         for missed in found.missing:
-            output.say(f"cannot be compared, too few blocks that count: {missed}")
+            output.say(f"cannot be compared, no or too few blocks that count: {missed}")
         output.say(f"\n{found.outcome}")
     return found.exit_code
 

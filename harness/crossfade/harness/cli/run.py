@@ -31,11 +31,12 @@ from crossfade.harness.cli.planning import validated
 from crossfade.harness.cli.ruler import ROUNDS, SCENARIO, twins
 from crossfade.harness.crosscheck import files as crosscheck_
 from crossfade.harness.executor import LocalExecutor
+from crossfade.harness.measure import loadrun
 from crossfade.harness.overhead import Booked, Ledger
 from crossfade.harness.problems import EX_INTERRUPTED, EX_OK, EX_SOFTWARE, HarnessError, UsageError
 from crossfade.harness.progress import Progress, duration
 from crossfade.harness.runner import Interrupted, execute, start
-from crossfade.harness.samples import Results
+from crossfade.harness.samples import Block, Results, ScenarioKind
 from crossfade.harness.stats import analyse
 from crossfade.harness.store import Store, load, new_id
 from crossfade.impls import missing
@@ -185,16 +186,33 @@ def interrupted(results: Results, store: Store, options: argparse.Namespace) -> 
 
 
 def conclude(results: Results) -> int:
-    """0, or an error code if every block of a row failed or held wrong answers. Other void blocks are a noisy machine's
-    doing, and no error."""
+    """0, or an error code if anybody answered wrongly in any block, or if none of somebody's blocks on a scenario
+    counts and each is its own fault. Other void blocks are a noisy machine's doing, and no error."""
     broken = False
     for scenario in results.scenarios:
         for variant in scenario.variants:
+            every = results.of(scenario.name, variant, only_ok=False)
+            if wrong := [n for b in every if (n := sum(p.mismatches for p in b.points))]:
+                where = f"{len(wrong)} of {len(every)} blocks"
+                told = f"{variant} gave {sum(wrong)} wrong answers in {where}; run `crossfade parity`"
+                output.note(f"{scenario.name}: {told}")
+                broken = True
             if not results.of(scenario.name, variant):
                 output.note(f"{scenario.name}: nothing counts for {variant}; see the reasons above")
-                every = results.of(scenario.name, variant, only_ok=False)
-                broken |= all(b.status == "failed" or any(p.mismatches for p in b.points) for b in every)
+                broken |= all(own_fault(block, scenario.kind) for block in every)
     return EX_SOFTWARE if broken else EX_OK
+
+
+def own_fault(block: Block, kind: ScenarioKind) -> bool:
+    """Whether a block does not count for what its target did: it failed, or too many of its requests did."""
+    if block.status == "failed":
+        return True
+    if kind == "faults":
+        # Errors are what it measures, but every request has to end: in an answer or in an error.
+        return block.metrics.get("hung_requests", 0.0) > 0
+    losing = [loadrun.loses(point) for point in block.points]
+    # Beyond its knee a sweep loses requests; who loses them at every rate has none.
+    return bool(losing) and (all(losing) if kind == "sweep" else any(losing))
 
 
 def write_report(results: Results, out: Path) -> Path:

@@ -196,7 +196,10 @@ def warm(target: Target, scenario: Scenario, *, calls: int) -> None:
 
 
 def echoed(answer: dict[str, Any]) -> str | None:
-    """The text of an echo's answer, or None if it is none."""
-    content = answer.get("result", {}).get("content", [])
+    """The text of an echo's answer, or None if it is none: a gateway that is not ours may answer anything."""
+    result = answer.get("result")
+    content = result.get("content") if isinstance(result, dict) else None
+    if not isinstance(content, list):
+        return None
     texts = [block.get("text") for block in content if isinstance(block, dict)]
-    return texts[0] if len(texts) == 1 else None
+    return texts[0] if len(texts) == 1 and isinstance(texts[0], str) else None

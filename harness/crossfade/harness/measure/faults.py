@@ -109,7 +109,7 @@ def conclude(
 ) -> Measured:
     """The block's figures. A variant that does not recover within the block has no recovery time and is void."""
     restored = restored_ms(found, conductor.marks[-1].t_ms, rate_per_s * share)
-    metrics = {**loadrun.failures(found), **(breaker or {})}
+    metrics = {**loadrun.rates(found), **loadrun.failures(found), **(breaker or {})}
     if restored is not None:
         metrics["restored_ms"] = restored
     if conductor.first_success_ms is not None:

@@ -92,12 +92,20 @@ def _with_tool(
             if "ConnectionRefusedError" not in str(error):
                 last = f"{error}; if it does not speak the {era} revision, choose another with --set load.era=..."
         else:
-            tools = [t.get("name", "") for t in answer.get("result", {}).get("tools", []) if isinstance(t, dict)]
+            tools = tool_names(answer)
             if tool := echo_among(tools):
                 return msgspec.structs.replace(target, tool=tool)
             last = _no_echo(answer, tools)
         time.sleep(ASK_EVERY_S)
     raise BlockFailed(f"{name}: did not serve the fleet's tools within {patience_s:g} s: {last}")
+
+
+def tool_names(answer: dict[str, Any]) -> list[str]:
+    """The names in an answer to ``tools/list``; what is no list of tools with names has none."""
+    result = answer.get("result")
+    listed = result.get("tools") if isinstance(result, dict) else None
+    found = [tool.get("name") for tool in listed if isinstance(tool, dict)] if isinstance(listed, list) else []
+    return [name for name in found if isinstance(name, str)]
 
 
 def echo_among(tools: list[str]) -> str | None:
@@ -109,5 +117,5 @@ def echo_among(tools: list[str]) -> str | None:
 def _no_echo(answer: dict[str, Any], tools: list[str]) -> str:
     if "error" in answer:
         return f"tools/list is answered with {str(answer['error'])[:200]}; see what the gateway's log says"
-    listed = ", ".join(tools[:5]) or "none"
+    listed = ", ".join(tools[:5]) or f"none in {str(answer)[:160]}"
     return f"no tool called echo is listed (tools: {listed}); does it reach its upstream, and in its era (--set)?"

@@ -163,6 +163,11 @@ def doubt(found: LoadPoint) -> str | None:
     return None
 
 
+def loses(found: LoadPoint) -> bool:
+    """True if more requests failed than a phase may lose, or none was answered: that is no doing of the machine's."""
+    return not found.completed or sum(found.errors.values()) > ERROR_LIMIT * found.sent
+
+
 def generator_late(found: LoadPoint) -> bool:
     """True if the generator itself sent late, so that latency from the intended time is not the target's doing."""
     if found.mode != "open" or not found.lag:

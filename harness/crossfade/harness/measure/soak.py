@@ -1,8 +1,8 @@
 """A soak: one process serves under steady load while other clients come and go, and its memory is read all the time.
 
-Growth per 1,000 calls that clears the scenario's threshold voids the block with that reason; a variant that leaks has
-no figures that count. Reading memory stops the process for a moment, so that it is read sparsely, and the block's
-notes say how long it took: latencies of a soak describe this soak and are compared with nothing.
+Growth per 1,000 calls that clears the scenario's threshold fails the block: it is the variant's doing, and one that
+leaks has no figures that count. Reading memory stops the process for a moment, so that it is read sparsely, and the
+block's notes say how long it took: latencies of a soak describe this soak and are compared with nothing.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ def conclude(found: LoadPoint, watch: Watch, churn: Churn, soak: Soak) -> Measur
         last = [s.pss_kib for s in samples[-max(1, len(samples) // 4) :]]
         metrics["soak_pss_mib"] = statistics.median(last) / 1024
     void = loadrun.doubt(found) or churn.doubt()
+    failed = None
     notes = [_cost(watch), churn.describe()]
     if lines is None:
         void = void or f"{len(samples)} readings of memory give no slope; use a longer duration_s"
@@ -104,12 +105,14 @@ def conclude(found: LoadPoint, watch: Watch, churn: Churn, soak: Soak) -> Measur
         metrics["soak_kib_per_min"] = lines.per_minute.slope
         says, told = verdict(samples, lines, soak)
         if says == "grows":
-            void = void or f"memory grows by {told}; find out what is kept (--memray) before anything else counts"
+            failed = f"memory grows by {told}; find out what is kept (--memray) before anything else counts"
         elif says == "settles":
             notes.append(f"memory still settles: it grew by {told}, ever slower or not by much; soak it longer")
     errors = {**found.errors, **({"churn": churn.failed} if churn.failed else {})}
     kept = loadrun.coarser(found, SERIES)
-    return Measured(metrics=metrics, points=(kept,), soak=samples, errors=errors, notes=tuple(notes), void=void)
+    return Measured(
+        metrics=metrics, points=(kept,), soak=samples, errors=errors, notes=tuple(notes), void=void, failed=failed
+    )
 
 
 def verdict(samples: Sequence[SoakSample], lines: Fits, soak: Soak) -> tuple[Course, str]:

@@ -2,13 +2,15 @@
 
 Both are read while a call waits on every connection (``in_flight``) and after all were answered (``idle``). Children
 share their interpreter with the manager, so that its share of those pages falls with every further one: their line goes
-through memory of the manager's own, and what the children hold is shown apart.
+through memory of the manager's own, and what the children hold is shown apart. The kernel's memory is read of HTTP
+connections alone: children speak over pipes, which no count of sockets holds.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from crossfade.harness import kernelmemory
 from crossfade.harness.cpuclock import children
 from crossfade.harness.measure.bench import SERVER, Bench, Measured
 from crossfade.harness.measure.rungs import Reading, State, conclude, read
@@ -28,7 +30,9 @@ def _http_rung(bench: Bench, n: int) -> list[Reading]:
         tool = f"{SERVER}__sleep"
         # One call first, on every rung: what exists once is not what a connection costs.
         _hold(child, [tool], hold_ms=20)
-        return _both_states(bench, child, [tool] * n, childless=True)
+        # That call's connection is there already, on every rung alike; no other is.
+        kernel = kernelmemory.meter([child.pid])
+        return _both_states(bench, child, [tool] * n, childless=True, kernel=kernel)
 
 
 def over_stdio(bench: Bench) -> Measured:
@@ -55,7 +59,9 @@ def _hold(child: Child, tools: list[str], *, hold_ms: int) -> dict[str, Any]:
     return child.expect("idle", timeout_s=60.0)
 
 
-def _both_states(bench: Bench, child: Child, tools: list[str], *, childless: bool) -> list[Reading]:
+def _both_states(
+    bench: Bench, child: Child, tools: list[str], *, childless: bool, kernel: kernelmemory.Meter | None = None
+) -> list[Reading]:
     ladder = bench.scenario.ladder
     assert ladder is not None  # noqa: S101 - the scenario was validated
     target = Target(0, tools[0], (child.pid,))
@@ -70,7 +76,8 @@ def _both_states(bench: Bench, child: Child, tools: list[str], *, childless: boo
         # While calls wait there is no time to settle: the upstream answers after hold_ms.
         wait_s, tries = (ladder.settle_s, 20) if state == "idle" else (0.05, 2)
         below = () if childless else _below(child.pid)
-        readings.append(read(target, n, state, wait_s, tries=tries, own=not childless, children=below))
+        own = not childless
+        readings.append(read(target, n, state, wait_s, tries=tries, own=own, children=below, kernel=kernel))
     return readings
 
 

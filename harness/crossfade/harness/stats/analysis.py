@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from crossfade.harness.samples import METRICS, Block, Kind, Results, ScenarioRecord
+from crossfade.harness.samples import METRICS, Block, Kind, LoadPoint, Results, ScenarioRecord
 from crossfade.harness.stats.failures import Failures, failures
 from crossfade.harness.stats.latency import Percentiles, percentiles
 from crossfade.harness.stats.lines import Line, fit
@@ -84,6 +84,7 @@ class RatePoint(msgspec.Struct, frozen=True, kw_only=True):
 
     rate_per_s: float
     achieved_per_s: float
+    cpu_us_per_request: float | None
     latency: Percentiles
     held: int
     rounds: int
@@ -282,7 +283,15 @@ def _rate_point(blocks: list[Block], rate: float) -> RatePoint:
     return RatePoint(
         rate_per_s=rate,
         achieved_per_s=math.fsum(p.throughput_per_s for p in points) / len(points),
+        cpu_us_per_request=_cpu_us(points),
         latency=percentiles([p.latency for p in points]),
         held=sum(1 for p in points if p.held),
         rounds=len(points),
     )
+
+
+def _cpu_us(points: list[LoadPoint]) -> float | None:
+    """Of all requests together; None unless every phase was clocked."""
+    completed = sum(p.completed for p in points)
+    spent_us = [p.cpu_us_per_request * p.completed for p in points if p.cpu_us_per_request is not None]
+    return math.fsum(spent_us) / completed if completed and len(spent_us) == len(points) else None

@@ -1,6 +1,6 @@
 """Soaks: the two lines of one, memory over calls and over minutes, and what they say of its memory.
 
-The rule: both lines go through the same readings, those after the warm-up; and a block that was voided for its growth
+The rule: both lines go through the same readings, those after the warm-up; and a block that failed for its growth
 is not left out here, for it is the finding.
 """
 

@@ -18,7 +18,7 @@ from crossfade.reports.page.costs import (
     TimingTable,
 )
 from crossfade.reports.page.events import Crash, CrashBlock, Trace, Traces
-from crossfade.reports.page.load import Bar, Fault, RateCurve, RatePoint, Sweep, Tail, Tails, Work
+from crossfade.reports.page.load import Bar, Fault, Quantiles, RateCurve, RatePoint, Sweep, Tail, Tails, Work
 from crossfade.reports.page.ruler import Check
 from crossfade.reports.page.scale import Cell, Drain, Drains, MeasureRow, MeasureTable, NodeCurve, NodePoint, Scaling
 from crossfade.reports.page.verdicts import Against, Tally, Verdict, VerdictTable
@@ -47,6 +47,7 @@ __all__ = [
     "NodePoint",
     "Operation",
     "Page",
+    "Quantiles",
     "RateCurve",
     "RatePoint",
     "Scaling",

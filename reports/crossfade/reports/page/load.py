@@ -66,6 +66,8 @@ class RatePoint:
     achieved: float
     p50_ms: float | None
     p99_ms: float | None
+    cpu_us: float | None
+    """Per request, of the variant's processes; None where it is not known."""
     held: bool
 
 
@@ -89,6 +91,10 @@ class Sweep:
     """Who was measured and has no block that counts."""
 
 
+Quantiles = tuple[float | None, float | None]
+"""p50 and p99 in milliseconds; None where the samples are too few."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tail:
     """Latency by percentile at one rate, cut where the samples no longer carry it."""
@@ -99,6 +105,10 @@ class Tail:
     """(percentile 0..100, milliseconds)"""
     too_few: tuple[float, ...]
     """The percentiles of 50, 90, 99, 99.9 that this many samples cannot give."""
+    service_ms: Quantiles
+    """From when requests were sent in truth to their answers."""
+    lag_ms: Quantiles
+    """From when requests were due to when the generator sent them."""
 
 
 @dataclass(frozen=True, slots=True)
