@@ -93,8 +93,11 @@ def test_the_simulator_stands_beside_what_was_measured() -> None:
     check = next(c for c in view(known()).checks if c.title.startswith("The simulator"))
     assert check.known
     assert check.rows == (
-        ("nodes-rates", "rust", "2", "5,000", "2.0\u202fms (1.8\u202fms to 2.2\u202fms)", "3.0\u202fms", "2.2\u202fms", "+10%"),
-    )
+        (
+            "nodes-rates", "rust", "2", "5,000", "2.0\u202fms (1.8\u202fms to 2.2\u202fms)", "3.0\u202fms",
+            "2.2\u202fms", "+10%",
+        ),
+    )  # fmt: skip
 
 
 def test_the_section_is_on_the_page_and_linked(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def plot_tails(tails: Tails, width: float) -> Sheet:
         ends.append((tail.who, _nines(last[0]), last[1]))
     _ends(axes, ends)
     sheet.text(0, 14, "Latency from the intended send time", color=INK["soft"], fontsize=12)
-    axes.set_xlabel("percentile of requests, each further nine given equal room", fontsize=12)
+    axes.set_xlabel("percentile of requests, equal room for each nine", fontsize=12)
     return sheet
 
 

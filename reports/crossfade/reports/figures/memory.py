@@ -68,7 +68,7 @@ def _slopes(sheet: Sheet, ladder: Ladder, box: tuple[float, float, float, float]
     sheet.text(
         0 if narrow else left,
         top - 26,
-        f"KiB for each further {ladder.per}, 95 % interval",
+        f"KiB per {ladder.per}, 95 % interval",
         color=INK["soft"],
         fontsize=12,
     )
