@@ -51,11 +51,12 @@ class StreamJob(LastingJob):
 def open_get(client: ClientConnection, session: Session, last_id: str | None) -> None:
     """Carry the stream that the client comes back for, or open one for what belongs to no call."""
     streams = streams_of(session, client.gateway.spec.replay_events)
-    found = streams.replay.after(last_id) if last_id is not None else None
-    if found is not None:
-        stream, events = found
-        client.stay(StreamJob(client, session, stream))
-        stream.carry(client, events)
+    rest = streams.replay.after(last_id) if last_id is not None else None
+    if rest is not None:
+        client.stay(StreamJob(client, session, rest.stream))
+        rest.stream.carry(client, rest)
+        if rest.lost:
+            streams.missed(rest.stream)
         return
     client.run(_open_get(client, session))
 
