@@ -6,7 +6,6 @@ Rule: a client that is gone is heard for no longer; what a legacy one missed wai
 from __future__ import annotations
 
 import asyncio
-from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from crossfade.impls.errors import CrossfadeError
@@ -35,7 +34,6 @@ class StreamJob(LastingJob):
         self._stream = stream
 
     def cancel(self) -> None:
-        self._session.used_ns = monotonic_ns()
         self._stream.lost(self._client)
         if self._session.streams is not None:
             self._session.streams.gone(self._stream)

@@ -117,9 +117,6 @@ class Streams(Listener):
         self._open: list[Stream] = []
         self.alone: dict[bytes, Job] = {}
 
-    def __len__(self) -> int:
-        return sum(stream.client is not None for stream in self._open) + len(self.alone)
-
     def open_get(self, client: ClientConnection) -> Stream:
         """A GET stream; from now on it speaks. Those that nobody carries any more are over."""
         for stream in [s for s in self._open if s.client is None]:
