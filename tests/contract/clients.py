@@ -36,8 +36,10 @@ class Client:
         self.last: Response | None = None
 
     @classmethod
-    async def open(cls, gateway: Gateway) -> Self:
-        return cls(await Connection.open(gateway))
+    async def open(cls, gateway: Gateway, *, caller: str | None = None) -> Self:
+        client = cls(await Connection.open(gateway))
+        client.connection.caller = caller
+        return client
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,8 +101,8 @@ class LegacyClient(Client):
     version = "2025-11-25"
 
     @classmethod
-    async def open(cls, gateway: Gateway, version: str = "2025-11-25") -> Self:
-        client = await super().open(gateway)
+    async def open(cls, gateway: Gateway, version: str = "2025-11-25", *, caller: str | None = None) -> Self:
+        client = await super().open(gateway, caller=caller)
         client.version = version
         await client.initialize()
         return client
@@ -149,13 +151,15 @@ class Served:
         """A raw connection."""
         return _opened(Connection.open(self.gateway))
 
-    def client(self, era: str) -> AbstractAsyncContextManager[Client]:
-        """A client of one era, its handshake done."""
-        return _opened(CLIENTS[era].open(self.gateway))
+    def client(self, era: str, caller: str | None = None) -> AbstractAsyncContextManager[Client]:
+        """A client of one era, its handshake done; ``caller`` is its bearer token."""
+        return _opened(CLIENTS[era].open(self.gateway, caller=caller))
 
-    def legacy(self, version: str = "2025-11-25") -> AbstractAsyncContextManager[LegacyClient]:
-        """A legacy client of one revision."""
-        return _opened(LegacyClient.open(self.gateway, version))
+    def legacy(
+        self, version: str = "2025-11-25", caller: str | None = None
+    ) -> AbstractAsyncContextManager[LegacyClient]:
+        """A legacy client of one revision; ``caller`` is its bearer token."""
+        return _opened(LegacyClient.open(self.gateway, version, caller=caller))
 
 
 @asynccontextmanager

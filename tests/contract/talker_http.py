@@ -16,13 +16,16 @@ from crossfade.impls import Gateway
 
 
 class Stream:
-    """The answer to one HTTP request, message by message; ``last_event`` is the id of the latest event."""
+    """The answer to one HTTP request, message by message; ``last_event`` is the id of the latest event, and ``notes``
+    are the comments that say something."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.status = 0
         self.headers: dict[str, str] = {}
         self.comments = 0
+        self.notes: list[str] = []
+        self.received: list[Message] = []
         self.last_event: str | None = None
         self.event_ids: list[str] = []
 
@@ -51,6 +54,8 @@ class Stream:
                     yield json.loads(text)
             elif line.startswith(b":"):
                 self.comments += 1
+                if value:
+                    self.notes.append(value.decode())
             elif name == b"data":
                 data.append(value)
             elif name == b"id":

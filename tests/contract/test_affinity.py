@@ -83,8 +83,7 @@ async def test_a_gateway_client_stays_where_it_is(
     servers, spec = three(era, balancer="rendezvous", affinity=affinity)
     async with serving(variant, spec) as served:
         for number in range(8):
-            async with served.client(era) as client:
-                client.connection.caller = f"user-{number}"
+            async with served.client(era, f"user-{number}") as client:
                 before = counts(servers)
                 for _ in range(3):
                     await client.text("fix__echo", text="here")

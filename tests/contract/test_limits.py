@@ -165,17 +165,21 @@ async def texts(client: Client, count: int) -> None:
 async def test_gateway_clients_are_told_apart_by_their_header(
     variant: str, era: str, shared_http: Callable[..., HttpServer]
 ) -> None:
+    """Each says who it is from its first request on: a legacy session is one caller's."""
     spec = http_spec(shared_http(era=era), "fix", rate_limits=(two_a_minute(key="principal"),))
-    async with serving(variant, spec) as served, served.client(era) as ann, served.client(era) as bob:
-        ann.connection.caller, bob.connection.caller = "a", "b"
+    async with (
+        serving(variant, spec) as served,
+        served.client(era, "a") as ann,
+        served.client(era, "b") as bob,
+        served.client(era) as nobody,
+        served.client(era, "a") as again,
+    ):
         await texts(ann, 2)
         error = await ann.error("tools/call", {"name": "fix__echo", "arguments": {}})
         assert error["data"]["code"] == "rate_limited"
         await texts(bob, 2)
-        bob.connection.caller = None
-        await texts(bob, 2)
-        bob.connection.caller = "a"
-        assert "error" in await bob.message("tools/call", {"name": "fix__echo", "arguments": {}}), "ann by another door"
+        await texts(nobody, 2)
+        assert "error" in await again.message("tools/call", {"name": "fix__echo", "arguments": {}}), "another door"
 
 
 async def test_the_header_that_names_the_principal_is_configured(

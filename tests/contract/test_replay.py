@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.contract.bridging import unique
+import pytest
+from tests.contract.bridging import announced, unique
 from tests.contract.clients import serving
 from tests.contract.kit import stdio_spec
 from tests.contract.talker import Message, call_of
@@ -62,7 +63,7 @@ async def test_only_clients_that_know_it_get_an_event_without_data(variant: str)
             async with kind(served.gateway) as client:
                 pending = await client.start("tools/call", call_of("progress", {"steps": 1}, progressToken=1))
                 await pending.answer()
-                assert len(client.streams[pending.id].event_ids) == (3 if primed else 2)
+                assert numbers(client.streams[pending.id]) == ([0, 1, 2] if primed else [1, 2])
 
 
 async def test_without_replay_events_have_no_ids(variant: str) -> None:
@@ -82,8 +83,62 @@ async def test_an_unknown_event_gets_a_fresh_stream(variant: str) -> None:
         await client.hear("notifications/tools/list_changed")
 
 
+@pytest.mark.parametrize("lost", [0, 1, 13])
+async def test_a_gap_in_what_is_sent_again_is_told_and_costs_no_answer(variant: str, lost: int) -> None:
+    """30 reports and the answer: of these 31 events the last 16 are kept, so that 16 is the first."""
+    async with (
+        serving(variant, stdio_spec("fix"), replay_events=16) as served,
+        LegacyHttpTalker(served.gateway) as client,
+    ):
+        name = unique("held")
+        pending = await client.start("tools/call", call_of("progress", {"steps": 30, "hold": name}, progressToken=1))
+        for _ in range(30):
+            await client.hear("notifications/progress")
+        number = (client.streams[pending.id].last_event or "").split("-")[0]
+        pending.abandon()
+        await client.text("release", hold=name)
+        await read_on(client, served.gateway, f"{number}-30")
+        rest = await read_on(client, served.gateway, f"{number}-{15 - lost}")
+        assert numbers(rest) == list(range(16, 32))
+        assert [message["params"]["progress"] for message in rest.received[:-1]] == list(range(16, 31))
+        assert rest.received[-1]["id"] == pending.id
+        assert [note.split()[0] for note in rest.notes] == ([str(lost)] if lost else [])
+
+
+async def test_changes_among_lost_events_are_told_again(variant: str) -> None:
+    async with (
+        serving(variant, stdio_spec("fix"), replay_events=16) as served,
+        LegacyHttpTalker(served.gateway) as client,
+        LegacyHttpTalker(served.gateway) as other,
+    ):
+        await client.watch("fixture://greeting")
+        await announced(other, "prompts/list_changed")
+        await client.hear("notifications/prompts/list_changed")
+        own = client.own
+        assert own is not None
+        begin = (own.last_event or "").split("-")[0] + "-0"
+        own.connection.abort()
+        pending = await client.start("tools/call", call_of("progress", {"steps": 30}, progressToken=1))
+        await pending.answer()
+        client.heard.clear()
+        stream = await client.get(begin)
+        await client.hear("notifications/prompts/list_changed")
+        await client.hear("notifications/resources/updated", lambda params: params["uri"] == "fixture://greeting")
+        assert len(stream.notes) == 1
+
+
+def numbers(stream: Stream) -> list[int]:
+    """Of the stream's events, from its own begin."""
+    return [int(event.split("-")[1]) for event in stream.event_ids]
+
+
 async def raw(client: LegacyHttpTalker, gateway: Gateway, last_event: str) -> list[Message]:
     """All messages of a resumed stream, until it ends."""
+    return (await read_on(client, gateway, last_event)).received
+
+
+async def read_on(client: LegacyHttpTalker, gateway: Gateway, last_event: str) -> Stream:
+    """A resumed stream that has ended."""
     other = LegacyHttpTalker(gateway)
     other.session = client.session
     connection = await other.connect()
@@ -95,4 +150,5 @@ async def raw(client: LegacyHttpTalker, gateway: Gateway, last_event: str) -> li
         stream = Stream(connection)
         await stream.open()
         assert stream.status == 200
-        return [message async for message in stream.messages()]
+        stream.received = [message async for message in stream.messages()]
+        return stream

@@ -14,6 +14,8 @@ from tests.vectors import translation_wire as wire
 
 from crossfade.impls.python import codes, cursor, event_id, progress, rounds, state_token
 from crossfade.impls.python.canonical import canonical
+from crossfade.impls.python.gateway.replay import Replay
+from crossfade.impls.python.gateway.streams import Stream
 from crossfade.impls.python.members import NotAnObject
 from crossfade.impls.python.rounds import Asked, BadRound
 from crossfade.impls.python.state_token import State
@@ -63,6 +65,20 @@ def _event_id(text: Any) -> Any:
     return None if found is None else list(found)
 
 
+def _replay_after(limit: int, said: list[Any], over: list[int], last: str) -> Any:
+    replay = Replay(limit)
+    streams = [Stream(replay, None) for _ in range(max((number for number, _ in said), default=0))]
+    for number, message in said:
+        streams[number - 1].send(to_bytes(message))
+    for number in over:
+        streams[number - 1].end()
+    rest = replay.after(last)
+    if rest is None:
+        return None
+    events = [[tag.decode(), of_bytes(message)] for tag, message in rest.events]
+    return {"lost": rest.lost, "events": events, "over": rest.stream.over}
+
+
 def _round_read(result: Any) -> Any:
     found = rounds.read_round(to_bytes(result))
     return {
@@ -102,6 +118,7 @@ OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "cursor.page": _page,
     "event_id.write": event_id.write,
     "event_id.read": _event_id,
+    "replay.after": _replay_after,
     "code.status": codes.http_status,
     "code.to_modern": codes.code_to_modern,
     "code.error_to_modern": lambda method, raw: of_bytes(codes.error_to_modern(method, to_bytes(raw))),

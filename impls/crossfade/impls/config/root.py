@@ -14,17 +14,19 @@ from crossfade.impls.states import StorageClass
 class GatewaySpec(Spec, frozen=True):
     """The face towards clients. ``prefix`` false is for a single server: its names pass through unchanged.
 
-    The value of ``principal_header`` says who calls: it keys rate limits, affinity and cached answers, and is kept
-    only as a hash. Callers without it share the principal ``anonymous``.
+    The value of ``principal_header`` says who calls: it keys rate limits, affinity and cached answers, owns the legacy
+    sessions that it opened, and is kept only as a hash. Callers without it share the principal ``anonymous``.
 
     Lists are cut into pages of ``page_size`` items (0: one page). A client that is asked in the middle of a call has
     ``input_timeout_ms`` for its answer. The last ``replay_events`` events of a legacy session can be read again by
-    ``Last-Event-ID`` (0: none). A quiet stream says a comment every ``keep_alive_ms``.
+    ``Last-Event-ID`` (0: none). A quiet stream says a comment every ``keep_alive_ms``. A legacy session without a call
+    and a stream ends after ``session_idle_ms``, and sooner if it is the longest idle of ``max_sessions``.
     """
 
     prefix: bool = True
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] = 16 * 1024 * 1024
     max_connections: Count = 100_000
+    max_sessions: Count = 10_000
     session_idle_ms: Millis = 1_800_000
     header_timeout_ms: Millis = 30_000
     input_timeout_ms: SomeMillis = 300_000

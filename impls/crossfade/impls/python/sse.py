@@ -108,3 +108,8 @@ def event(data: bytes, event_id: bytes | None = None) -> bytes:
 def priming(event_id: bytes) -> bytes:
     """The event without a message that gives a client an id to resume from (2025-11-25, "Sending Messages")."""
     return b"id: " + event_id + b"\ndata: \n\n"
+
+
+def comment(text: bytes) -> bytes:
+    """A line for people: no reader of events takes it for one."""
+    return b": " + text + b"\n\n"

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::clock::lock;
+use crate::translate::push_json_string;
 
 /// Lists that can change.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -142,6 +143,26 @@ impl Reader {
         self.wake.notify_one();
     }
 
+    /// Everything that this reader wants to know of may have changed.
+    pub(crate) fn all_changed(&self) {
+        {
+            let mut state = lock(&self.state);
+            for list in List::ALL {
+                state.changed(list);
+            }
+            let places: Vec<Place> = state.places.iter().cloned().collect();
+            for place in places {
+                if !state.updates.contains_key(&place) {
+                    let mut params = b"{\"uri\":".to_vec();
+                    push_json_string(&mut params, &place.1);
+                    params.push(b'}');
+                    state.updated(&place.0, &place.1, &params.into());
+                }
+            }
+        }
+        self.wake.notify_one();
+    }
+
     pub(crate) fn try_next(&self) -> Option<Item> {
         let mut state = lock(&self.state);
         loop {
@@ -234,6 +255,18 @@ mod tests {
         let found: Vec<_> = std::iter::from_fn(|| reader.try_next()).collect();
         let latest = Item::Updated("{\"round\":999}".into());
         assert_eq!(found, [latest, Item::Changed(List::Tools)]);
+    }
+
+    #[test]
+    fn whoever_lost_something_is_told_of_all_that_it_wants_and_of_nothing_else() {
+        let news = News::default();
+        let reader = news.reader();
+        reader.want_lists(&[List::Tools]);
+        reader.want(place("x://\"1\""));
+        reader.all_changed();
+        let found: Vec<_> = std::iter::from_fn(|| reader.try_next()).collect();
+        let updated = Item::Updated(r#"{"uri":"x://\"1\""}"#.into());
+        assert_eq!(found, [Item::Changed(List::Tools), updated]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! On whose behalf a request is made: what rate limits, affinity and cached answers are keyed by.
+//! On whose behalf a request is made: what rate limits, affinity and cached answers are keyed by, and who owns a legacy
+//! session.
 //!
 //! The rule: the value of a header is a secret. It is hashed where it is first looked at and kept nowhere; what leaves
-//! this module is a digest. Nothing is computed before a policy asks, so whoever has none pays nothing.
+//! this module is a digest. Nothing is computed before a policy or a session asks, so whoever has none pays nothing.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -53,8 +54,22 @@ impl<'a> Principal<'a> {
             Self::Manager | Self::Anonymous => Cow::Borrowed(ANONYMOUS),
             Self::Named(name) => Cow::Borrowed(name),
             Self::Head { head, name } => {
-                digest(head, name).map_or(Cow::Borrowed(ANONYMOUS), Cow::Owned)
+                digest(head, name).map_or(Cow::Borrowed(ANONYMOUS), |digest| {
+                    let mut text = String::with_capacity(2 * digest.len());
+                    for byte in digest {
+                        let _ = write!(text, "{byte:02x}");
+                    }
+                    Cow::Owned(text)
+                })
             }
+        }
+    }
+
+    /// The digest of who called over HTTP and said who they are, to compare with: nothing is allocated for it.
+    pub(crate) fn digest(self) -> Option<[u8; 16]> {
+        match self {
+            Self::Head { head, name } => digest(head, name),
+            _ => None,
         }
     }
 
@@ -66,7 +81,7 @@ impl<'a> Principal<'a> {
 
 /// The hash of a header's values. One that stands several times counts as a whole: whoever adds a second value is
 /// somebody else.
-fn digest(head: &[u8], name: &str) -> Option<String> {
+fn digest(head: &[u8], name: &str) -> Option<[u8; 16]> {
     let mut hash = Blake2b::<U16>::new();
     let mut found = false;
     for line in head.split(|&byte| byte == b'\n').skip(1) {
@@ -84,11 +99,7 @@ fn digest(head: &[u8], name: &str) -> Option<String> {
             found = true;
         }
     }
-    let mut text = String::with_capacity(32);
-    for byte in hash.finalize() {
-        let _ = write!(text, "{byte:02x}");
-    }
-    found.then_some(text)
+    found.then(|| hash.finalize().into())
 }
 
 #[cfg(test)]

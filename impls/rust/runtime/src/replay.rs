@@ -19,6 +19,7 @@ pub fn step(op: &str, args: &[Value]) -> Result<Value, String> {
         "token" => bridge::token(name, args),
         "cursor" => bridge::cursor(name, args),
         "event_id" => bridge::event_id(name, args),
+        "replay" => bridge::replay(name, args),
         "code" => bridge::code(name, args),
         "progress" => bridge::progress(name, args),
         "round" => bridge::round(name, args),

@@ -35,7 +35,11 @@ _AHEAD: Final = 64 * 1024
 
 
 class ClientConnection(asyncio.Protocol):
-    """One connection. ``job`` is set while a request is answered; ``left`` counts what is missing of its body."""
+    """One connection. ``job`` is set while a request is answered; ``left`` counts what is missing of its body.
+
+    ``call`` is the session that the request in hand keeps in use, and its id; a GET has none. It outlives no request:
+    whatever ends one gives the session back.
+    """
 
     __slots__ = ("ahead", "body", "call", "gateway", "head", "job", "keep_alive", "left", "transport")
 
@@ -48,7 +52,7 @@ class ClientConnection(asyncio.Protocol):
         self.left = 0
         self.ahead = b""
         self.keep_alive = True
-        self.call: tuple[Session, bytes] | None = None
+        self.call: tuple[Session, bytes | None] | None = None
 
     # -- asyncio.Protocol
 
@@ -83,6 +87,8 @@ class ClientConnection(asyncio.Protocol):
         self.body = None
         if job is not None:
             job.cancel()
+        if self.call is not None:
+            self._give_back()
 
     def pause_writing(self) -> None:
         if self.job is not None:
@@ -214,6 +220,16 @@ class ClientConnection(asyncio.Protocol):
         if len(self.ahead) > _AHEAD and self.transport is not None:
             self.transport.pause_reading()
 
+    def use(self, session: Session, raw_id: bytes | None = None) -> None:
+        """The request in hand is one of a legacy session, which is in use until it is answered."""
+        self.call = (session, raw_id)
+        session.enter()
+
+    def _give_back(self) -> None:
+        call, self.call = self.call, None
+        if call is not None:
+            call[0].leave()
+
     def _receiving(self) -> None:
         self.gateway.receiving.setdefault(self, monotonic_ns())
 
@@ -261,6 +277,8 @@ class ClientConnection(asyncio.Protocol):
     def finished(self) -> None:
         """The response is written: the next request may begin."""
         self.job = None
+        if self.call is not None:
+            self._give_back()
         transport = self.transport
         if transport is None:
             return

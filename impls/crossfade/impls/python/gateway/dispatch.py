@@ -65,14 +65,14 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
             client.respond(legacy.accepted(client.gateway, head, message, body))
             return
         if method == "initialize":
-            legacy.handshake(client, raw_id, methods.params_of(body))
+            legacy.handshake(client, head, raw_id, methods.params_of(body))
             return
         found = legacy.session_of(client.gateway, head, raw_id)
         if isinstance(found, HttpAnswer):
             client.respond(found)
             return
         session = found
-        client.call = (found, raw_id)
+        client.use(found, raw_id)
     if method == "tools/call" and message.params is not _UNSET and message.params.name is not _UNSET:
         call = ToolCall(client, head, session, bytes(message.params.name), raw_id=raw_id, body=body)
         routes = client.gateway.routes
@@ -247,7 +247,8 @@ def stream(  # noqa: PLR0911, PLR0912  one return per reason to wait for the res
         if envelope.version not in (None, MODERN):
             return None
     elif head.version in LEGACY and head.session is not None and envelope.version is None:
-        session = client.gateway.sessions.get(head.session, monotonic_ns())
+        principal = principal_of(head, client.gateway.principal_header)
+        session = client.gateway.sessions.get(head.session, principal, monotonic_ns())
         if session is None:
             return None
     else:
@@ -276,6 +277,8 @@ def stream(  # noqa: PLR0911, PLR0912  one return per reason to wait for the res
     data = b"%b%d\r\n\r\n%b%b" % (prefix, length - len(name) + len(route.raw), bytes(arrived[:start]), route.raw)
     relay = HttpRelay(call, instance, data, tail=arrived[end:], unsent=length - len(arrived), watch=watch)
     client.job = relay
+    if session is not None:
+        client.use(session, raw_id)
     try:
         if refusal is not None:
             raise refusal

@@ -6,7 +6,6 @@ Rule: a client that is gone is heard for no longer; what a legacy one missed wai
 from __future__ import annotations
 
 import asyncio
-from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from crossfade.impls.errors import CrossfadeError
@@ -35,7 +34,6 @@ class StreamJob(LastingJob):
         self._stream = stream
 
     def cancel(self) -> None:
-        self._session.used_ns = monotonic_ns()
         self._stream.lost(self._client)
         if self._session.streams is not None:
             self._session.streams.gone(self._stream)
@@ -51,11 +49,12 @@ class StreamJob(LastingJob):
 def open_get(client: ClientConnection, session: Session, last_id: str | None) -> None:
     """Carry the stream that the client comes back for, or open one for what belongs to no call."""
     streams = streams_of(session, client.gateway.spec.replay_events)
-    found = streams.replay.after(last_id) if last_id is not None else None
-    if found is not None:
-        stream, events = found
-        client.stay(StreamJob(client, session, stream))
-        stream.carry(client, events)
+    rest = streams.replay.after(last_id) if last_id is not None else None
+    if rest is not None:
+        client.stay(StreamJob(client, session, rest.stream))
+        rest.stream.carry(client, rest)
+        if rest.lost:
+            streams.missed(rest.stream)
         return
     client.run(_open_get(client, session))
 

@@ -16,6 +16,7 @@ from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.envelope import Message
 from crossfade.impls.python.gateway import lasting, methods, offer
 from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
+from crossfade.impls.python.gateway.principal import principal_of
 from crossfade.impls.python.gateway.sessions import Session, guest_of
 from crossfade.impls.python.http_head import RequestHead
 from crossfade.impls.python.jsonrpc import LEGACY
@@ -25,21 +26,28 @@ if TYPE_CHECKING:
     from crossfade.impls.python.gateway.server import GatewayServer
 
 
-def handshake(client: ClientConnection, raw_id: bytes, params: bytes) -> None:
+def handshake(client: ClientConnection, head: RequestHead, raw_id: bytes, params: bytes) -> None:
     """Answer ``initialize`` with a new session."""
+    principal = principal_of(head, client.gateway.principal_header)
     if offer.strangers(client.gateway.manager.registry.values()):
-        client.run(_handshake(client.gateway, raw_id, params))
+        client.run(_handshake(client.gateway, principal, raw_id, params))
     else:
-        client.respond(_welcome(client.gateway, raw_id, params))
+        client.respond(_welcome(client.gateway, principal, raw_id, params))
 
 
-async def _handshake(gateway: GatewayServer, raw_id: bytes, params: bytes) -> HttpAnswer:
+async def _handshake(gateway: GatewayServer, principal: str, raw_id: bytes, params: bytes) -> HttpAnswer:
     await offer.meet(list(gateway.manager.registry.values()))
-    return _welcome(gateway, raw_id, params)
+    return _welcome(gateway, principal, raw_id, params)
 
 
-def _welcome(gateway: GatewayServer, raw_id: bytes, params: bytes) -> HttpAnswer:
-    session = gateway.sessions.open(offer.version(params), guest_of(params))
+def _welcome(gateway: GatewayServer, principal: str, raw_id: bytes, params: bytes) -> HttpAnswer:
+    if (crowded_out := gateway.sessions.crowded_out()) is not None:
+        gateway.end_session(crowded_out)
+    session = gateway.sessions.open(offer.version(params), guest_of(params), principal)
+    if session is None:
+        most = gateway.spec.max_sessions
+        why = f"all {most} sessions are in use; end one, or raise gateway.maxSessions"
+        return HttpAnswer(503, jsonrpc.error(raw_id, jsonrpc.INVALID_REQUEST, why))
     result = offer.initialize(list(gateway.manager.registry.values()), session.version)
     return HttpAnswer(200, jsonrpc.result(raw_id, result), headers=(f"Mcp-Session-Id: {session.id}",))
 
@@ -56,7 +64,7 @@ def session_of(gateway: GatewayServer, head: RequestHead, raw_id: bytes | None) 
                 raw_id, jsonrpc.INVALID_REQUEST, "Mcp-Session-Id is missing; send initialize first, then its session id"
             ),
         )
-    session = gateway.sessions.get(head.session, monotonic_ns())
+    session = gateway.sessions.get(head.session, principal_of(head, gateway.principal_header), monotonic_ns())
     if session is None:
         return HttpAnswer(
             404, jsonrpc.error(raw_id, jsonrpc.INVALID_REQUEST, "the session is unknown or over; send initialize again")
@@ -70,6 +78,7 @@ def get(client: ClientConnection, head: RequestHead) -> None:
     if isinstance(session, HttpAnswer):
         client.respond(session)
     else:
+        client.use(session)
         lasting.open_get(client, session, head.header(b"last-event-id"))
 
 

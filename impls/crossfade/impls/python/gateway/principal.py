@@ -1,7 +1,8 @@
 """Owns the answer to "who calls?": a name for the value of one configured header.
 
 Rule: the value is a secret as a rule (``Authorization``), so only its hash leaves this module: it keys limits, affinity
-and cached answers, and no log, error or snapshot can tell more. Callers without the header are all ``anonymous``.
+and cached answers, owns legacy sessions, and no log, error or snapshot can tell more. Callers without the header are
+all ``anonymous``.
 """
 
 from __future__ import annotations

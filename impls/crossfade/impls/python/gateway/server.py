@@ -33,7 +33,8 @@ class GatewayServer(Gateway):
         self.clients: set[ClientConnection] = set()
         self.receiving: dict[ClientConnection, int] = {}
         self.streams: set[ClientConnection] = set()
-        self.sessions = Sessions(self.spec.session_idle_ms, self.spec.input_timeout_ms)
+        spec = self.spec
+        self.sessions = Sessions(spec.session_idle_ms, spec.input_timeout_ms, spec.max_sessions)
         self.suspended = SuspendedCalls(self.spec.input_timeout_ms)
         self.heads = RequestHeads()
         self.routes = Routes(manager.catalog)

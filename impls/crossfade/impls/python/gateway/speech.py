@@ -32,6 +32,7 @@ class Speech:
     """The response to the request in a client connection's hand. ``job`` is what answers it.
 
     In a legacy session the stream outlives its connection: the call goes on, and the client may come back for the rest.
+    Until its end the session is in use, whoever carries it.
     """
 
     __slots__ = ("_client", "_raw_id", "_session", "begun", "job", "over", "stream")
@@ -40,7 +41,7 @@ class Speech:
         self._client = client
         self._session = session
         call = client.call
-        self._raw_id = call[1] if call is not None and call[0] is session else b""
+        self._raw_id = (call[1] or b"") if call is not None and call[0] is session else b""
         self.job = job
         self.begun = False
         self.over = False
@@ -55,6 +56,7 @@ class Speech:
         if session is None or not limit:
             return
         self.stream = Stream(streams_of(session, limit).replay, client)
+        session.enter()
         if session.version >= _PRIMED_SINCE:
             self.stream.prime()
 
@@ -111,7 +113,10 @@ class Speech:
         self.over = True
         if self.stream is None:
             return
-        streams = self._session.streams if self._session is not None else None
+        session = self._session
+        streams = session.streams if session is not None else None
         if streams is not None and streams.alone.get(self._raw_id) is self.job:
             del streams.alone[self._raw_id]
+        if session is not None and not self.stream.over:
+            session.leave()
         self.stream.end()

@@ -2,7 +2,8 @@
 
 A stream is not its connection: it goes on when that is lost, and the next one that asks for it by an event id carries
 it. Rules: one message goes out on one stream; of several GET streams the latest speaks; a client that does not keep up
-gets the latest notification of each kind when it has caught up.
+gets the latest notification of each kind when it has caught up; one that comes back too late for some events is told
+so in a comment, and of changes once more, as each may have been among them.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from crossfade.impls.python import jsonrpc
-from crossfade.impls.python.gateway.replay import Replay
-from crossfade.impls.python.notices import KINDS, Listener
-from crossfade.impls.python.sse import priming
+from crossfade.impls.python import event_id, jsonrpc
+from crossfade.impls.python.gateway.replay import Replay, Rest
+from crossfade.impls.python.notices import KINDS, UPDATED, Listener
+from crossfade.impls.python.sse import comment, event, priming
 
 if TYPE_CHECKING:
     from crossfade.impls.python.gateway.client import ClientConnection
@@ -26,19 +27,19 @@ MOST_ALONE: Final = 64
 
 
 class Stream:
-    """One stream. ``client`` carries it just now, or nobody does; ``said`` events had an id, up to ``gone`` they are
-    forgotten.
+    """One stream. ``client`` carries it just now, or nobody does; ``said`` numbers its last event, up to ``gone`` they
+    are forgotten.
     """
 
     __slots__ = ("_replay", "_waiting", "client", "gone", "kept", "number", "over", "said")
 
-    def __init__(self, replay: Replay, client: ClientConnection) -> None:
+    def __init__(self, replay: Replay, client: ClientConnection | None) -> None:
         self._replay = replay
         self._waiting: dict[bytes, bytes] = {}
-        self.client: ClientConnection | None = client
+        self.client = client
         self.said = 0
         self.kept = 0
-        self.gone = -1
+        self.gone = 0
         self.over = False
         self.number = replay.add(self)
 
@@ -49,8 +50,7 @@ class Stream:
 
     def prime(self) -> None:
         """Give the client an id to come back with, before anything is said (2025-11-25, "Sending Messages")."""
-        tag = self._replay.keep(self, b"").split(b"\n", 2)[1].removeprefix(b"id: ")
-        self._write(priming(tag))
+        self._write(priming(event_id.write(self.number, 0).encode()))
 
     def send(self, message: bytes, key: bytes | None = None) -> None:
         """Say something. With a ``key`` only the latest word is of use, and it waits while the client is slow."""
@@ -67,13 +67,15 @@ class Stream:
         for key, message in waiting.items():
             self.send(message, key)
 
-    def carry(self, client: ClientConnection, events: list[bytes]) -> None:
-        """Go on with another connection, behind what is replayed."""
+    def carry(self, client: ClientConnection, rest: Rest) -> None:
+        """Go on with another connection, behind what is left of what it missed."""
         if self.client is not None:
             self.client.end_stream()
         self.client = client
-        for data in events:
-            self._write(data)
+        if rest.lost:
+            self._write(comment(b"%d events are lost; raise gateway.replayEvents" % rest.lost))
+        for tag, message in rest.events:
+            self._write(event(message, tag))
         if self.over:
             self.client = None
             client.end_stream()
@@ -115,9 +117,6 @@ class Streams(Listener):
         self._open: list[Stream] = []
         self.alone: dict[bytes, Job] = {}
 
-    def __len__(self) -> int:
-        return sum(stream.client is not None for stream in self._open) + len(self.alone)
-
     def open_get(self, client: ClientConnection) -> Stream:
         """A GET stream; from now on it speaks. Those that nobody carries any more are over."""
         for stream in [s for s in self._open if s.client is None]:
@@ -146,6 +145,15 @@ class Streams(Listener):
     def tell(self, method: str, params: dict[str, msgspec.Raw]) -> None:
         key = method.encode() + b" " + bytes(params.get("uri", b""))
         self.say(jsonrpc.notification(method, jsonrpc.encode(params)), key=key)
+
+    def missed(self, stream: Stream) -> None:
+        """Events of a stream are lost. If it told of changes, each may have been among them."""
+        if stream not in self._open:
+            return
+        for kind in KINDS:
+            self.tell(f"notifications/{kind}/list_changed", {})
+        for _, uri in sorted(self.uris):
+            self.tell(UPDATED, {"uri": msgspec.Raw(jsonrpc.encode(uri))})
 
     def end(self) -> None:
         """The session is over."""

@@ -195,28 +195,28 @@ impl Client {
 
     /// Everything that is not POST.
     async fn page(&mut self, endpoint: Endpoint, inbound: Inbound) -> Turn {
-        let session = inbound
-            .head
-            .session
-            .map(|span| span.of(&self.input).to_vec());
+        let session = inbound.head.session.map(|span| span.of(&self.input));
+        let session = match endpoint {
+            Endpoint::Stream | Endpoint::Delete => {
+                Some(self.gateway.known(session, self.principal(&inbound)))
+            }
+            Endpoint::Metrics | Endpoint::Health | Endpoint::Post => None,
+        };
         let after = stream::last_event(&self.input[..inbound.head_len]);
         let keep_alive = inbound.keep_alive && matches!(inbound.head.body, Body::Done);
         self.input.drain(..inbound.head_len);
-        let answer = match endpoint {
-            Endpoint::Metrics => pages::metrics(&self.gateway.manager),
-            Endpoint::Health => pages::health(&self.gateway.manager),
-            Endpoint::Stream => match self.gateway.known(session.as_deref()) {
-                Ok(session) => return stream::run(self, session, after).await,
-                Err(refused) => *refused,
-            },
-            Endpoint::Delete => match self.gateway.known(session.as_deref()) {
-                Ok(session) => {
-                    self.gateway.end_session(session.id.as_bytes());
-                    Answer::new(200, Vec::new())
-                }
-                Err(refused) => *refused,
-            },
-            Endpoint::Post => Answer::refusal(400, "not reached"),
+        let answer = match (endpoint, session) {
+            (_, Some(Err(refused))) => *refused,
+            (Endpoint::Stream, Some(Ok(session))) => {
+                return stream::run(self, session, after).await;
+            }
+            (Endpoint::Delete, Some(Ok(session))) => {
+                self.gateway.end_session(session.id.as_bytes());
+                Answer::new(200, Vec::new())
+            }
+            (Endpoint::Metrics, _) => pages::metrics(&self.gateway.manager),
+            (Endpoint::Health, _) => pages::health(&self.gateway.manager),
+            _ => Answer::refusal(400, "not reached"),
         };
         self.respond(&answer, keep_alive).await
     }

@@ -17,6 +17,7 @@ use super::answer::{
 use super::sessions::Session;
 use crate::envelope::{self, Envelope, Fault, Span};
 use crate::manager::ListKind;
+use crate::principal::Principal;
 use crate::route::Routed;
 use crate::translate::{self, LEGACY, MODERN};
 
@@ -24,6 +25,8 @@ use crate::translate::{self, LEGACY, MODERN};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Heads<'a> {
     pub(crate) layer: bool,
+    /// Who calls, by them.
+    pub(crate) principal: Principal<'a>,
     pub(crate) session: Option<&'a [u8]>,
     pub(crate) version: Option<&'a [u8]>,
     pub(crate) method: Option<&'a [u8]>,
@@ -126,6 +129,24 @@ pub(crate) enum Plan {
     Initialize(Box<[u8]>),
     /// Another log level.
     Level(Box<[u8]>, Arc<Session>, Box<str>),
+}
+
+impl Plan {
+    /// The session that is in use until this is done, and the id of the request.
+    pub(crate) fn of_session(&self) -> Option<(&Arc<Session>, &[u8])> {
+        match self {
+            Self::Forward(forward) => Some((forward.who.session()?, &forward.id[..])),
+            Self::List(_, id, who) => Some((who.session()?, &id[..])),
+            Self::Subscribe { id, session, .. } | Self::Level(id, session, _) => {
+                Some((session, &id[..]))
+            }
+            Self::Whole
+            | Self::Answer(_)
+            | Self::Discover(_)
+            | Self::Listen(_)
+            | Self::Initialize(_) => None,
+        }
+    }
 }
 
 fn answer(answer: Answer) -> Plan {

@@ -102,6 +102,11 @@ impl Hears {
         self.reader.changed(&List::ALL);
     }
 
+    /// What it was told of changes did not arrive: of everything, once more.
+    pub(crate) fn lost(&self) {
+        self.reader.all_changed();
+    }
+
     /// The next thing to tell. Dropping the future loses nothing; there is one who waits.
     pub(crate) async fn next(&self) -> Item {
         self.reader.next().await

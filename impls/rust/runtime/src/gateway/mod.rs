@@ -45,12 +45,13 @@ use tokio::task::AbortHandle;
 
 use access::Access;
 use answer::Answer;
-use sessions::{Session, Sessions};
+use sessions::{Guest, Session, Sessions};
 use suspended::Suspended;
 
 use crate::clock::lock;
 use crate::error::{Error, Result};
 use crate::manager::Inner;
+use crate::principal::Principal;
 
 const BACKLOG: u32 = 4096;
 
@@ -218,6 +219,7 @@ impl Gateway {
     pub(crate) fn known(
         &self,
         id: Option<&[u8]>,
+        caller: Principal<'_>,
     ) -> std::result::Result<Arc<Session>, Box<Answer>> {
         let Some(id) = id else {
             return Err(Box::new(Answer::refusal(
@@ -225,12 +227,20 @@ impl Gateway {
                 "Mcp-Session-Id is missing; initialize first and send the id you get",
             )));
         };
-        self.sessions.get(id).ok_or_else(|| {
+        self.sessions.get(id, caller).ok_or_else(|| {
             Box::new(Answer::refusal(
                 404,
                 "this session is not known or over; initialize again",
             ))
         })
+    }
+
+    /// A new session, for which the longest idle one may have to go; `None` if all are in use.
+    fn open_session(&self, guest: &Guest<'_>) -> Option<Arc<Session>> {
+        let shared = &self.manager.shared;
+        let (session, crowded_out) = self.sessions.create(guest, &shared.metrics);
+        self.end_upstream(crowded_out.as_slice());
+        session
     }
 
     pub(crate) fn end_session(&self, id: &[u8]) {

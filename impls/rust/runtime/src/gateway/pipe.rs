@@ -144,7 +144,8 @@ impl Face {
         self.tellers.abort_all();
         self.gateway.leave();
         let session = self.session.as_deref().map(str::as_bytes);
-        if let Some(session) = session.and_then(|id| self.gateway.sessions.get(id)) {
+        let sessions = &self.gateway.sessions;
+        if let Some(session) = session.and_then(|id| sessions.get(id, Principal::Anonymous)) {
             session.asked.end();
         }
         let done = async { while self.tasks.join_next().await.is_some() {} };
@@ -187,7 +188,8 @@ impl Face {
                 session.clone_from(&answer.session);
                 let _ = answers.send(answer.body).await;
                 let id = answer.session.as_ref().map(String::as_bytes);
-                if let Some(session) = id.and_then(|id| gateway.sessions.get(id)) {
+                let opened = id.and_then(|id| gateway.sessions.get(id, Principal::Anonymous));
+                if let Some(session) = opened {
                     session.home.on(answers);
                     tellers.spawn(tell(Arc::clone(gateway), session, answers.clone()));
                 }

@@ -32,6 +32,11 @@ pub(crate) async fn learn(
     inbound: &Inbound,
     env: &Envelope,
 ) -> Turn {
+    // A server may take long to start, and the session is in use meanwhile.
+    let _in_use = forward
+        .who
+        .session()
+        .map(|session| session.enter(&forward.id));
     if let Some(routed) = &forward.routed {
         let server = Arc::clone(&routed.server);
         let deadline = server.deadline(None);

@@ -1,7 +1,9 @@
 //! The events of one legacy session's streams: numbered, and the latest kept for clients that come back.
 //!
 //! The rules (2025-11-25 basic/transports, "Resumability and Redelivery"): an id says on which stream its event was, and
-//! only what followed on that stream is sent again; what is kept is bounded by number and bytes, over all streams.
+//! only what followed on that stream is sent again; what is kept is bounded by number and bytes, over all streams. What
+//! is left is sent although some of it was dropped, because the answer comes last, but never as if nothing were missing:
+//! how many are `lost` is said.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
@@ -43,6 +45,10 @@ struct State {
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Following {
     pub(crate) events: Vec<(EventId, Bytes)>,
+    /// So many before these, the oldest, are gone.
+    pub(crate) lost: u64,
+    /// The number of the last one.
+    pub(crate) last: u64,
     /// Nothing will follow these.
     pub(crate) over: bool,
 }
@@ -113,17 +119,25 @@ impl Streams {
         self.grown.notify_waiters();
     }
 
-    /// What followed `after` on its stream; `None` if there is no such event (any more).
+    /// What is left of what followed `after` on its stream; `None` if its stream is unknown or never said it, or if it
+    /// is over and nothing of it is left.
     pub(crate) fn following(&self, after: EventId) -> Option<Following> {
         let state = lock(&self.state);
         let stream = state.streams.get(&after.stream)?;
         if after.n > stream.last {
             return None;
         }
-        let kept = state.kept.iter();
-        let own = kept.filter(|(id, _)| id.stream == after.stream && id.n > after.n);
+        let own = state.kept.iter();
+        let mut own = own.filter(|(id, _)| id.stream == after.stream).peekable();
+        if stream.over && own.peek().is_none() {
+            return None;
+        }
+        let events: Vec<_> = own.filter(|(id, _)| id.n > after.n).cloned().collect();
+        let first = events.first().map_or(stream.last + 1, |(id, _)| id.n);
         Some(Following {
-            events: own.cloned().collect(),
+            events,
+            lost: first - after.n - 1,
+            last: stream.last,
             over: stream.over,
         })
     }

@@ -1,4 +1,7 @@
 //! Sessions of legacy clients: a few hundred bytes each, ended by DELETE or by time, and everything of theirs with them.
+//!
+//! The rules: one belongs to who opened it, and to others it is unknown; there is a bounded number of them, so that for
+//! one more the longest idle goes, and one that is in use never does.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -17,6 +20,7 @@ use crate::clock::{lock, now_ns};
 use crate::config::GatewaySpec;
 use crate::error::Result;
 use crate::metrics::Metrics;
+use crate::principal::Principal;
 use crate::upstream::StdioLink;
 use crate::upstream::beside;
 use crate::upstream::dedicated::{Guise, OwnChild};
@@ -36,9 +40,23 @@ pub(crate) struct InFlight {
 /// A link and the session that this client has there.
 type Upstream = (Arc<HttpLink>, Arc<UpstreamSession>);
 
+/// Who opens a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guest<'a> {
+    pub(crate) principal: Principal<'a>,
+    /// The revision that was agreed on.
+    pub(crate) version: &'static str,
+    /// What it can do, JSON.
+    pub(crate) capabilities: &'a [u8],
+    /// `clientInfo`, JSON.
+    pub(crate) info: Option<&'a [u8]>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: String,
+    /// Who opened it, if they said who they are.
+    owner: Option<[u8; 16]>,
     /// The caller's client capabilities, JSON.
     pub(crate) capabilities: Box<[u8]>,
     /// The revision that was agreed on.
@@ -165,6 +183,11 @@ impl Session {
             .get_or_init(|| Box::new(Hears::new(&gateway.manager)))
     }
 
+    /// Whether no request of it is in flight, and nobody listens.
+    fn is_idle(&self) -> bool {
+        self.busy.load(Relaxed) == 0 && self.streaming.load(Relaxed) == 0
+    }
+
     pub(crate) fn touch(&self) {
         self.used_ns.store(now_ns(), Relaxed);
     }
@@ -200,6 +223,7 @@ impl Drop for Entered {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     by_id: Mutex<HashMap<String, Arc<Session>>>,
+    most: usize,
     idle_ns: u64,
     input_limit: Duration,
 }
@@ -208,24 +232,25 @@ impl Sessions {
     pub(crate) fn new(spec: &GatewaySpec) -> Self {
         Self {
             by_id: Mutex::default(),
+            most: spec.max_sessions,
             idle_ns: spec.session_idle_ms * 1_000_000,
             input_limit: Duration::from_millis(spec.input_timeout_ms),
         }
     }
 
+    /// A new session, `None` if all are in use; and who made room for it, the longest idle, removed already.
     pub(crate) fn create(
         &self,
-        capabilities: &[u8],
-        version: &'static str,
-        info: Option<&[u8]>,
+        guest: &Guest<'_>,
         metrics: &Metrics,
-    ) -> Arc<Session> {
+    ) -> (Option<Arc<Session>>, Option<Arc<Session>>) {
         let session = Arc::new(Session {
             id: random_id(),
-            capabilities: capabilities.into(),
-            version,
-            info: info.map(Into::into),
-            can_be_asked: super::asking::is_asked(capabilities),
+            owner: guest.principal.digest(),
+            capabilities: guest.capabilities.into(),
+            version: guest.version,
+            info: guest.info.map(Into::into),
+            can_be_asked: super::asking::is_asked(guest.capabilities),
             level: Mutex::default(),
             has_level: AtomicBool::new(false),
             used_ns: AtomicU64::new(now_ns()),
@@ -242,14 +267,30 @@ impl Sessions {
             ended: AtomicBool::new(false),
             end: Notify::new(),
         });
-        lock(&self.by_id).insert(session.id.clone(), Arc::clone(&session));
+        let mut by_id = lock(&self.by_id);
+        let mut crowded_out = None;
+        if by_id.len() >= self.most {
+            let idle = by_id.values().filter(|session| session.is_idle());
+            let longest = idle.min_by_key(|session| session.used_ns.load(Relaxed));
+            let Some(longest) = longest.cloned() else {
+                return (None, None);
+            };
+            by_id.remove(&longest.id);
+            finish(&longest, metrics);
+            crowded_out = Some(longest);
+        }
+        by_id.insert(session.id.clone(), Arc::clone(&session));
         metrics.sessions.fetch_add(1, Relaxed);
-        session
+        (Some(session), crowded_out)
     }
 
-    pub(crate) fn get(&self, id: &[u8]) -> Option<Arc<Session>> {
+    /// The session that this caller opened, and a new lease of life for it. To others it is none at all.
+    pub(crate) fn get(&self, id: &[u8], caller: Principal<'_>) -> Option<Arc<Session>> {
         let id = std::str::from_utf8(id).ok()?;
         let session = lock(&self.by_id).get(id).cloned()?;
+        if session.owner != caller.digest() {
+            return None;
+        }
         session.touch();
         Some(session)
     }
@@ -266,9 +307,7 @@ impl Sessions {
         let now = now_ns();
         let mut by_id = lock(&self.by_id);
         let idle = |session: &Session| {
-            session.busy.load(Relaxed) == 0
-                && session.streaming.load(Relaxed) == 0
-                && now.saturating_sub(session.used_ns.load(Relaxed)) >= self.idle_ns
+            session.is_idle() && now.saturating_sub(session.used_ns.load(Relaxed)) >= self.idle_ns
         };
         for session in by_id.values() {
             if let Some(hears) = session.hears.get()

@@ -39,6 +39,11 @@ pub(crate) fn push_event(out: &mut Vec<u8>, id: Option<&str>, message: &[u8]) {
     out.extend_from_slice(b"\n\n\r\n");
 }
 
+/// Appends a line for people, as one chunk: no reader of events takes it for one.
+pub(crate) fn push_comment(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(format!("{:x}\r\n: {text}\n\n\r\n", text.len() + 4).as_bytes());
+}
+
 /// Appends a message without the line ends that may stand between its tokens.
 pub(crate) fn push_line(out: &mut Vec<u8>, message: &[u8]) {
     let start = out.len();
@@ -64,6 +69,7 @@ mod tests {
         let mut wire = Vec::new();
         push_event(&mut wire, Some("a-1"), b"{\"a\":\r\n1}");
         wire.extend_from_slice(BEAT);
+        push_comment(&mut wire, "nobody's event");
         push_event(&mut wire, None, b"{}");
         wire.extend_from_slice(END);
         let (mut body, mut events, mut seen) = (

@@ -2,7 +2,8 @@
 //!
 //! The rules (2025-11-25 transports, "Multiple Connections" and "Resumability"): a message goes out on one stream only, so
 //! the second general stream of a session stays silent; with `Last-Event-ID` a stream goes on behind that event, and
-//! whichever connection had it before loses it.
+//! whichever connection had it before loses it. Whoever comes too late for some events is told so in a comment, and of
+//! changes once more, as each may have been among them.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -151,11 +152,21 @@ fn show(client: &mut Client, session: &Session, shown: &mut Shown) -> bool {
     let Some(following) = streams.following(last) else {
         return false;
     };
+    if following.lost > 0 {
+        let text = format!(
+            "{} events are lost; raise gateway.replayEvents",
+            following.lost
+        );
+        sse::push_comment(&mut client.output, &text);
+        if shown.general {
+            session.hears(&client.gateway).lost();
+        }
+    }
     for (id, message) in &following.events {
         let text = streams.replays().then(|| id.to_string());
         sse::push_event(&mut client.output, text.as_deref(), message);
-        shown.n = id.n;
     }
+    shown.n = following.last;
     !following.over
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::answer::{Answer, INVALID_PARAMS};
+use super::answer::{Answer, INVALID_PARAMS, INVALID_REQUEST};
 use super::dispatch::{Plan, Who};
 use super::mirrored::Sent;
+use super::sessions::Guest;
 use super::voice::Voice;
 use super::{Gateway, calling, listen, paging};
 use crate::envelope::{self, Envelope};
@@ -54,7 +55,7 @@ pub(crate) async fn run(
         Plan::Subscribe { id, session, on } => {
             Box::pin(listen::subscribe(gateway, &session, &id, on, body, env)).await
         }
-        Plan::Initialize(id) => initialize(gateway, &id, body, env).await,
+        Plan::Initialize(id) => initialize(gateway, &id, body, env, ask.principal).await,
         Plan::Level(id, session, level) => {
             session.set_level(&level).await;
             Answer::result(&id, b"{}")
@@ -203,7 +204,13 @@ async fn discover(gateway: &Gateway, id: &[u8]) -> Answer {
     Answer::result(id, result.to_string().as_bytes())
 }
 
-async fn initialize(gateway: &Gateway, id: &[u8], body: &[u8], env: &Envelope) -> Answer {
+async fn initialize(
+    gateway: &Gateway,
+    id: &[u8],
+    body: &[u8],
+    env: &Envelope,
+    principal: Principal<'_>,
+) -> Answer {
     let Some(params) = env.params.filter(|_| env.members.open.is_some()) else {
         return Answer::rpc_error(
             200,
@@ -229,12 +236,17 @@ async fn initialize(gateway: &Gateway, id: &[u8], body: &[u8], env: &Envelope) -
         .find(|known| wanted.as_deref() == Some(*known))
         .unwrap_or(LEGACY[0]);
     let servers = connected(gateway).await;
-    let session = gateway.sessions.create(
-        capabilities.unwrap_or(b"{}"),
+    let guest = Guest {
+        principal,
         version,
+        capabilities: capabilities.unwrap_or(b"{}"),
         info,
-        &gateway.manager.shared.metrics,
-    );
+    };
+    let Some(session) = gateway.open_session(&guest) else {
+        let most = gateway.manager.gateway.max_sessions;
+        let why = format!("all {most} sessions are in use; end one, or raise gateway.maxSessions");
+        return Answer::rpc_error(503, Some(id), INVALID_REQUEST, &why);
+    };
     let mut result = serde_json::json!({
         "protocolVersion": version,
         "capabilities": union(&servers),

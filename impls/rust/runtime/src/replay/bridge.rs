@@ -1,8 +1,9 @@
-//! What the bridge between the eras is made of: tokens, cursors, event ids, codes, progress tokens, rounds of input.
+//! What the bridge between the eras is made of: tokens, cursors, event ids and replay, codes, progress tokens, rounds.
 
 use serde_json::{Value, json};
 
 use super::value::{Args, bytes, of_bytes, of_hex, of_some};
+use crate::gateway::replay::Streams;
 use crate::translate::canonical::canonical;
 use crate::translate::event_id::EventId;
 use crate::translate::rounds::{Asked, Retry, Round};
@@ -62,6 +63,40 @@ pub(super) fn event_id(name: &str, args: Args<'_>) -> Option<Value> {
         "read" => EventId::read(&args.bytes(0)?).map_or(Value::Null, |id| json!([id.stream, id.n])),
         _ => return None,
     })
+}
+
+/// Streams of one vector, at most.
+const STREAMS: u64 = 64;
+
+pub(super) fn replay(name: &str, args: Args<'_>) -> Option<Value> {
+    if name != "after" {
+        return None;
+    }
+    let streams = Streams::new(usize::try_from(args.number(0)?).ok()?);
+    let said: Vec<(u64, Vec<u8>)> = args
+        .value(1)?
+        .as_array()?
+        .iter()
+        .map(|pair| Some((pair.get(0)?.as_u64()?, bytes(pair.get(1)?)?)))
+        .collect::<Option<_>>()?;
+    let opened = said.iter().map(|(stream, _)| *stream).max().unwrap_or(0);
+    for _ in 0..opened.min(STREAMS) {
+        streams.open(false);
+    }
+    for (stream, message) in &said {
+        streams.add(*stream, message);
+    }
+    for stream in args.value(2)?.as_array()? {
+        streams.end(stream.as_u64()?);
+    }
+    let found = EventId::read(&args.bytes(3)?).and_then(|after| streams.following(after));
+    Some(found.map_or(Value::Null, |found| {
+        let events = found.events.iter();
+        let events: Vec<_> = events
+            .map(|(id, message)| json!([id.to_string(), of_bytes(message)]))
+            .collect();
+        json!({"lost": found.lost, "events": events, "over": found.over})
+    }))
 }
 
 pub(super) fn code(name: &str, args: Args<'_>) -> Option<Value> {

@@ -60,6 +60,7 @@ impl Client {
                     let of = |span: Option<Span>| span.map(|span| span.of(view));
                     let heads = Heads {
                         layer: true,
+                        principal: self.principal(&inbound),
                         session: of(inbound.head.session),
                         version: of(inbound.head.version),
                         method: of(inbound.head.mcp_method),
@@ -116,13 +117,8 @@ impl Client {
     ) -> Turn {
         let ahead = self.input.split_off(inbound.head_len + inbound.length);
         let request = std::mem::replace(&mut self.input, ahead);
-        let entered = match &plan {
-            Plan::Forward(forward) => forward
-                .who
-                .session()
-                .map(|session| session.enter(&forward.id)),
-            _ => None,
-        };
+        let entered = plan.of_session();
+        let entered = entered.map(|(session, id)| session.enter(id));
         let gateway = Arc::clone(&self.gateway);
         let flight = entered.as_ref().map(|entered| Arc::clone(&entered.flight));
         let voice = calling::voice(&gateway, &plan, &request[inbound.head_len..], env);

@@ -28,14 +28,17 @@ pub(super) fn session(
             "Mcp-Session-Id is missing; initialize first and send the id you get",
         )));
     };
-    gateway.sessions.get(wanted).ok_or_else(|| {
-        Box::new(Answer::rpc_error(
-            404,
-            id,
-            INVALID_REQUEST,
-            "this session is not known or over; initialize again",
-        ))
-    })
+    gateway
+        .sessions
+        .get(wanted, heads.principal)
+        .ok_or_else(|| {
+            Box::new(Answer::rpc_error(
+                404,
+                id,
+                INVALID_REQUEST,
+                "this session is not known or over; initialize again",
+            ))
+        })
 }
 
 pub(super) fn legacy(
