@@ -195,24 +195,26 @@ impl Client {
 
     /// Everything that is not POST.
     async fn page(&mut self, endpoint: Endpoint, inbound: Inbound) -> Turn {
-        let session = inbound
-            .head
-            .session
-            .map(|span| span.of(&self.input).to_vec());
+        let of = |span: Option<Span>| span.map(|span| span.of(&self.input).to_vec());
+        let (version, session) = (of(inbound.head.version), of(inbound.head.session));
         let after = stream::last_event(&self.input[..inbound.head_len]);
         let keep_alive = inbound.keep_alive && matches!(inbound.head.body, Body::Done);
         self.input.drain(..inbound.head_len);
+        let known = || {
+            let (version, session) = (version.as_deref(), session.as_deref());
+            self.gateway.known(version, session, None)
+        };
         let answer = match endpoint {
             Endpoint::Metrics => pages::metrics(&self.gateway.manager),
             Endpoint::Health => pages::health(&self.gateway.manager),
-            Endpoint::Stream => match self.gateway.known(session.as_deref()) {
+            Endpoint::Stream => match known() {
                 Ok(session) => return stream::run(self, session, after).await,
                 Err(refused) => *refused,
             },
-            Endpoint::Delete => match self.gateway.known(session.as_deref()) {
+            Endpoint::Delete => match known() {
                 Ok(session) => {
                     self.gateway.end_session(session.id.as_bytes());
-                    Answer::new(200, Vec::new())
+                    Answer::new(204, Vec::new())
                 }
                 Err(refused) => *refused,
             },
