@@ -15,7 +15,7 @@ use super::sessions::Session;
 use crate::envelope::{self, Envelope, Fault, Span};
 use crate::manager::ListKind;
 use crate::route::Routed;
-use crate::translate::session::{self as rules, Said};
+use crate::translate::session as rules;
 
 /// The headers that repeat or frame what the body says. On stdio there are none (`layer` false).
 #[derive(Clone, Copy, Debug, Default)]
