@@ -22,6 +22,25 @@ MODERN = "2026-07-28"
 META = "io.modelcontextprotocol/"
 NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
+NO_MESSAGES: list[tuple[bytes, int]] = [
+    (b"{not json", -32700),
+    (b"\xff\xfe{}", -32700),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping"', -32700),
+    (b"[]", -32600),
+    (b"42", -32600),
+    (b'{"jsonrpc":"2.0","id":1}', -32600),
+    (b'{"jsonrpc":"2.0","id":1,"params":{}}', -32600),
+    (b'{"jsonrpc":"2.0"}', -32600),
+    (b'{"jsonrpc":"2.0","id":1,"method":7}', -32600),
+    (b'{"jsonrpc":"1.0","id":1,"method":"ping"}', -32600),
+    (b'{"jsonrpc":2.0,"id":1,"method":"ping"}', -32600),
+    (b'{"id":1,"method":"ping"}', -32600),
+    (b'{"jsonrpc":"1.0","method":"notifications/initialized"}', -32600),
+    (b'{"jsonrpc":"1.0","id":1,"result":{}}', -32600),
+    (b'{"jsonrpc":"2.0","id":{},"method":"ping"}', -32600),
+]
+"""What is no message of JSON-RPC 2.0, and the code of the answer."""
+
 
 def modern_meta(**more: Any) -> dict[str, Any]:
     info = {META + "protocolVersion": MODERN, META + "clientCapabilities": {}}

@@ -217,6 +217,11 @@ BEHIND = {
     "params": (-32600, CALL % (b'"name":"fix__echo",%b' % REST, b',"params":{"name":"refuse"}}')),
     "cut": (-32700, CALL % (b'"name":"fix__echo",%b' % REST, b"  ")),
     "a uri in front": (-32602, CALL % (b'"uri":"fix__echo",%b,"name":"refuse"' % REST, b"}")),
+    "another jsonrpc in front": (-32600, (CALL % (b'"name":"fix__echo",%b' % REST, b"}")).replace(b'"2.0"', b'"1.0"')),
+    "another jsonrpc behind": (
+        -32600,
+        b"{" + CALL[17:] % (b'"name":"fix__echo",%b' % REST, b',"jsonrpc":"1.0"}'),
+    ),
 }
 
 

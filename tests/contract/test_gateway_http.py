@@ -8,7 +8,7 @@ import json
 import re
 
 import pytest
-from tests.contract.clients import ModernClient, serving
+from tests.contract.clients import MODERN, NO_MESSAGES, ModernClient, serving
 from tests.contract.kit import manager_of, stdio_spec
 from tests.contract.rawhttp import Connection
 
@@ -17,29 +17,25 @@ from crossfade.impls.errors import AddressInUse
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
 
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
-        (b"{not json", -32700),
-        (b"", -32700),
-        (b"\xff\xfe{}", -32700),
-        (b'{"jsonrpc":"2.0","id":1,"method":"ping"', -32700),
-        (b"[]", -32600),
-        (b"42", -32600),
-        (b'{"jsonrpc":"2.0","id":1}', -32600),
-        (b'{"jsonrpc":"2.0","id":1,"method":7}', -32600),
-        (b'{"jsonrpc":"1.0","id":1,"method":"ping"}', -32600),
-        (b'{"jsonrpc":"2.0","id":{},"method":"ping"}', -32600),
-    ],
-)
+@pytest.mark.parametrize("speaker", ["nobody", "legacy", "modern"])
+@pytest.mark.parametrize(("body", "code"), [*NO_MESSAGES, (b"", -32700)])
 async def test_a_body_that_is_no_json_rpc_is_a_400_and_the_connection_lives_on(
-    variant: str, body: bytes, code: int
+    variant: str, body: bytes, code: int, speaker: str
 ) -> None:
-    async with serving(variant) as served, served.connect() as connection:
-        refused = await connection.post(body)
+    """Whoever sends it: a session, or the headers of the other era, make it no message."""
+    async with serving(variant) as served, served.legacy() as client:
+        modern: dict[str, str | None] = {"MCP-Protocol-Version": MODERN, "Mcp-Method": "ping"}
+        headers: dict[str, dict[str, str | None]] = {"nobody": {}, "legacy": client.headers(), "modern": modern}
+        refused = await client.connection.post(body, headers[speaker])
         assert refused.status == 400
         assert refused.message["error"]["code"] == code
-        assert (await connection.request("GET", "/healthz")).status == 200
+        assert (await client.connection.request("GET", "/healthz")).status == 200
+
+
+async def test_what_is_no_message_is_refused_under_the_id_that_it_has(variant: str) -> None:
+    async with serving(variant) as served, served.legacy() as client:
+        for body in (b'{"jsonrpc":"1.0","id":"a","method":"ping"}', b'{"jsonrpc":"2.0","id":"a"}'):
+            assert (await client.connection.post(body, client.headers())).message["id"] == "a"
 
 
 @pytest.mark.parametrize(

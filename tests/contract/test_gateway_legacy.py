@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from tests.contract.clients import LegacyClient, serving
+from tests.contract.clients import LegacyClient, modern_meta, serving
 from tests.contract.kit import HttpServer, http_spec, stdio_spec, until
 from tests.contract.rawhttp import Connection
+
+from crossfade.impls import ServerSpec
 
 
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
@@ -29,6 +32,66 @@ async def test_an_unknown_revision_is_answered_with_the_newest_legacy_one(varian
     async with serving(variant) as served, served.legacy("2031-01-01") as client:
         params = {"protocolVersion": "2031-01-01", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
         assert (await client.result("initialize", params))["protocolVersion"] == "2025-11-25"
+
+
+async def test_the_version_header_has_no_say_in_the_handshake(variant: str) -> None:
+    """A client owes it from the next request on; what the two agree on stands in the body."""
+    async with serving(variant) as served, served.connect() as connection:
+        params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+        hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+        answer = await connection.post(hello, {"MCP-Protocol-Version": "1999-01-01"})
+        assert answer.status == 200
+        assert answer.message["result"]["protocolVersion"] == "2025-06-18"
+        assert answer.headers["mcp-session-id"]
+
+
+async def test_initialize_is_legacy_whatever_its_meta_says(variant: str) -> None:
+    async with serving(variant) as served, served.connect() as connection:
+        hello = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "initialize",
+            "params": {"protocolVersion": "2025-06-18", "_meta": modern_meta()},
+        }
+        answer = await connection.post(hello)
+        assert (answer.status, answer.message["result"]["protocolVersion"]) == (200, "2025-06-18")
+
+
+async def test_a_handshake_without_params_is_32602_and_makes_no_session(variant: str) -> None:
+    async with serving(variant) as served, served.connect() as connection:
+        answer = await connection.post({"jsonrpc": "2.0", "id": 1, "method": "initialize"})
+        assert (answer.status, answer.message["error"]["code"]) == (200, -32602)
+        assert "mcp-session-id" not in answer.headers
+        assert served.manager.metrics().sessions == 0
+
+
+async def test_a_handshake_that_is_no_request_is_a_400(variant: str) -> None:
+    async with serving(variant) as served, served.legacy() as client:
+        hello = {"jsonrpc": "2.0", "method": "initialize", "params": {"protocolVersion": "2025-06-18"}}
+        assert (await client.connection.post(hello, client.headers())).status == 400
+
+
+MESSAGES: dict[str, dict[str, Any]] = {
+    "request": {"id": 1, "method": "ping"},
+    "notification": {"method": "notifications/roots/list_changed"},
+    "answer": {"id": 1, "result": {}},
+}
+
+
+@pytest.mark.parametrize("how", ["GET", "DELETE", *MESSAGES])
+async def test_a_revision_that_nobody_speaks_is_a_400_in_any_session(variant: str, how: str) -> None:
+    """2025-11-25 basic/transports, "Protocol Version Header"."""
+    async with serving(variant) as served, served.legacy() as client:
+        headers = {**client.headers(), "MCP-Protocol-Version": "1999-01-01"}
+        if how in MESSAGES:
+            refused = await client.connection.post({"jsonrpc": "2.0", **MESSAGES[how]}, headers)
+        else:
+            refused = await client.connection.request(how, "/mcp", {**headers, "Accept": "text/event-stream"})
+        error = refused.message["error"]
+        assert (refused.status, error["code"]) == (400, -32022)
+        assert error["data"]["requested"] == "1999-01-01"
+        assert "2025-11-25" in error["data"]["supported"]
+        assert await client.result("ping") == {}, "the session has ended"
 
 
 @pytest.mark.parametrize("message", ["notification", "answer"])
@@ -56,7 +119,9 @@ async def test_a_session_is_needed_known_and_ended_by_delete(variant: str) -> No
         client.session = session
         assert (await client.raw("tools/list")).status == 200
         assert served.manager.metrics().sessions == 1
-        assert (await client.delete()).status in (200, 204)
+        ended = await client.delete()
+        assert (ended.status, ended.body) == (204, b"")
+        assert "content-length" not in ended.headers, "RFC 9110 section 8.6"
         assert (await client.raw("tools/list")).status == 404
         assert served.manager.metrics().sessions == 0
 
@@ -200,3 +265,46 @@ async def test_a_listening_stream_says_if_its_connection_ends_with_it(variant: s
             return
         if headers.get("connection", "").lower() != "close":
             assert (await listening.request("GET", "/healthz")).status == 200
+
+
+async def gives_session(
+    given: bytes, heard: list[Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """A legacy server that gives one session id, and notes which one each message names."""
+    results: dict[str, Any] = {
+        "initialize": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "s"}},
+        "tools/list": {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]},
+        "tools/call": {"content": [{"type": "text", "text": "served"}]},
+    }
+    try:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            lines = [line.partition(b":") for line in head.split(b"\r\n")[1:-2]]
+            headers = {name.lower(): value.strip() for name, _, value in lines}
+            body = await reader.readexactly(int(headers.get(b"content-length", 0)))
+            message: dict[str, Any] = json.loads(body) if body else {}
+            heard.append((message.get("method"), headers.get(b"mcp-session-id")))
+            if "id" not in message:
+                status = b"202 Accepted" if message else b"405 Method Not Allowed"
+                writer.write(b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % status)
+                continue
+            answer = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": results[message["method"]]}).encode()
+            more = b"Mcp-Session-Id: %b\r\n" % given if message["method"] == "initialize" else b""
+            start = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n"
+            writer.write(start % (more, len(answer)) + answer)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [(b"0-!~", b"0-!~"), (b"", None), (b"a b", None), (b"\xc3\xa9", None), (b"\xe9", None)]
+)
+async def test_a_session_id_that_is_not_visible_ascii_is_never_sent_back(
+    variant: str, given: bytes, named: bytes | None
+) -> None:
+    """A server that gives such a one keeps no session that could be named."""
+    heard: list[Any] = []
+    server = await asyncio.start_server(lambda r, w: gives_session(given, heard, r, w), "127.0.0.1", 0)
+    spec = ServerSpec("fix", urls=(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp",), era="legacy")
+    async with server, serving(variant, spec) as served, served.legacy() as client:
+        assert await client.text("fix__echo") == "served"
+        assert {session for method, session in heard if method not in ("initialize", None)} == {named}

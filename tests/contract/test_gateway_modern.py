@@ -75,6 +75,68 @@ async def test_an_unknown_version_is_32022_and_tells_what_is_spoken(variant: str
     assert error["data"]["requested"] == "2031-01-01"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"MCP-Protocol-Version": "2025-11-25"}, -32020),
+        ({"MCP-Protocol-Version": None}, -32020),
+        ({"Mcp-Method": "tools/list"}, -32602),
+        ({"Mcp-Name": None}, -32602),
+    ],
+    ids=str,
+)
+async def test_of_several_faults_the_revision_is_told_first(
+    variant: str, wrong: dict[str, str | None], code: int
+) -> None:
+    """Only the revision says what else is owed: before the two sides agree on it, capabilities are not missed."""
+    answer = await sent(variant, {**HEADERS, **wrong}, {META + "protocolVersion": MODERN})
+    assert (answer.status, answer.message["error"]["code"]) == (400, code)
+
+
+async def test_a_revision_that_nobody_speaks_owes_none_of_our_headers(variant: str) -> None:
+    meta = {META + "protocolVersion": "2031-01-01"}
+    answer = await sent(variant, {"MCP-Protocol-Version": "2031-01-01"}, meta)
+    assert (answer.status, answer.message["error"]["code"]) == (400, -32022)
+
+
+NOTE = "notifications/x-told"
+
+
+@pytest.mark.parametrize(
+    ("more", "meta", "code"),
+    [
+        ({}, None, None),
+        ({"Mcp-Method": NOTE}, None, None),
+        ({"Mcp-Method": NOTE}, {META + "protocolVersion": MODERN}, None),
+        ({"Mcp-Method": "tools/call"}, None, -32020),
+        ({"MCP-Protocol-Version": "2025-11-25"}, {META + "protocolVersion": MODERN}, -32020),
+        ({"MCP-Protocol-Version": None}, {META + "protocolVersion": MODERN}, -32020),
+        ({"MCP-Protocol-Version": "2031-01-01"}, {META + "protocolVersion": "2031-01-01"}, -32022),
+    ],
+    ids=str,
+)
+async def test_a_notification_owes_no_meta_but_must_not_contradict_its_headers(
+    variant: str, more: dict[str, str | None], meta: dict[str, Any] | None, code: int | None
+) -> None:
+    """Schema, ``NotificationParams``; streamable-http, "Sending Messages" and "Protocol Version Header"."""
+    params = {} if meta is None else {"params": {"_meta": meta}}
+    async with serving(variant) as served, served.connect() as connection:
+        note = {"jsonrpc": "2.0", "method": NOTE, **params}
+        answer = await connection.post(note, {"MCP-Protocol-Version": MODERN, **more})
+        if code is None:
+            assert (answer.status, answer.body) == (202, b"")
+        else:
+            assert (answer.status, answer.message["error"]["code"]) == (400, code)
+            assert answer.message["id"] is None
+
+
+async def test_a_response_is_no_message_of_this_revision(variant: str) -> None:
+    async with serving(variant) as served, served.connect() as connection:
+        answer = await connection.post({"jsonrpc": "2.0", "id": 1, "result": {}}, {"MCP-Protocol-Version": MODERN})
+        assert (answer.status, answer.message["error"]["code"]) == (400, -32600)
+        assert answer.message["id"] is None
+
+
 async def test_an_unknown_method_is_404_and_32601(variant: str) -> None:
     headers = {"MCP-Protocol-Version": MODERN, "Mcp-Method": "no/such"}
     answer = await sent(variant, dict(headers), modern_meta(), "no/such")

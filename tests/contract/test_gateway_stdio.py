@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.contract.clients import META, MODERN, modern_meta
+import pytest
+from tests.contract.clients import META, MODERN, NO_MESSAGES, modern_meta
 from tests.contract.kit import stdio_spec
 from tests.contract.talker_stdio import piped
 
@@ -89,6 +90,63 @@ async def test_a_broken_line_is_an_error_and_the_next_is_served(variant: str) ->
         assert (await peer.receive())["error"]["code"] == -32700
         params = {"name": "fix__echo", "arguments": {"text": "a"}, "_meta": modern_meta()}
         assert (await peer.request("tools/call", params))["result"]["content"][0]["text"] == "a"
+
+
+HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_a_line_that_is_no_json_rpc_is_an_error_in_any_era(variant: str, era: str) -> None:
+    async with talking_to(variant) as peer:
+        if era == "legacy":
+            await peer.request("initialize", HELLO)
+        for line, code in NO_MESSAGES:
+            await peer.send(line)
+            assert (await peer.receive())["error"]["code"] == code, line
+        meta = {"_meta": modern_meta()} if era == "modern" else {}
+        params = {"name": "fix__echo", "arguments": {"text": "a"}, **meta}
+        assert (await peer.request("tools/call", params))["result"]["content"][0]["text"] == "a"
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {META + "protocolVersion": MODERN},
+        {META + "protocolVersion": MODERN, META + "clientCapabilities": "none"},
+    ],
+    ids=str,
+)
+async def test_a_request_without_its_capabilities_is_32602(variant: str, meta: dict[str, Any]) -> None:
+    async with talking_to(variant) as peer:
+        assert (await peer.request("tools/list", {"_meta": meta}))["error"]["code"] == -32602
+
+
+async def test_a_handshake_without_params_is_32602_and_leaves_the_session(variant: str) -> None:
+    async with talking_to(variant) as peer:
+        assert (await peer.request("ping"))["result"] == {}, "it may come before the handshake"
+        await peer.request("initialize", HELLO)
+        await peer.send({"jsonrpc": "2.0", "id": "bare", "method": "initialize"})
+        refused = await peer.receive()
+        assert (refused["id"], refused["error"]["code"]) == ("bare", -32602)
+        assert (await peer.request("tools/list"))["result"]["tools"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"method": "notifications/initialized"},
+        {"method": "notifications/x", "params": {"_meta": {META + "protocolVersion": "2031-01-01"}}},
+        {"method": "initialize", "params": HELLO},
+        {"id": 1, "result": {}},
+    ],
+    ids=str,
+)
+async def test_what_asks_for_no_answer_gets_none(variant: str, told: dict[str, Any]) -> None:
+    """A client could not tell what an error without id is about (basic/index, "Notifications")."""
+    async with talking_to(variant) as peer:
+        await peer.send({"jsonrpc": "2.0", **told})
+        await peer.send({"jsonrpc": "2.0", "id": "next", "method": "ping"})
+        assert (await peer.receive())["id"] == "next"
 
 
 async def test_what_is_under_way_when_stdin_ends_is_answered(variant: str) -> None:

@@ -56,17 +56,18 @@ def test_byte_by_byte_a_scan_only_ever_learns(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", [c for c in CASES if c["complete"]], ids=lambda c: str(c["id"]))
 def test_both_readers_agree(case: dict[str, Any]) -> None:
-    """``parse`` may accept a key that stands twice (msgspec takes the last one), and looks into values that ``scan``
-    skips; in all else they agree.
+    """``parse`` may accept a key that stands twice (msgspec takes the last one), looks into values that ``scan`` skips,
+    and wants a message of JSON-RPC 2.0; in all else they agree.
     """
     body, expect = body_of(case), case["expect"]
-    if case["id"].startswith("double-") or case["id"] == "not-utf8-in-arguments":
+    spoken = body if b'"jsonrpc"' in body else body.replace(b"{", b'{"jsonrpc":"2.0",', 1)
+    if case["id"].startswith("double-") or case["id"] in ("not-utf8-in-arguments", "empty-object"):
         return
     if "error" in expect:
         with pytest.raises(EnvelopeError):
-            parse(body)
+            parse(spoken)
         return
-    message = parse(body)
+    message = parse(spoken)
     assert (None if message.method is msgspec.UNSET else message.method) == expect.get("method")
     if "id" in expect:
         assert isinstance(message.id, msgspec.Raw)
@@ -123,7 +124,7 @@ def test_no_bytes_at_all_make_a_reader_fail_in_any_other_way(body: bytes) -> Non
 
 
 def test_nesting_without_end_is_an_error_and_not_a_crash() -> None:
-    body = b'{"id":1,"method":"m","params":{"arguments":' + b"[" * 200_000 + b"]" * 200_000 + b"}}"
+    body = b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"arguments":' + b"[" * 200_000 + b"]" * 200_000 + b"}}"
     with pytest.raises(EnvelopeError, match="nested too deeply"):
         parse(body)
     assert scan(body, complete=True).method == "m"
@@ -157,13 +158,35 @@ def test_an_ordinary_request_is_not_read_twice(body: bytes, monkeypatch: pytest.
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"id":1,"method":"tools/call","params":{"name":"a","arguments":{"name":"x"},"name":"b"}}',
-        b'{"id":1,"method":"tools/call","params":{"name":"a","arguments":{"name":"x"},"arguments":{},"name":"b"}}',
-        b'{"id":1,"method":"tools/call","params":{"name":"a","_meta":{"io.modelcontextprotocol/clientInfo":{"name":"x"},'
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"name":"x"},"name":"b"}}',
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"name":"x"},"arguments":{},'
+        b'"name":"b"}}',
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","_meta":{'
+        b'"io.modelcontextprotocol/clientInfo":{"name":"x"},'
         b'"io.modelcontextprotocol/clientInfo":{}},"name":"b"}}',
-        b'{"id":1,"method":"tools/call","id":2,"params":{"name":"a","arguments":{"id":3}}}',
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","id":2,"params":{"name":"a","arguments":{"id":3}}}',
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"},"jsonrpc":"2.0"}',
     ],
 )
 def test_what_may_hold_any_key_hides_no_second_one(body: bytes) -> None:
     with pytest.raises(envelope.EnvelopeError, match="twice"):
         envelope.parse(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "raw_id"),
+    [
+        (b'{"jsonrpc":"1.0","id":"a","method":"ping"}', b'"a"'),
+        (b'{"id":7,"method":"ping"}', b"7"),
+        (b'{"jsonrpc":"2.0","id":7}', b"7"),
+        (b'{"jsonrpc":"2.0","id":7,"method":7}', b"7"),
+        (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', None),
+        (b'{"jsonrpc":"1.0","id":[7],"method":"ping"}', None),
+        (b'{"jsonrpc":"1.0","method":"ping"}', None),
+        (b"[]", None),
+    ],
+)
+def test_what_is_no_message_is_refused_under_the_id_that_it_has(body: bytes, raw_id: bytes | None) -> None:
+    with pytest.raises(EnvelopeError) as refused:
+        parse(body)
+    assert (refused.value.code, refused.value.raw_id) == (-32600, raw_id)

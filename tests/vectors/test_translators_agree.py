@@ -92,6 +92,28 @@ def damaged(draw: Any) -> bytes:
 
 anything = documents | damaged()
 
+VERSION, CAPABILITIES = "io.modelcontextprotocol/protocolVersion", "io.modelcontextprotocol/clientCapabilities"
+versions = st.sampled_from(["2026-07-28"] * 4 + ["2025-11-25", "2024-11-05", "2031-01-01", "1999-01-01", "\u00e9"])
+names = st.sampled_from(["t", "\u00e9", "=?base64?dA==?=", "file:///a"])
+methods = st.sampled_from([*METHODS, "prompts/get", "initialize", "ping", "notifications/x", "\u00e9"])
+metas = st.builds(
+    lambda meta, hop: {**meta, **hop},
+    objects,
+    st.fixed_dictionaries({}, optional={VERSION: versions, CAPABILITIES: st.just({}) | values}),
+)
+heads = st.fixed_dictionaries(
+    {"jsonrpc": st.sampled_from(["2.0"] * 7 + ["1.0", 2.0, None])},
+    optional={"id": st.integers() | texts, "method": methods, "result": values, "error": values},
+)
+"""What a message says of itself; most of them are messages."""
+messages = st.builds(
+    lambda rest, head, params, meta: {**rest, **head, **({} if params is None else {"params": {**params, **meta}})},
+    objects.map(lambda rest: {key: value for key, value in rest.items() if key not in ("id", "method", "params")}),
+    heads,
+    st.none() | st.fixed_dictionaries({}, optional={"name": names | values, "uri": names}),
+    st.fixed_dictionaries({}, optional={"_meta": metas}),
+).flatmap(spelled)
+
 
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 def test_the_native_translator_is_as_the_vectors_say(case: dict[str, Any]) -> None:
@@ -116,10 +138,44 @@ def stands_twice(body: bytes) -> bool:
     return False
 
 
-@given(requests.map(str.encode) | anything)
+@given(messages.map(str.encode) | requests.map(str.encode) | anything)
 def test_they_read_the_same_envelope(body: bytes) -> None:
     if not stands_twice(body):
         agree("envelope.read", of_bytes(body))
+
+
+# A header's value: what the body may say, and what it may not.
+sent = st.none() | versions | methods | names | st.binary(max_size=4).map(of_bytes)
+
+
+@given(
+    messages,
+    st.none() | st.fixed_dictionaries({"version": versions | sent, "method": methods | sent, "name": names | sent}),
+)
+def test_they_serve_the_same_messages(body: str, headers: Any) -> None:
+    """As the same era, and refused with the same status and code."""
+    if not stands_twice(body.encode()):
+        agree("session.era", None if headers is None else headers["version"], body)
+        agree("modern.verdict", headers, body)
+
+
+@given(sent, st.sampled_from(["none", "unknown", "known"]), st.binary(max_size=6))
+def test_they_know_the_same_sessions(version: Any, found: str, given_: bytes) -> None:
+    agree("session.verdict", version, found)
+    agree("session.id", version)
+    agree("session.id", of_bytes(given_))
+
+
+hellos = st.builds(
+    lambda rest, asked: {**rest, **asked},
+    objects,
+    st.fixed_dictionaries({}, optional={"protocolVersion": versions | values}),
+).flatmap(spelled)
+
+
+@given(hellos)
+def test_they_agree_on_the_same_revision(params: str) -> None:
+    agree("session.agree", params)
 
 
 @given(st.lists(requests | documents.map(bytes.decode), min_size=1, max_size=3), st.sampled_from([1, 2, 5, 64, 5000]))

@@ -10,6 +10,7 @@ import base64
 from collections.abc import Callable
 from typing import Any, Final
 
+from tests.vectors import translation_session as session
 from tests.vectors import translation_wire as wire
 
 from crossfade.impls.python import codes, cursor, event_id, progress, rounds, state_token
@@ -106,6 +107,11 @@ def _events(stream: Any, step: int, limit: int) -> Any:
     return BAD if found is None else [of_bytes(data) for data in found]
 
 
+def _modern(headers: Any, body: Any) -> Any:
+    sent = None if headers is None else {name: some_bytes(value) for name, value in headers.items()}
+    return session.modern(sent, to_bytes(body))
+
+
 def _chunks(raw: Any, step: int) -> Any:
     found = wire.http_chunks(to_bytes(raw), step)
     return BAD if found is None else {"payload": of_bytes(found[0]), "done": found[1]}
@@ -146,6 +152,11 @@ OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "name.expose": wire.expose,
     "envelope.read": lambda body: wire.envelope(to_bytes(body)),
     "envelope.watch": lambda body, step: wire.watch(to_bytes(body), step),
+    "session.era": lambda version, body: session.era(some_bytes(version), to_bytes(body)),
+    "session.verdict": lambda version, found: session.verdict(some_bytes(version), found),
+    "session.agree": lambda params: session.agree(some_bytes(params)),
+    "session.id": lambda value: session.session_id(some_bytes(value)),
+    "modern.verdict": _modern,
     "meta.to_modern": lambda params, caps: _or_bad(wire.meta("modern", to_bytes(params), to_bytes(caps))),
     "meta.to_legacy": lambda params, caps: _or_bad(wire.meta("legacy", to_bytes(params), to_bytes(caps))),
     "result.to_modern": lambda method, raw: _or_bad(wire.result(method, to_bytes(raw))),

@@ -3,12 +3,13 @@ r"""Owns the reading of a JSON-RPC envelope: what a relay must know, and where i
 Two readers of the same thing, held equal by tests (``tests/impls_python/test_envelope.py``) and by the vectors
 ``impls/vectors/envelope.jsonl`` that the Rust scanner replays:
 
-- :func:`parse` takes a complete body. msgspec checks all of it and skips what nobody asked for.
+- :func:`parse` takes a complete body. msgspec checks all of it and skips what nobody asked for; it must be a message
+  of JSON-RPC 2.0.
 - :func:`scan` takes the first bytes of a body that is still arriving. It is lexical: it balances brackets and strings,
   and stops where the bytes end. What it has not seen is None.
 
-Rules: a key counts once (a second ``method``, ``id``, ``params``, ``name``, ``uri`` or ``_meta`` is refused, as two
-readers that choose differently are a hole); spans are byte offsets into the body, so that a rewrite is
+Rules: a key counts once (a second ``jsonrpc``, ``method``, ``id``, ``params``, ``name``, ``uri`` or ``_meta`` is
+refused, as two readers that choose differently are a hole); spans are byte offsets into the body, so that a rewrite is
 a splice and every unknown field survives.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -28,12 +29,15 @@ Span = tuple[int, int]
 
 
 class EnvelopeError(ValueError):
-    """The body is not a JSON-RPC message. ``code`` is the JSON-RPC error code: -32700 or -32600."""
+    """The body is not a JSON-RPC message. ``code`` is the JSON-RPC error code: -32700 or -32600; ``raw_id`` is the id
+    that it has all the same.
+    """
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, raw_id: bytes | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.raw_id = raw_id
 
 
 class Meta(msgspec.Struct, gc=False):
@@ -57,13 +61,23 @@ class Params(msgspec.Struct, gc=False):
 
 
 class Message(msgspec.Struct, gc=False):
-    """A whole message. A request has ``method`` and ``id``, a notification no ``id``, a response no ``method``."""
+    """A whole message. A request has ``method`` and ``id``, a notification no ``id``, a response no ``method``, but
+    ``result`` or ``error``.
+    """
 
+    jsonrpc: Literal["2.0"]
     method: str | msgspec.UnsetType = msgspec.UNSET
     id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     params: Params | msgspec.UnsetType = msgspec.UNSET
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Identified(msgspec.Struct, gc=False):
+    id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode_id = msgspec.json.Decoder(_Identified).decode
 _decode = msgspec.json.Decoder(Message).decode
 ID: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?(?:0|[1-9][0-9]*)', re.DOTALL)
 
@@ -75,20 +89,41 @@ def parse(body: bytes) -> Message:
         if not body.isascii():
             body.decode()  # msgspec does not look into strings that nobody asked for
     except msgspec.ValidationError as error:
-        raise EnvelopeError(-32600, f"not a JSON-RPC message: {error}") from None
+        raise EnvelopeError(-32600, f"not a JSON-RPC message: {error}", _id_of(body)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EnvelopeError(-32700, f"not JSON: {error}") from None
     except RecursionError:
         raise EnvelopeError(-32700, "not JSON that can be read: it is nested too deeply; flatten it") from None
     if message.id is not msgspec.UNSET and not ID.fullmatch(message.id):
         raise EnvelopeError(-32600, "the id of a request must be a string or an integer")
+    if message.method is msgspec.UNSET and message.result is msgspec.UNSET and message.error is msgspec.UNSET:
+        why = "method is missing; send a request, a notification or a response"
+        raise EnvelopeError(-32600, why, None if message.id is msgspec.UNSET else bytes(message.id))
     if _may_repeat(body, message):
         scan(body, complete=True)
     return message
 
 
+def _id_of(body: bytes) -> bytes | None:
+    """The id of what is no message, so that its sender knows what failed."""
+    try:
+        raw = _decode_id(body).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return bytes(raw) if raw is not msgspec.UNSET and ID.fullmatch(raw) else None
+
+
 _COUNTED: Final = 2048
-_KEYS: Final = (b'"name"', b'"method"', b'"params"', b'"_meta"', b'"id"', b'"uri"', b'/protocolVersion"')
+_KEYS: Final = (
+    b'"name"',
+    b'"method"',
+    b'"params"',
+    b'"_meta"',
+    b'"id"',
+    b'"uri"',
+    b'"jsonrpc"',
+    b'/protocolVersion"',
+)
 
 
 def _may_repeat(body: bytes, message: Message) -> bool:
@@ -106,6 +141,7 @@ def _may_repeat(body: bytes, message: Message) -> bool:
         or count(b'"_meta"') > 1
         or count(b'"id"') > 1
         or count(b'"uri"') > 1
+        or count(b'"jsonrpc"') > 1
         or count(b'/protocolVersion"') > 1
     ):
         named = count(b'"name"')
@@ -134,13 +170,15 @@ def find_once(body: bytes, token: bytes | memoryview) -> int:
 class Envelope:
     """What :func:`scan` saw. Spans include the quotes; ``key`` is the span of ``params.name`` or ``params.uri``.
 
-    ``params_open`` is the offset behind the brace of ``params`` and ``meta_open`` that of ``_meta``; ``end`` is the
-    offset behind the whole object, None if the bytes ended before.
+    ``jsonrpc`` is whether that says ``"2.0"``, in these very bytes; ``params_open`` is the offset behind the brace of
+    ``params`` and ``meta_open`` that of ``_meta``; ``end`` is the offset behind the whole object, None if the bytes
+    ended before.
     """
 
-    __slots__ = ("end", "id", "key", "meta", "meta_open", "method", "params", "params_open", "version")
+    __slots__ = ("end", "id", "jsonrpc", "key", "meta", "meta_open", "method", "params", "params_open", "version")
 
     def __init__(self) -> None:
+        self.jsonrpc = False
         self.method: str | None = None
         self.id: Span | None = None
         self.params: Span | None = None
@@ -162,6 +200,7 @@ OPEN: Final = re.compile(_WS + rb"\{")
 CLOSE: Final = re.compile(_WS + rb"\}")
 _NESTED: Final = re.compile(rb"[{}\[\]]|" + STRING + rb'|"', re.DOTALL)
 TOP: Final = frozenset({b'"method"', b'"id"', b'"params"'})
+_MESSAGE: Final = TOP | {b'"jsonrpc"'}
 IN_PARAMS: Final = frozenset({b'"name"', b'"uri"', b'"_meta"'})
 _IN_META: Final = frozenset({b'"' + VERSION_KEY.encode() + b'"'})
 
@@ -181,7 +220,7 @@ def scan(data: bytes, *, complete: bool = False) -> Envelope:
     """
     found = Envelope()
     try:
-        _scan_object(data, _enter(data, 0), found, TOP, _on_top)
+        _scan_object(data, _enter(data, 0), found, _MESSAGE, _on_top)
     except _MoreError:
         if complete:
             raise EnvelopeError(-32700, "not JSON: the body ends inside the message") from None
@@ -207,7 +246,7 @@ def _scan_object(data: bytes, at: int, found: Envelope, wanted: frozenset[bytes]
     """Walk the members of one object from behind its brace; returns the offset behind its closing brace."""
     seen: set[bytes] = set()
     if (closed := CLOSE.match(data, at)) is not None:
-        if wanted is TOP:
+        if wanted is _MESSAGE:
             found.end = closed.end()
         return closed.end()
     while True:
@@ -229,7 +268,7 @@ def _scan_object(data: bytes, at: int, found: Envelope, wanted: frozenset[bytes]
             raise _more_or_error(data, end)
         at = after.end()
         if after.group(1) == b"}":
-            if wanted is TOP:
+            if wanted is _MESSAGE:
                 found.end = at
             return at
 
@@ -250,6 +289,8 @@ def _on_top(data: bytes, name: bytes, start: int, found: Envelope) -> int:
         if not ID.fullmatch(data, start, end):
             raise EnvelopeError(-32600, "the id of a request must be a string or an integer")
         found.id = (start, end)
+    elif name == b'"jsonrpc"':
+        found.jsonrpc = data[start:end] == b'"2.0"'
     else:
         found.method = _text(data, start, end, "method")
     return end

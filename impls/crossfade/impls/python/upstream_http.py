@@ -23,6 +23,7 @@ from crossfade.impls.python.http_head import ResponseHeads
 from crossfade.impls.python.instance import Headers, Instance
 from crossfade.impls.python.peer import Peer
 from crossfade.impls.python.pipes import Pipes, older
+from crossfade.impls.python.session_rules import session_id
 from crossfade.impls.python.translate import DISCOVER, header_value
 from crossfade.impls.snapshots import InstanceInfo
 
@@ -204,13 +205,14 @@ class HttpInstance(Instance):
         if answer.status in (400, 404, 405) and answer.answer is None:
             return await older(self, answer.status, request_id, body, deadline_ns)
         peer = discovery.legacy_peer(answer.result(self.spec.name), self.spec.name)
-        head = self.legacy_head(answer.session)
+        session = session_id(answer.session)
+        head = self.legacy_head(session)
         if self.peer is None:
             head = head.replace(
                 b"Content-Length: ", f"MCP-Protocol-Version: {peer.version}\r\nContent-Length: ".encode()
             )
         await self.ask(head, jsonrpc.notification("notifications/initialized"), deadline_ns)
-        return answer.session, peer
+        return session, peer
 
     async def close_session(self, session: str) -> None:
         """Tell the server that a session is over. One that does not support it (405) keeps it; that is its choice."""

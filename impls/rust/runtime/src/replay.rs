@@ -6,6 +6,7 @@
 
 mod bridge;
 pub mod laws;
+mod session;
 mod value;
 mod wire;
 
@@ -26,6 +27,8 @@ pub fn step(op: &str, args: &[Value]) -> Result<Value, String> {
         "json" => bridge::json(name, args),
         "name" => wire::name(name, args),
         "envelope" => wire::envelope(name, args),
+        "session" => session::session(name, args),
+        "modern" => session::modern(name, args),
         "meta" => wire::meta(name, args),
         "result" => wire::result(name, args),
         "header" => wire::header(name, args),

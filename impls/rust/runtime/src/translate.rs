@@ -11,6 +11,7 @@ pub(crate) mod event_id;
 pub(crate) mod members;
 pub(crate) mod progress;
 pub(crate) mod rounds;
+pub(crate) mod session;
 pub(crate) mod state_token;
 
 use std::borrow::Cow;

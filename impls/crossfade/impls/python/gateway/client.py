@@ -205,7 +205,7 @@ class ClientConnection(asyncio.Protocol):
             else:
                 dispatch.other(self, head, verdict)
         except EnvelopeError as error:
-            self.respond(HttpAnswer(400, jsonrpc.error(None, error.code, error.message)))
+            self.respond(HttpAnswer(400, jsonrpc.error(error.raw_id, error.code, error.message)))
 
     def _stream_on(self, job: Job, data: bytes) -> None:
         left = self.left

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from crossfade.impls.errors import CrossfadeError
-from crossfade.impls.python import jsonrpc
+from crossfade.impls.python import jsonrpc, session_rules
 from crossfade.impls.python.ask import encode_params
 from crossfade.impls.python.body_watch import BodyWatch
 from crossfade.impls.python.envelope import Envelope, EnvelopeError, Message, find_once, scan
-from crossfade.impls.python.gateway import admin, legacy, methods, mirrored, modern
+from crossfade.impls.python.gateway import admin, legacy, methods, mirrored
 from crossfade.impls.python.gateway.access import Endpoint
-from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
+from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer, refused
 from crossfade.impls.python.gateway.lasting import ListenJob
 from crossfade.impls.python.gateway.principal import principal_of
 from crossfade.impls.python.gateway.relay import HttpRelay
@@ -48,24 +48,22 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
     """A whole message that was POSTed to /mcp."""
     method = message.method
     raw_id = None if message.id is _UNSET else bytes(message.id)
-    if modern.is_modern(head, message):
-        if raw_id is None:
-            client.respond(ACCEPTED if method is not _UNSET else HttpAnswer(400))
-            return
-        refusal = modern.refuse(head, message, raw_id)
+    if raw_id is None or method is _UNSET:
+        client.respond(_told(client, head, message, body))
+        return
+    if session_rules.is_modern(head.version, message):
+        refusal = session_rules.modern_verdict(head, message)
         if refusal is not None:
-            client.respond(refusal)
+            client.respond(refused(raw_id, refusal))
             return
         if method == "subscriptions/listen":
             ListenJob(client, raw_id, methods.params_of(body))
             return
         session: Session | None = None
     else:
-        if method is _UNSET or raw_id is None:
-            client.respond(legacy.accepted(client.gateway, head, message, body))
-            return
         if method == "initialize":
-            legacy.handshake(client, head, raw_id, methods.params_of(body))
+            params = None if message.params is _UNSET else methods.params_of(body)
+            legacy.handshake(client, head, raw_id, params)
             return
         found = legacy.session_of(client.gateway, head, raw_id)
         if isinstance(found, HttpAnswer):
@@ -89,12 +87,19 @@ def post(client: ClientConnection, head: RequestHead, message: Message, body: by
         if is_text:
             client.run(_prepare(call))
             return
-    assert method is not _UNSET  # noqa: S101  a request has one
     speech = Speech(client, session=session)
     gateway = client.gateway
     principal = principal_of(head, gateway.principal_header)
     caller = methods.Caller(session is None, session, principal, speech, gateway.suspended)
     client.run(methods.answer(gateway.manager, caller, method, raw_id, methods.params_of(body)), speech=speech)
+
+
+def _told(client: ClientConnection, head: RequestHead, message: Message, body: bytes) -> HttpAnswer:
+    """The answer to what asks for none: a notification, or a response."""
+    if session_rules.is_modern(head.version, message):
+        refusal = session_rules.modern_verdict(head, message)
+        return ACCEPTED if refusal is None else refused(None, refusal)
+    return legacy.accepted(client.gateway, head, message, body)
 
 
 async def _prepare(call: ToolCall) -> HttpAnswer | None:
@@ -233,7 +238,7 @@ def stream(  # noqa: PLR0911, PLR0912  one return per reason to wait for the res
     Of a modern request the headers say era, method and name; the body must agree as far as it has arrived. What arrives
     later is watched: it may not name another tool. Raises EnvelopeError if it does so already.
     """
-    if envelope.method != "tools/call" or envelope.key is None or envelope.id is None:
+    if not envelope.jsonrpc or envelope.method != "tools/call" or envelope.key is None or envelope.id is None:
         return None
     start, end = envelope.key
     name = bytes(arrived[start:end])

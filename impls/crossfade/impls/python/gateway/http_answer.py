@@ -5,7 +5,7 @@ from __future__ import annotations
 import http
 from typing import Final, NamedTuple
 
-from crossfade.impls.python import jsonrpc
+from crossfade.impls.python import jsonrpc, session_rules
 from crossfade.impls.python.gateway.access import Refusal
 
 JSON: Final = "application/json"
@@ -31,7 +31,8 @@ def encode(answer: HttpAnswer, *, keep_alive: bool) -> bytes:
     lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}"]
     if answer.body:
         lines.append(f"Content-Type: {answer.kind}")
-    lines.append(f"Content-Length: {len(answer.body)}")
+    if answer.status != 204:  # it says no length (RFC 9110 section 8.6)
+        lines.append(f"Content-Length: {len(answer.body)}")
     lines += answer.headers
     if not keep_alive:
         lines.append("Connection: close")
@@ -43,6 +44,18 @@ def refuse(refusal: Refusal) -> HttpAnswer:
     headers = (f"Allow: {refusal.allow}",) if refusal.allow else ()
     body = jsonrpc.error(None, jsonrpc.INVALID_REQUEST, refusal.why)
     return HttpAnswer(refusal.status, body, headers=headers)
+
+
+def refused(raw_id: bytes | None, refusal: session_rules.Refusal) -> HttpAnswer:
+    """The answer to a message that is not served; ``raw_id`` None if it is no request."""
+    body = jsonrpc.error(raw_id, refusal.code, refusal.message, refusal.data)
+    return HttpAnswer(refusal.status, body)
+
+
+def not_found(raw_id: bytes | None, method: str) -> HttpAnswer:
+    """The answer to a method that nobody implements: 404 with a JSON-RPC body tells it from a missing endpoint."""
+    body = jsonrpc.error(raw_id, jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method}")
+    return HttpAnswer(404, body)
 
 
 def _phrase(status: int) -> str:

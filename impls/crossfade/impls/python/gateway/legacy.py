@@ -12,38 +12,41 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from crossfade.impls.python import jsonrpc
+from crossfade.impls.python import jsonrpc, session_rules
 from crossfade.impls.python.envelope import Message
 from crossfade.impls.python.gateway import lasting, methods, offer
-from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer
+from crossfade.impls.python.gateway.http_answer import ACCEPTED, HttpAnswer, refused
 from crossfade.impls.python.gateway.principal import principal_of
 from crossfade.impls.python.gateway.sessions import Session, guest_of
 from crossfade.impls.python.http_head import RequestHead
-from crossfade.impls.python.jsonrpc import LEGACY
 
 if TYPE_CHECKING:
     from crossfade.impls.python.gateway.client import ClientConnection
     from crossfade.impls.python.gateway.server import GatewayServer
 
 
-def handshake(client: ClientConnection, head: RequestHead, raw_id: bytes, params: bytes) -> None:
+def handshake(client: ClientConnection, head: RequestHead, raw_id: bytes, params: bytes | None) -> None:
     """Answer ``initialize`` with a new session."""
+    agreed = session_rules.agree(params)
+    if params is None or agreed is None:
+        client.respond(HttpAnswer(200, jsonrpc.error(raw_id, jsonrpc.INVALID_PARAMS, session_rules.NO_PARAMS)))
+        return
     principal = principal_of(head, client.gateway.principal_header)
     if offer.strangers(client.gateway.manager.registry.values()):
-        client.run(_handshake(client.gateway, principal, raw_id, params))
+        client.run(_handshake(client.gateway, principal, raw_id, params, agreed))
     else:
-        client.respond(_welcome(client.gateway, principal, raw_id, params))
+        client.respond(_welcome(client.gateway, principal, raw_id, params, agreed))
 
 
-async def _handshake(gateway: GatewayServer, principal: str, raw_id: bytes, params: bytes) -> HttpAnswer:
+async def _handshake(gateway: GatewayServer, principal: str, raw_id: bytes, params: bytes, agreed: str) -> HttpAnswer:
     await offer.meet(list(gateway.manager.registry.values()))
-    return _welcome(gateway, principal, raw_id, params)
+    return _welcome(gateway, principal, raw_id, params, agreed)
 
 
-def _welcome(gateway: GatewayServer, principal: str, raw_id: bytes, params: bytes) -> HttpAnswer:
+def _welcome(gateway: GatewayServer, principal: str, raw_id: bytes, params: bytes, agreed: str) -> HttpAnswer:
     if (crowded_out := gateway.sessions.crowded_out()) is not None:
         gateway.end_session(crowded_out)
-    session = gateway.sessions.open(offer.version(params), guest_of(params), principal)
+    session = gateway.sessions.open(agreed, guest_of(params), principal)
     if session is None:
         most = gateway.spec.max_sessions
         why = f"all {most} sessions are in use; end one, or raise gateway.maxSessions"
@@ -54,21 +57,12 @@ def _welcome(gateway: GatewayServer, principal: str, raw_id: bytes, params: byte
 
 def session_of(gateway: GatewayServer, head: RequestHead, raw_id: bytes | None) -> Session | HttpAnswer:
     """The session of a request, or what to answer if it has none."""
-    if head.version is not None and head.version not in LEGACY:
-        data = {"supported": list(jsonrpc.SUPPORTED), "requested": head.version}
-        return HttpAnswer(400, jsonrpc.error(raw_id, jsonrpc.UNSUPPORTED_VERSION, "Unsupported protocol version", data))
-    if head.session is None:
-        return HttpAnswer(
-            400,
-            jsonrpc.error(
-                raw_id, jsonrpc.INVALID_REQUEST, "Mcp-Session-Id is missing; send initialize first, then its session id"
-            ),
-        )
-    session = gateway.sessions.get(head.session, principal_of(head, gateway.principal_header), monotonic_ns())
-    if session is None:
-        return HttpAnswer(
-            404, jsonrpc.error(raw_id, jsonrpc.INVALID_REQUEST, "the session is unknown or over; send initialize again")
-        )
+    caller = principal_of(head, gateway.principal_header)
+    session = None if head.session is None else gateway.sessions.get(head.session, caller, monotonic_ns())
+    refusal = session_rules.verdict(head.version, held=head.session is not None, known=session is not None)
+    if refusal is not None:
+        return refused(raw_id, refusal)
+    assert session is not None  # noqa: S101  or it would have been refused
     return session
 
 
@@ -95,6 +89,9 @@ def delete(client: ClientConnection, head: RequestHead) -> None:
 
 def accepted(gateway: GatewayServer, head: RequestHead, message: Message, body: bytes) -> HttpAnswer:
     """The answer to a notification or a response."""
+    if message.method == "initialize":
+        why = "initialize is a request; send an id"
+        return HttpAnswer(400, jsonrpc.error(None, jsonrpc.INVALID_REQUEST, why))
     session = session_of(gateway, head, None)
     if isinstance(session, HttpAnswer):
         return session

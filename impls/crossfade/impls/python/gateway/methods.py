@@ -13,9 +13,9 @@ import msgspec
 from crossfade.impls.errors import CrossfadeError, RemoteError, UnknownTarget
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.codes import code_to_modern, http_status
-from crossfade.impls.python.gateway import modern, offer, paging
+from crossfade.impls.python.gateway import offer, paging
 from crossfade.impls.python.gateway.bridge import Bridged
-from crossfade.impls.python.gateway.http_answer import HttpAnswer
+from crossfade.impls.python.gateway.http_answer import HttpAnswer, not_found
 from crossfade.impls.python.gateway.listen import SUBSCRIBING, subscribed
 from crossfade.impls.python.gateway.principal import ANONYMOUS
 from crossfade.impls.python.gateway.voices import read_level
@@ -95,7 +95,7 @@ async def answer(
         return HttpAnswer(200, jsonrpc.error_of(raw_id, error))
     if result is None:
         if caller.modern:
-            return modern.not_found(raw_id, method)
+            return not_found(raw_id, method)
         return HttpAnswer(200, jsonrpc.error(raw_id, jsonrpc.METHOD_NOT_FOUND, f"Method not found: {method}"))
     return HttpAnswer(200, jsonrpc.result(raw_id, result))
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from crossfade.impls.python import jsonrpc
-from crossfade.impls.python.jsonrpc import LEGACY, SUPPORTED
+from crossfade.impls.python.jsonrpc import SUPPORTED
 from crossfade.impls.python.translate import SERVER_INFO_KEY
 
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 _PATIENCE_S: Final = 5.0
 _LISTED: Final = ("tools", "prompts", "resources")
-_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def strangers(servers: Iterable[Server]) -> bool:
@@ -65,15 +62,6 @@ def instructions(servers: Iterable[Server]) -> str | None:
     """The servers' instructions under their names."""
     parts = [f"{s.spec.name}: {s.peer.instructions}" for s in servers if s.peer is not None and s.peer.instructions]
     return "\n\n".join(parts) or None
-
-
-def version(params: bytes) -> str:
-    """The revision agreed on: the requested one if it has a handshake, else the newest that has."""
-    try:
-        requested = _object(params).get("protocolVersion")
-    except msgspec.DecodeError:
-        requested = None
-    return requested if requested in LEGACY else LEGACY[0]
 
 
 def initialize(servers: list[Server], agreed: str) -> bytes:

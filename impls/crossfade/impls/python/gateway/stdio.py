@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
 from crossfade.impls.errors import CrossfadeError
-from crossfade.impls.python import jsonrpc
+from crossfade.impls.python import jsonrpc, session_rules
 from crossfade.impls.python.envelope import EnvelopeError, Message, parse
 from crossfade.impls.python.gateway import legacy, methods, offer
 from crossfade.impls.python.gateway.listen import Listening
 from crossfade.impls.python.gateway.sessions import Session, guest_of
 from crossfade.impls.python.gateway.stdin import connect, skip_line
 from crossfade.impls.python.gateway.suspended import SuspendedCalls
-from crossfade.impls.python.jsonrpc import MODERN
 from crossfade.impls.python.notices import KINDS, Listener
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class _Face:
         try:
             message = parse(line)
         except EnvelopeError as error:
-            self.write(jsonrpc.error(None, error.code, error.message))
+            self.write(jsonrpc.error(error.raw_id, error.code, error.message))
             return
         method = message.method
         if method is msgspec.UNSET:
@@ -124,10 +123,14 @@ class _Face:
             return
         raw_id = bytes(message.id)
         if method == "initialize":
+            params = None if message.params is msgspec.UNSET else methods.params_of(line)
+            agreed = session_rules.agree(params)
+            if params is None or agreed is None:
+                self.write(jsonrpc.error(raw_id, jsonrpc.INVALID_PARAMS, session_rules.NO_PARAMS))
+                return
             self._end_session()
-            params = methods.params_of(line)
             timeout_ms = self._manager.config.gateway.input_timeout_ms
-            self._session = Session(offer.version(params), guest_of(params), timeout_ms)
+            self._session = Session(agreed, guest_of(params), timeout_ms)
             work = self._welcome(raw_id, self._session)
         else:
             work = self._answer(message, method, raw_id, line)
@@ -161,15 +164,13 @@ class _Face:
         return True
 
     async def _answer(self, message: Message, method: str, raw_id: bytes, line: bytes) -> None:
-        params = message.params
-        meta = params.meta if params is not msgspec.UNSET else msgspec.UNSET
-        version: Any = meta.version if meta is not msgspec.UNSET else msgspec.UNSET
-        if version is not msgspec.UNSET and version != MODERN:
-            data = {"supported": list(jsonrpc.SUPPORTED), "requested": version}
-            self.write(jsonrpc.error(raw_id, jsonrpc.UNSUPPORTED_VERSION, "Unsupported protocol version", data))
+        modern = session_rules.is_modern(None, message)
+        refusal = session_rules.modern_verdict(None, message) if modern else None
+        if refusal is not None:
+            self.write(jsonrpc.error(raw_id, refusal.code, refusal.message, refusal.data))
             return
-        session = None if version == MODERN else self._session
-        caller = methods.Caller(version == MODERN, session, speaker=_Line(self, raw_id), suspended=self._suspended)
+        session = None if modern else self._session
+        caller = methods.Caller(modern, session, speaker=_Line(self, raw_id), suspended=self._suspended)
         if not caller.modern and self._session is None and method != "ping":
             text = "send initialize first, or params._meta of revision 2026-07-28"
             self.write(jsonrpc.error(raw_id, jsonrpc.INVALID_REQUEST, text))

@@ -5,13 +5,11 @@
 
 use crate::error::Error;
 use crate::translate;
+pub(crate) use crate::translate::codes::{HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST};
+use crate::translate::session::Refusal;
 
-pub(crate) const INVALID_REQUEST: i64 = -32600;
 pub(crate) const PARSE_ERROR: i64 = -32700;
 pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
-pub(crate) const INVALID_PARAMS: i64 = -32602;
-pub(crate) const HEADER_MISMATCH: i64 = -32020;
-pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
 
 /// A whole response.
 #[derive(Debug)]
@@ -57,6 +55,15 @@ impl Answer {
         Self::new(status, body)
     }
 
+    /// The answer to a message that is not served; no `id` if it is no request.
+    pub(crate) fn refused(id: Option<&[u8]>, refusal: &Refusal) -> Self {
+        let requested = refusal.requested.as_deref();
+        let data = requested.map(supported_data).unwrap_or_default();
+        let mut body = Vec::new();
+        push_error(&mut body, id, refusal.code, &refusal.message, &data);
+        Self::new(refusal.status, body)
+    }
+
     /// A refusal before any message was read: an error without id, as the transport suggests.
     pub(crate) fn refusal(status: u16, why: &str) -> Self {
         Self::rpc_error(status, None, INVALID_REQUEST, why)
@@ -91,10 +98,13 @@ impl Answer {
         if !keep_alive || self.close {
             line("\r\nConnection: ", "close");
         }
-        line(
-            "\r\nContent-Length: ",
-            itoa::Buffer::new().format(self.body.len()),
-        );
+        // 204 says no length (RFC 9110 section 8.6).
+        if self.status != 204 {
+            line(
+                "\r\nContent-Length: ",
+                itoa::Buffer::new().format(self.body.len()),
+            );
+        }
         out.extend_from_slice(b"\r\n\r\n");
         out.extend_from_slice(&self.body);
     }
@@ -156,7 +166,7 @@ pub(crate) fn push_failure(out: &mut Vec<u8>, id: &[u8], error: &Error) {
 }
 
 /// The `data` of an error about an unknown revision.
-pub(crate) fn supported_data(requested: &str) -> Vec<u8> {
+fn supported_data(requested: &str) -> Vec<u8> {
     let mut data = b"{\"supported\":[\"".to_vec();
     data.extend_from_slice(translate::MODERN.as_bytes());
     for version in translate::LEGACY {

@@ -195,10 +195,12 @@ impl Client {
 
     /// Everything that is not POST.
     async fn page(&mut self, endpoint: Endpoint, inbound: Inbound) -> Turn {
-        let session = inbound.head.session.map(|span| span.of(&self.input));
+        let of = |span: Option<Span>| span.map(|span| span.of(&self.input));
         let session = match endpoint {
             Endpoint::Stream | Endpoint::Delete => {
-                Some(self.gateway.known(session, self.principal(&inbound)))
+                let (version, session) = (of(inbound.head.version), of(inbound.head.session));
+                let caller = self.principal(&inbound);
+                Some(self.gateway.known(version, session, None, caller))
             }
             Endpoint::Metrics | Endpoint::Health | Endpoint::Post => None,
         };
@@ -212,7 +214,7 @@ impl Client {
             }
             (Endpoint::Delete, Some(Ok(session))) => {
                 self.gateway.end_session(session.id.as_bytes());
-                Answer::new(200, Vec::new())
+                Answer::new(204, Vec::new())
             }
             (Endpoint::Metrics, _) => pages::metrics(&self.gateway.manager),
             (Endpoint::Health, _) => pages::health(&self.gateway.manager),

@@ -10,16 +10,13 @@ mod modern;
 use std::sync::Arc;
 
 use super::Gateway;
-use super::answer::{
-    Answer, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UNSUPPORTED_VERSION, push_error,
-    supported_data,
-};
+use super::answer::{Answer, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR};
 use super::sessions::Session;
 use crate::envelope::{self, Envelope, Fault, Span};
 use crate::manager::ListKind;
 use crate::principal::Principal;
 use crate::route::Routed;
-use crate::translate::{self, LEGACY, MODERN};
+use crate::translate::session as rules;
 
 /// The headers that repeat or frame what the body says. On stdio there are none (`layer` false).
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,86 +176,36 @@ pub(crate) fn faulty(fault: Fault) -> Answer {
 /// Decides about a message of which `body` is all (`env.complete`) or the beginning.
 pub(crate) fn plan(gateway: &Gateway, heads: &Heads<'_>, body: &[u8], env: &Envelope) -> Plan {
     let whole = env.complete;
-    let id = env.id.map(|span| span.of(body));
-    if id.is_some_and(|id| !envelope::is_id(id)) {
-        return error(
-            400,
-            None,
-            INVALID_REQUEST,
-            "the id of a request must be a string or an integer",
-        );
-    }
     if !whole && (env.method.is_none() || env.id.is_none() || env.jsonrpc.is_none()) {
         return Plan::Whole;
     }
-    if env.jsonrpc.is_none_or(|span| span.of(body) != b"\"2.0\"") {
-        return error(400, id, INVALID_REQUEST, "jsonrpc must be \"2.0\"");
-    }
-    let Some(method) = env.method else {
-        return if env.result.is_some() || env.error.is_some() {
-            response(gateway, heads, body, env)
-        } else {
-            error(
-                400,
-                id,
-                INVALID_REQUEST,
-                "method is missing; send a request, a notification or a response",
-            )
-        };
+    let said = match rules::read(body, env) {
+        Ok(said) => said,
+        Err(why) => {
+            let id = env.id.map(|span| span.of(body));
+            let id = id.filter(|id| envelope::is_id(id));
+            return error(400, id, INVALID_REQUEST, why);
+        }
     };
-    let Some(method) = envelope::text(method.of(body)) else {
-        return error(400, id, INVALID_REQUEST, "method must be a string");
+    if said.is_modern(heads.version) {
+        return modern::modern(gateway, heads, body, env, &said);
+    }
+    let Some(method) = &said.method else {
+        return response(gateway, heads, body, env);
     };
-    if env.params.is_some() && env.members.open.is_none() {
-        return error(400, id, INVALID_REQUEST, "params must be an object");
-    }
-    let declared = heads.version == Some(MODERN.as_bytes());
-    let meta = env.members.meta.map(|span| span.of(body));
-    let marked = meta.is_some_and(|meta| {
-        translate::hop_meta(meta).is_ok_and(|hop| hop.version.is_some() && method != "initialize")
-    });
-    if declared || marked {
-        return modern::modern(gateway, heads, body, env, &method);
-    }
-    // A session, or a header of an older revision, says legacy; else only all of `params` can tell that it is not modern.
+    // A session says legacy; else only all of `params` can tell that it is not modern.
     let told_legacy = heads.session.is_some();
     if !whole && !told_legacy && env.members.meta.is_none() {
         return Plan::Whole;
     }
-    if let Some(version) = heads.version
-        && !LEGACY.iter().any(|known| known.as_bytes() == version)
-    {
-        return unsupported(id, &String::from_utf8_lossy(version));
-    }
-    legacy::legacy(gateway, heads, body, env, &method)
-}
-
-fn unsupported(id: Option<&[u8]>, version: &str) -> Plan {
-    let mut out = Vec::new();
-    let message = format!("MCP revision {version} is not supported; use one of data.supported");
-    push_error(
-        &mut out,
-        id,
-        UNSUPPORTED_VERSION,
-        &message,
-        &supported_data(version),
-    );
-    answer(Answer::new(400, out))
+    legacy::legacy(gateway, heads, body, env, method)
 }
 
 fn response(gateway: &Gateway, heads: &Heads<'_>, body: &[u8], env: &Envelope) -> Plan {
     if !env.complete {
         return Plan::Whole;
     }
-    if heads.version == Some(MODERN.as_bytes()) {
-        return error(
-            400,
-            None,
-            INVALID_REQUEST,
-            "clients of this revision send no responses; send requests",
-        );
-    }
-    match legacy::session(gateway, heads, None) {
+    match gateway.known(heads.version, heads.session, None, heads.principal) {
         Ok(session) => {
             session.asked.answered(body, env);
             answer(Answer::accepted())

@@ -52,6 +52,7 @@ use crate::clock::lock;
 use crate::error::{Error, Result};
 use crate::manager::Inner;
 use crate::principal::Principal;
+use crate::translate::session as rules;
 
 const BACKLOG: u32 = 4096;
 
@@ -215,24 +216,17 @@ impl Gateway {
         }
     }
 
-    /// The session of a GET or DELETE, or the refusal.
+    /// The session of a message, by its headers, or the refusal; `id` is that of a request.
     pub(crate) fn known(
         &self,
+        version: Option<&[u8]>,
+        session: Option<&[u8]>,
         id: Option<&[u8]>,
         caller: Principal<'_>,
     ) -> std::result::Result<Arc<Session>, Box<Answer>> {
-        let Some(id) = id else {
-            return Err(Box::new(Answer::refusal(
-                400,
-                "Mcp-Session-Id is missing; initialize first and send the id you get",
-            )));
-        };
-        self.sessions.get(id, caller).ok_or_else(|| {
-            Box::new(Answer::refusal(
-                404,
-                "this session is not known or over; initialize again",
-            ))
-        })
+        let found = session.and_then(|session| self.sessions.get(session, caller));
+        rules::verdict(version, session.is_some(), found)
+            .map_err(|refusal| Box::new(Answer::refused(id, &refusal)))
     }
 
     /// A new session, for which the longest idle one may have to go; `None` if all are in use.

@@ -29,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::manager::Inner;
 use crate::news::List;
 use crate::principal::Principal;
+use crate::translate::session as rules;
 
 /// Answers that wait for a client that does not read; then its requests wait, too.
 const ANSWERS: usize = 64;
@@ -172,7 +173,7 @@ impl Face {
         };
         match plan {
             Plan::Answer(answer) => {
-                if !answer.body.is_empty() {
+                if !answer.body.is_empty() && !is_told(&line, &env) {
                     let _ = answers.send(answer.body).await;
                 }
             }
@@ -185,7 +186,9 @@ impl Face {
                     voice: &voice,
                 };
                 let answer = work::run(gateway, plan, &line, &env, ask).await;
-                session.clone_from(&answer.session);
+                if answer.session.is_some() {
+                    session.clone_from(&answer.session);
+                }
                 let _ = answers.send(answer.body).await;
                 let id = answer.session.as_ref().map(String::as_bytes);
                 let opened = id.and_then(|id| gateway.sessions.get(id, Principal::Anonymous));
@@ -270,6 +273,11 @@ fn decide(
         Ok(_) => faulty(envelope::Fault::Syntax(line.len())),
         Err(fault) => faulty(fault),
     }
+}
+
+/// Whether the client asks for no answer: a notification, or a response. Nobody could tell what a refusal is about.
+fn is_told(line: &[u8], env: &Envelope) -> bool {
+    (env.method.is_none() || env.id.is_none()) && rules::read(line, env).is_ok()
 }
 
 /// `notifications/cancelled` stops the request it names; nothing is sent for it afterwards.

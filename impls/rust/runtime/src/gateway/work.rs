@@ -15,7 +15,7 @@ use super::{Gateway, calling, listen, paging};
 use crate::envelope::{self, Envelope};
 use crate::manager::ListKind;
 use crate::principal::Principal;
-use crate::translate::{LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION};
+use crate::translate::{LEGACY, MODERN, NAME, SERVER_INFO_KEY, VERSION, session};
 use crate::upstream::Server;
 
 /// The key of `_meta` under which a list names the servers that are missing in it.
@@ -211,7 +211,8 @@ async fn initialize(
     env: &Envelope,
     principal: Principal<'_>,
 ) -> Answer {
-    let Some(params) = env.params.filter(|_| env.members.open.is_some()) else {
+    let params = env.params.map(|span| span.of(body));
+    let (Some(params), Some(version)) = (params, session::agree(params)) else {
         return Answer::rpc_error(
             200,
             Some(id),
@@ -219,10 +220,8 @@ async fn initialize(
             "initialize needs params with protocolVersion; send them",
         );
     };
-    let params = params.of(body);
-    let (mut wanted, mut capabilities, mut info) = (None, None, None);
+    let (mut capabilities, mut info) = (None, None);
     let _ = envelope::members(params, |key, value| match key {
-        b"\"protocolVersion\"" => wanted = envelope::text(value.of(params)),
         b"\"capabilities\"" if value.of(params).first() == Some(&b'{') => {
             capabilities = Some(value.of(params));
         }
@@ -231,10 +230,6 @@ async fn initialize(
         }
         _ => {}
     });
-    let version = LEGACY
-        .into_iter()
-        .find(|known| wanted.as_deref() == Some(*known))
-        .unwrap_or(LEGACY[0]);
     let servers = connected(gateway).await;
     let guest = Guest {
         principal,

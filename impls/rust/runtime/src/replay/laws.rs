@@ -11,7 +11,8 @@ use crate::annotations;
 use crate::envelope::{self, Envelope, Span, Watch};
 use crate::translate::canonical::canonical;
 use crate::translate::event_id::EventId;
-use crate::translate::{self, codes, cursor, members, progress, rounds, state_token};
+use crate::translate::session::{self, Modern, Repeated};
+use crate::translate::{self, MODERN, codes, cursor, members, progress, rounds, state_token};
 use crate::wire::body::BadFraming;
 use crate::wire::sse::Events;
 use crate::wire::{Body, head};
@@ -67,6 +68,7 @@ pub fn envelope(input: &[u8]) {
     if whole.complete {
         let text = std::str::from_utf8(input).expect("JSON is UTF-8");
         assert!(input.len() > 256 || serde_json::from_str::<IgnoredAny>(text).is_ok());
+        verdicts(input, &whole);
     }
     if let Some(meta) = whole.members.meta {
         let _ = translate::hop_meta(meta.of(input));
@@ -76,6 +78,30 @@ pub fn envelope(input: &[u8]) {
         let (first, rest) = input.split_at(cut);
         let seen = watch.feed(first).and_then(|()| watch.feed(rest));
         assert!(!whole.complete || seen.and(watch.end()).is_ok());
+    }
+}
+
+/// What is decided about the beginning of a message is decided about all of it.
+fn verdicts(input: &[u8], whole: &Envelope) {
+    let headers = Repeated {
+        version: Some(MODERN.as_bytes()),
+        ..Repeated::default()
+    };
+    for headers in [Some(headers), None] {
+        let decide = |body: &[u8], env: &Envelope| {
+            let said = session::read(body, env).ok()?;
+            Some(session::modern(headers, body, env, &said))
+        };
+        let decided = decide(input, whole);
+        assert_ne!(decided, Some(Ok(Modern::Whole)), "there is no more");
+        for cut in cuts(input.len()) {
+            let body = &input[..cut];
+            let part = envelope::scan(body).expect("a prefix of what is no fault is none");
+            if part.jsonrpc.and(part.id).and(part.method).is_some() {
+                let early = decide(body, &part);
+                assert!(early == Some(Ok(Modern::Whole)) || early == decided);
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::laws::read_events;
 use super::value::{Args, of_bytes, of_some};
 use crate::envelope::{self, Span, Watch};
-use crate::translate;
+use crate::translate::{self, session};
 use crate::wire::Body;
 use crate::wire::body::Chunks;
 use crate::wire::head::{self, Content, Method};
@@ -45,11 +45,7 @@ fn watch(body: &[u8], step: usize) -> Option<Value> {
 
 fn read(body: &[u8]) -> Option<Value> {
     let found = envelope::scan(body).ok().filter(|found| found.complete)?;
-    if found.id.is_some_and(|id| !envelope::is_id(id.of(body)))
-        || (found.params.is_some() && found.members.open.is_none())
-    {
-        return None;
-    }
+    let said = session::read(body, &found).ok()?;
     let mut out = Map::new();
     for (key, span) in [
         ("id", found.id),
@@ -71,8 +67,8 @@ fn read(body: &[u8]) -> Option<Value> {
             out.insert("capabilities".into(), of_bytes(at.of(meta)));
         }
     }
-    if let Some(method) = found.method {
-        out.insert("method".into(), text(method, body)?.into());
+    if let Some(method) = said.method {
+        out.insert("method".into(), method.into());
     }
     Some(out.into())
 }

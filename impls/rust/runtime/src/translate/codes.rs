@@ -6,6 +6,10 @@ use std::borrow::Cow;
 
 use super::members;
 
+pub(crate) const INVALID_REQUEST: i64 = -32600;
+pub(crate) const INVALID_PARAMS: i64 = -32602;
+pub(crate) const HEADER_MISMATCH: i64 = -32020;
+pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
 /// What legacy servers say of a resource that is not there; since 2026-07-28 it is -32602.
 const RESOURCE_NOT_FOUND: i64 = -32002;
 
@@ -21,7 +25,7 @@ pub(crate) fn http_status(code: i64) -> u16 {
 /// What a legacy server's error `code` is called in 2026-07-28.
 pub(crate) fn code_to_modern(method: &str, code: i64) -> i64 {
     match (method, code) {
-        ("resources/read", RESOURCE_NOT_FOUND) => -32602,
+        ("resources/read", RESOURCE_NOT_FOUND) => INVALID_PARAMS,
         _ => code,
     }
 }

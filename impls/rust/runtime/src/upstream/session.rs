@@ -8,6 +8,7 @@ use super::dedicated::{self, Guise, Level};
 use super::discovery::{self, Agreed};
 use super::http::{Head, HttpLink};
 use crate::error::{Error, Result};
+use crate::translate::session;
 
 /// One session with one instance. Some servers give no id: then nothing ties requests together.
 #[derive(Debug)]
@@ -51,9 +52,7 @@ impl UpstreamSession {
             Err(error) => return Err(link.start_error(&error)),
         };
         let agreed = discovery::read_initialize(&result, link.name())?;
-        let id = answer
-            .session
-            .filter(|id| !id.is_empty() && id.bytes().all(|byte| (0x21..=0x7e).contains(&byte)));
+        let id = answer.session.filter(|id| session::is_id(id.as_bytes()));
         let session = Self {
             id,
             version: agreed.version.clone(),

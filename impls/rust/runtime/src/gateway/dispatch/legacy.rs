@@ -15,32 +15,6 @@ use crate::gateway::sessions::Session;
 use crate::manager::ListKind;
 use crate::translate::members;
 
-pub(super) fn session(
-    gateway: &Gateway,
-    heads: &Heads<'_>,
-    id: Option<&[u8]>,
-) -> Result<Arc<Session>, Box<Answer>> {
-    let Some(wanted) = heads.session else {
-        return Err(Box::new(Answer::rpc_error(
-            400,
-            id,
-            INVALID_REQUEST,
-            "Mcp-Session-Id is missing; initialize first and send the id you get",
-        )));
-    };
-    gateway
-        .sessions
-        .get(wanted, heads.principal)
-        .ok_or_else(|| {
-            Box::new(Answer::rpc_error(
-                404,
-                id,
-                INVALID_REQUEST,
-                "this session is not known or over; initialize again",
-            ))
-        })
-}
-
 pub(super) fn legacy(
     gateway: &Gateway,
     heads: &Heads<'_>,
@@ -61,7 +35,10 @@ pub(super) fn legacy(
             ),
         };
     }
-    let session = match session(gateway, heads, id) {
+    if let (Some(id), "ping", false) = (id, method, heads.layer) {
+        return answer(Answer::result(id, b"{}")); // it may come before the handshake (lifecycle, "Initialization")
+    }
+    let session = match gateway.known(heads.version, heads.session, id, heads.principal) {
         Ok(session) => session,
         Err(refused) => return Plan::Answer(refused),
     };
