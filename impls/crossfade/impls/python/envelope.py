@@ -7,9 +7,9 @@ Two readers of the same thing, held equal by tests (``tests/impls_python/test_en
 - :func:`scan` takes the first bytes of a body that is still arriving. It is lexical: it balances brackets and strings,
   and stops where the bytes end. What it has not seen is None.
 
-Rules: a key counts once (a second ``method``, ``id``, ``params``, ``name``, ``uri`` or ``_meta`` is refused, as two
-readers that choose differently are a hole); spans are byte offsets into the body, so that a rewrite is
-a splice and every unknown field survives.
+Rules: a key that a gateway looks at counts once (a second one is refused, as two readers that choose differently are a
+hole: ``ENVELOPE.md`` lists them); spans are byte offsets into the body, so that a rewrite is a splice and every unknown
+field survives.
 """
 
 from __future__ import annotations
@@ -88,7 +88,10 @@ def parse(body: bytes) -> Message:
 
 
 _COUNTED: Final = 2048
-_KEYS: Final = (b'"name"', b'"method"', b'"params"', b'"_meta"', b'"id"', b'"uri"', b'/protocolVersion"')
+_KEYS: Final = (
+    *(b'"name"', b'"method"', b'"params"', b'"_meta"', b'"id"', b'"uri"', b'/protocolVersion"'),
+    *(b'"jsonrpc"', b'"result"', b'"error"', b'"ref"', b'"requestId"'),
+)
 
 
 def _may_repeat(body: bytes, message: Message) -> bool:
@@ -107,6 +110,9 @@ def _may_repeat(body: bytes, message: Message) -> bool:
         or count(b'"id"') > 1
         or count(b'"uri"') > 1
         or count(b'/protocolVersion"') > 1
+        or count(b'"jsonrpc"') > 1
+        or count(b'"error"') > 1
+        or count(b'"re') > 1  # result, ref, requestId
     ):
         named = count(b'"name"')
         # Nearly every request names its client beside its tool.
@@ -163,6 +169,9 @@ CLOSE: Final = re.compile(_WS + rb"\}")
 _NESTED: Final = re.compile(rb"[{}\[\]]|" + STRING + rb'|"', re.DOTALL)
 TOP: Final = frozenset({b'"method"', b'"id"', b'"params"'})
 IN_PARAMS: Final = frozenset({b'"name"', b'"uri"', b'"_meta"'})
+"""With :data:`TOP` the keys that a relayed call is routed by."""
+_ON_TOP: Final = TOP | {b'"jsonrpc"', b'"result"', b'"error"'}
+_ON_PARAMS: Final = IN_PARAMS | {b'"ref"', b'"requestId"'}
 _IN_META: Final = frozenset({b'"' + VERSION_KEY.encode() + b'"'})
 
 
@@ -181,7 +190,7 @@ def scan(data: bytes, *, complete: bool = False) -> Envelope:
     """
     found = Envelope()
     try:
-        _scan_object(data, _enter(data, 0), found, TOP, _on_top)
+        _scan_object(data, _enter(data, 0), found, _ON_TOP, _on_top)
     except _MoreError:
         if complete:
             raise EnvelopeError(-32700, "not JSON: the body ends inside the message") from None
@@ -207,7 +216,7 @@ def _scan_object(data: bytes, at: int, found: Envelope, wanted: frozenset[bytes]
     """Walk the members of one object from behind its brace; returns the offset behind its closing brace."""
     seen: set[bytes] = set()
     if (closed := CLOSE.match(data, at)) is not None:
-        if wanted is TOP:
+        if wanted is _ON_TOP:
             found.end = closed.end()
         return closed.end()
     while True:
@@ -229,7 +238,7 @@ def _scan_object(data: bytes, at: int, found: Envelope, wanted: frozenset[bytes]
             raise _more_or_error(data, end)
         at = after.end()
         if after.group(1) == b"}":
-            if wanted is TOP:
+            if wanted is _ON_TOP:
                 found.end = at
             return at
 
@@ -240,7 +249,7 @@ def _on_top(data: bytes, name: bytes, start: int, found: Envelope) -> int:
             skip(data, start)
             raise EnvelopeError(-32600, "params must be an object; send an object")
         found.params_open = start + 1
-        end = _scan_object(data, start + 1, found, IN_PARAMS, _on_params)
+        end = _scan_object(data, start + 1, found, _ON_PARAMS, _on_params)
         found.params = (start, end)
         return end
     end = skip(data, start)
@@ -250,7 +259,7 @@ def _on_top(data: bytes, name: bytes, start: int, found: Envelope) -> int:
         if not ID.fullmatch(data, start, end):
             raise EnvelopeError(-32600, "the id of a request must be a string or an integer")
         found.id = (start, end)
-    else:
+    elif name == b'"method"':
         found.method = _text(data, start, end, "method")
     return end
 
@@ -265,7 +274,7 @@ def _on_params(data: bytes, name: bytes, start: int, found: Envelope) -> int:
         found.meta = (start, end)
         return end
     end = skip(data, start)
-    if found.key is None or name == b'"name"':
+    if name == b'"name"' or (name == b'"uri"' and found.key is None):
         found.key = (start, end)
     return end
 

@@ -193,9 +193,11 @@ pub(crate) fn plan(gateway: &Gateway, heads: &Heads<'_>, body: &[u8], env: &Enve
     }
     let declared = heads.version == Some(MODERN.as_bytes());
     let meta = env.members.meta.map(|span| span.of(body));
-    let marked = meta.is_some_and(|meta| {
-        translate::hop_meta(meta).is_ok_and(|hop| hop.version.is_some() && method != "initialize")
-    });
+    let hop = meta.map(translate::hop_meta);
+    if let Some(Err(twice @ Fault::Duplicate(_))) = hop {
+        return answer(faulty(twice));
+    }
+    let marked = matches!(hop, Some(Ok(hop)) if hop.version.is_some() && method != "initialize");
     if declared || marked {
         return modern::modern(gateway, heads, body, env, &method);
     }
