@@ -12,8 +12,10 @@ from tests.contract.talker_http import HttpTalker, LegacyHttpTalker, Stream
 
 PAIRINGS = [Place(client, server, "http", "http") for client in ERAS for server in ERAS]
 
-ACROSS = [place for place in PAIRINGS if place.client != place.server]
-"""Within an era the relay passes on what the server itself does to keep its stream alive."""
+RAW = Place("modern", "modern", "http", "http")
+"""Here a call's stream is passed on as the bytes that the server sends, its own comments among them."""
+TOLD = [place for place in PAIRINGS if place != RAW]
+"""Here it is passed on event by event, so that a comment of the gateway's fits between two."""
 
 
 @pytest.fixture(params=PAIRINGS, ids=str)
@@ -41,7 +43,7 @@ async def test_a_silent_stream_of_changes_is_kept_alive(bridge: Bridge) -> None:
         await talker.hear("notifications/tools/list_changed")
 
 
-@pytest.mark.parametrize("bridge", ACROSS, ids=str, indirect=True)
+@pytest.mark.parametrize("bridge", TOLD, ids=str, indirect=True)
 @pytest.mark.relay_hazard("idle streams cut in long calls")
 async def test_a_long_call_that_has_begun_to_speak_is_kept_alive(bridge: Bridge) -> None:
     async with bridge.open(keep_alive_ms=50) as talker:
@@ -52,6 +54,22 @@ async def test_a_long_call_that_has_begun_to_speak_is_kept_alive(bridge: Bridge)
         stream = talker.streams[pending.id]
         seen = stream.comments
         await until(lambda: stream.comments >= seen + 3, what="comments while nothing is said")
+        await talker.text("release", hold=hold)
+        assert text_of(await pending.answer()) == "progressed"
+
+
+@pytest.mark.parametrize("bridge", [RAW], ids=str, indirect=True)
+@pytest.mark.relay_hazard("idle streams cut in long calls")
+async def test_what_a_server_does_to_keep_a_long_call_alive_passes_through(bridge: Bridge) -> None:
+    """The gateway says nothing itself (its own comments are 15 s apart) and holds back nothing of the server's."""
+    async with bridge.open() as talker:
+        hold = unique("hold")
+        pending = await talker.start("tools/call", call_of("progress", {"hold": hold, "hums": True}, progressToken=1))
+        await talker.hear("notifications/progress")
+        assert isinstance(talker, HttpTalker)
+        stream = talker.streams[pending.id]
+        seen = stream.comments
+        await until(lambda: stream.comments >= seen + 10, what="comments of the server")
         await talker.text("release", hold=hold)
         assert text_of(await pending.answer()) == "progressed"
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.contract.bridging import unique
 from tests.contract.clients import Client, LegacyClient, ModernClient, Served, serving
 from tests.contract.kit import HttpServer, http_spec, stdio_spec, until
 from tests.contract.rawhttp import Connection
@@ -186,6 +187,26 @@ async def test_equal_ids_of_many_clients_never_cross(variant: str, upstream: Cal
 
         await asyncio.gather(*(one(number, client) for number, client in enumerate(clients)))
         await until(lambda: served.manager.metrics().in_flight == 0, what="the end of the calls")
+
+
+@pytest.mark.relay_hazard("duplicate ids cross-wire answers")
+async def test_equal_ids_in_one_session_never_cross(variant: str, upstream: Callable[..., ServerSpec]) -> None:
+    """A client that does not count: all at once, each on a connection of its own, and the last one ends first."""
+    async with serving(variant, upstream()) as served, served.legacy() as client, contextlib.AsyncExitStack() as stack:
+
+        async def one(name: str) -> dict[str, Any]:
+            connection = await stack.enter_async_context(served.connect())
+            params = {"name": "fix__progress", "arguments": {"steps": 0, "hold": name}}
+            message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+            answer = await connection.post(json.dumps(message).encode(), client.headers())
+            return dict(answer.message["result"]["structuredContent"])
+
+        names = [unique("equal") for _ in range(5)]
+        calls = [asyncio.create_task(one(name)) for name in names]
+        for name, call in reversed(list(zip(names, calls, strict=True))):
+            await client.text("fix__seen", method="holding", mark=name, wait_ms=5000)
+            await client.text("fix__release", hold=name)
+            assert (await call)["hold"] == name
 
 
 async def test_clients_that_leave_at_any_moment_lose_no_slot(variant: str, upstream: Callable[..., ServerSpec]) -> None:

@@ -84,6 +84,52 @@ async def test_answers_come_as_they_are_ready_and_cancelling_stops_one(variant: 
         assert json.loads(seen["result"]["content"][0]["text"])
 
 
+def calling(tool: str, request_id: str, **arguments: Any) -> dict[str, Any]:
+    params = {"name": f"fix__{tool}", "arguments": arguments, "_meta": modern_meta()}
+    return {"jsonrpc": "2.0", "id": request_id, "method": "tools/call", "params": params}
+
+
+def cancelling(request_id: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": request_id}}
+
+
+async def seen(peer: Peer, method: str, mark: str) -> list[Any]:
+    """What the server noted of a call with that mark, as soon as there is something."""
+    asked = {"method": method, "mark": mark, "wait_ms": 5000}
+    params = {"name": "fix__seen", "arguments": asked, "_meta": modern_meta()}
+    found = await peer.request("tools/call", params, id=f"seen {method} {mark}")
+    notes: list[Any] = json.loads(found["result"]["content"][0]["text"])
+    return notes
+
+
+async def test_a_second_request_with_an_id_in_flight_takes_nothing_from_the_first(variant: str) -> None:
+    """Answers and cancellations name the id alone: two with one could not be told apart."""
+    async with talking_to(variant) as peer:
+        await peer.send(calling("never", "twice", mark="first"))
+        assert await seen(peer, "sleeping", "first")
+        await peer.send(calling("sleep", "twice", mark="second"))
+        refused = await peer.receive()
+        assert refused["id"] is None, "with the id it would be the answer to the first"
+        assert refused["error"]["code"] == -32600
+        assert 'id "twice"' in refused["error"]["message"]
+        assert "send it again" in refused["error"]["message"]
+        await peer.send(cancelling("twice"))
+        assert await seen(peer, "stopped", "first")
+        await peer.send(calling("echo", "twice", text="free"))
+        answer = await peer.receive()
+        assert (answer["id"], answer["result"]["content"][0]["text"]) == ("twice", "free")
+
+
+async def test_an_id_that_was_cancelled_and_is_used_again_can_be_cancelled_again(variant: str) -> None:
+    """The end of the first request, a moment later, does not make the second one unknown."""
+    async with talking_to(variant) as peer:
+        burst = calling("never", "again", mark="one"), cancelling("again"), calling("never", "again", mark="two")
+        await peer.send(b"\n".join(json.dumps(message).encode() for message in burst))
+        assert await seen(peer, "sleeping", "two")
+        await peer.send(cancelling("again"))
+        assert await seen(peer, "stopped", "two")
+
+
 async def test_a_broken_line_is_an_error_and_the_next_is_served(variant: str) -> None:
     async with talking_to(variant) as peer:
         await peer.send(b"{not json")

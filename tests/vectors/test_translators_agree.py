@@ -6,6 +6,7 @@ Rule: where they once differed, the specification decided, and a vector in ``tra
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,11 +18,11 @@ from tests.vectors.translation import of_bytes, step
 native = pytest.importorskip("crossfade_native", reason="the Rust translator is not built; run make native")
 
 
-def agree(op: str, *args: Any) -> Any:
-    """The answer of both."""
+def agree(op: str, *args: Any, as_read: Callable[[Any], Any] = lambda answer: answer) -> Any:
+    """The answer of both, compared ``as_read``."""
     ours = step(op, list(args))
     theirs = json.loads(native.translation_step(op, json.dumps(list(args))))
-    assert ours == theirs, f"{op} {args!r}: Python {ours!r}, Rust {theirs!r}"
+    assert as_read(ours) == as_read(theirs), f"{op} {args!r}: Python {ours!r}, Rust {theirs!r}"
     return ours
 
 
@@ -40,6 +41,10 @@ NUMBERS = ["0", "-0", "1.50", "1e400", "-1E-7", "123456789012345678901234567890"
 
 class Number(str):
     """A number as it is written."""
+
+
+class Members(list[tuple[str, Any]]):
+    """The members of an object, of which some may stand twice."""
 
 
 values = st.recursive(
@@ -61,11 +66,13 @@ def spelled(draw: Any, value: Any) -> str:
         if draw(st.integers(0, 5)) == 0 and value and value[0] in "abcdefgimnoprstuv_":
             text = f'"\\u{ord(value[0]):04x}{text[2:]}'
         return text
+    if isinstance(value, dict):
+        value = Members(value.items())
+    if isinstance(value, Members):
+        members = [f"{draw(spelled(key))}{space}:{draw(spelled(item))}{space}" for key, item in value]
+        return f"{space}{{{space}" + f",{space}".join(members) + "}"
     if isinstance(value, list):
         return f"[{space}" + f",{space}".join([draw(spelled(item)) for item in value]) + "]"
-    if isinstance(value, dict):
-        members = [f"{draw(spelled(key))}{space}:{draw(spelled(item))}{space}" for key, item in value.items()]
-        return f"{space}{{{space}" + f",{space}".join(members) + "}"
     return json.dumps(value)
 
 
@@ -120,28 +127,36 @@ def test_the_native_translator_is_as_the_vectors_say(case: dict[str, Any]) -> No
     assert json.loads(native.translation_step(case["op"], json.dumps(case["args"]))) == case["expect"]
 
 
-def stands_twice(body: bytes) -> bool:
-    """Whether some key does: Rust refuses a message whose envelope has one; ``parse`` takes the last one."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise KeyError
-        return found
-
-    try:
-        json.loads(body, object_pairs_hook=once)
-    except KeyError:
-        return True
-    except (ValueError, RecursionError):
-        return False
-    return False
+@st.composite
+def doubled(draw: Any, sound: dict[str, Any]) -> Members:
+    """Some of the members of a sound object, up to two of them with a second one of the same name."""
+    found = Members((key, value) for key, value in sound.items() if draw(st.booleans()))
+    for _ in range(draw(st.integers(0, 2)) if found else 0):
+        key, value = draw(st.sampled_from(found))
+        found.insert(draw(st.integers(0, len(found))), (key, draw(st.just(value) | values)))
+    return found
 
 
-@given(messages.map(str.encode) | requests.map(str.encode) | anything)
+@st.composite
+def doubled_params(draw: Any) -> Members:
+    hop = {"protocolVersion": "2026-07-28", "clientCapabilities": {}, "clientInfo": {"name": "c"}, "logLevel": "debug"}
+    own = {f"io.modelcontextprotocol/{key}": value for key, value in hop.items()}
+    meta = draw(doubled({**own, "progressToken": 1, "a": [1]}))
+    sound = {"name": "n", "uri": "u", "ref": {"name": "n"}, "requestId": 7, "arguments": {"name": "x"}, "a": 1}
+    found: Members = draw(doubled({**sound, "_meta": meta}))
+    return found
+
+
+@st.composite
+def doubled_messages(draw: Any) -> Members:
+    sound = {"jsonrpc": "2.0", "id": 1, "method": "m", "result": {}, "error": {"code": 1}, "a": 1}
+    found: Members = draw(doubled({**sound, "params": draw(doubled_params())}))
+    return found
+
+
+@given(requests.map(str.encode) | anything | doubled_messages().flatmap(spelled).map(str.encode))
 def test_they_read_the_same_envelope(body: bytes) -> None:
-    if not stands_twice(body):
-        agree("envelope.read", of_bytes(body))
+    agree("envelope.read", of_bytes(body))
 
 
 # A header's value: what the body may say, and what it may not.
@@ -149,14 +164,13 @@ sent = st.none() | versions | methods | names | st.binary(max_size=4).map(of_byt
 
 
 @given(
-    messages,
+    messages | doubled_messages().flatmap(spelled),
     st.none() | st.fixed_dictionaries({"version": versions | sent, "method": methods | sent, "name": names | sent}),
 )
 def test_they_serve_the_same_messages(body: str, headers: Any) -> None:
     """As the same era, and refused with the same status and code."""
-    if not stands_twice(body.encode()):
-        agree("session.era", None if headers is None else headers["version"], body)
-        agree("modern.verdict", headers, body)
+    agree("session.era", None if headers is None else headers["version"], body)
+    agree("modern.verdict", headers, body)
 
 
 @given(sent, st.sampled_from(["none", "unknown", "known"]), st.binary(max_size=6))
@@ -193,12 +207,15 @@ def test_they_make_the_same_of_results_and_errors(raw: bytes, method: str) -> No
     agree("code.error_to_modern", method, of_bytes(raw))
 
 
-@given(requests | anything.map(of_bytes), documents)
+def meaning(answer: Any) -> Any:
+    """An answer as every reader takes it: of members that stand twice the last one. Python sends no other any more."""
+    return json.loads(answer, parse_int=str, parse_float=str) if isinstance(answer, str) else answer
+
+
+@given(requests | anything.map(of_bytes) | doubled_params().flatmap(spelled), documents)
 def test_they_send_the_same_meta(params: Any, capabilities: bytes) -> None:
-    raw = params.encode() if isinstance(params, str) else b"\xff"
-    if not stands_twice(raw):
-        agree("meta.to_modern", params, of_bytes(capabilities))
-        agree("meta.to_legacy", params, "{}")
+    agree("meta.to_modern", params, of_bytes(capabilities), as_read=meaning)
+    agree("meta.to_legacy", params, "{}", as_read=meaning)
 
 
 @given(requests | anything.map(of_bytes), st.sampled_from(['"t"', "7"]))
@@ -250,8 +267,7 @@ arguments = st.recursive(values, lambda inner: st.dictionaries(st.sampled_from("
 def test_they_send_the_same_param_headers(schema: Any, given_: str) -> None:
     text = json.dumps(schema)
     agree("header.annotations", text)
-    if "e400" not in given_:
-        agree("header.params", text, '{"arguments":' + given_ + "}")
+    agree("header.params", text, '{"arguments":' + given_ + "}")
 
 
 lines = st.sampled_from(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import msgspec
@@ -15,7 +16,6 @@ from crossfade.impls.python.canonical import canonical
 from crossfade.impls.python.envelope import CAPABILITIES_KEY, EnvelopeError, parse
 from crossfade.impls.python.http_chunks import ResponseChunks
 from crossfade.impls.python.http_head import BadHead, RequestHead, ResponseHead
-from crossfade.impls.python.members import is_object
 from crossfade.impls.python.sse import EventReader, EventTooLong
 
 BAD = {"bad": True}
@@ -58,7 +58,7 @@ def watch(body: bytes, step: int) -> Any:
 
 
 def meta(era: Any, params: bytes, capabilities: bytes) -> bytes | None:
-    if not is_object(params):  # said by envelope.parse, before anybody sees params
+    if envelope(b'{"params":' + params + b"}") == BAD:  # said before anybody sees params
         return None
     try:
         fields: dict[str, Any] = _fields(params)
@@ -89,16 +89,16 @@ def header_annotations(schema: bytes) -> Any:
 
 def header_mismatch(schema: bytes, params: bytes, headers: dict[str, str]) -> str | None:
     annotations = translate.header_annotations(msgspec.json.decode(schema))
-    fields = msgspec.json.decode(params)
-    arguments = fields.get("arguments") if isinstance(fields, dict) else None
+    raw = _fields(params).get("arguments")
+    arguments = None if raw is None else translate.arguments_of(raw)
     sent = {name.lower(): value for name, value in headers.items()}
     return translate.header_mismatch(annotations or {}, arguments, sent)
 
 
 def header_params(schema: bytes, params: bytes) -> Any:
     annotations = translate.header_annotations(msgspec.json.decode(schema))
-    fields = msgspec.json.decode(params)
-    arguments = fields.get("arguments") if isinstance(fields, dict) else None
+    raw = _fields(params).get("arguments")
+    arguments = None if raw is None else translate.arguments_of(raw)
     return dict(translate.header_params(annotations or {}, arguments))
 
 
@@ -109,6 +109,17 @@ def events(stream: bytes, step: int, limit: int) -> list[bytes] | None:
     except EventTooLong:
         return None
     return [event.data for event in found]
+
+
+def _value(text: str | None) -> Any:
+    """A header's value: httptools has it as bytes, RequestHead as Latin-1."""
+    if text is None or text.isascii():
+        return text
+    raw = text.encode("latin-1")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(raw).decode()}
 
 
 def _length(length: int) -> int | str:
@@ -128,12 +139,12 @@ def http_request(raw: bytes) -> Any:
         "length": _length(head.length),
         "keep_alive": head.keep_alive,
         "expect": head.expect,
-        "host": host,
-        "origin": origin,
-        "session": head.session,
-        "version": head.version,
-        "mcp_method": head.mcp_method,
-        "mcp_name": head.mcp_name,
+        "host": _value(host),
+        "origin": _value(origin),
+        "session": _value(head.session),
+        "version": _value(head.version),
+        "mcp_method": _value(head.mcp_method),
+        "mcp_name": _value(head.mcp_name),
     }
 
 
@@ -148,7 +159,7 @@ def http_response(raw: bytes) -> Any:
         "keep_alive": head.keep_alive,
         "json": head.is_json,
         "events": head.is_sse,
-        "session": head.session,
+        "session": _value(head.session),
     }
 
 

@@ -106,7 +106,8 @@ class Call:
     """One request being handled.
 
     ``wait`` blocks for cancellation, ``emit`` sends a message ahead of the answer at once, ``ask`` sends requests to
-    the client and gives their answers in order (``None`` for one that did not come in time).
+    the client and gives their answers in order (``None`` for one that did not come in time). ``comment`` writes a
+    comment on the event stream of its answer, where there is one.
     """
 
     id: Any
@@ -117,6 +118,7 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
     peer: Peer = field(default_factory=Peer)
     modern: bool = False
+    comment: Callable[[], None] = lambda: None
 
     @property
     def meta(self) -> Message:

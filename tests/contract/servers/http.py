@@ -153,7 +153,15 @@ class Handler(Plain, BaseHTTPRequestHandler):
         asking = Asking(known, stream, self.state.behaviour.audience, self.connection, wake)
         waiting = [self.connection, wake[0]]
         call = Call(
-            message["id"], params, lambda s: self._wait(waiting, s), stream.send, asking, headers, known.peer, modern
+            message["id"],
+            params,
+            lambda s: self._wait(waiting, s),
+            stream.send,
+            asking,
+            headers,
+            known.peer,
+            modern,
+            stream.comment,
         )
         try:
             result = self.state.behaviour.handle(message["method"], call)

@@ -41,16 +41,24 @@ def _tool(name: str, schema: Message) -> Message:
     return {"name": name, "inputSchema": schema, "x-tool": name, **hints}
 
 
+def _more() -> list[str]:
+    """What ``FIXTURE_MORE`` adds to prompts, resources and templates."""
+    return [name for name in os.environ.get("FIXTURE_MORE", "").split(",") if name]
+
+
 def _resources(params: Message) -> Message:
-    return page("resources", [{"uri": "fixture://greeting", "name": "greeting", "x-r": 1}], params)
+    more = [{"uri": f"fixture://{name}", "name": name} for name in _more()]
+    return page("resources", [{"uri": "fixture://greeting", "name": "greeting", "x-r": 1}, *more], params)
 
 
 def _templates(params: Message) -> Message:
-    return page("resourceTemplates", [{"uriTemplate": "fixture://item/{id}", "name": "item"}], params)
+    items = [{"uriTemplate": f"fixture://{name}/{{id}}", "name": name} for name in ("item", *_more())]
+    return page("resourceTemplates", items, params)
 
 
 def _prompts(params: Message) -> Message:
-    return page("prompts", [{"name": "greet", "arguments": [{"name": "who"}], "x-p": 1}], params)
+    more = [{"name": name} for name in _more()]
+    return page("prompts", [{"name": "greet", "arguments": [{"name": "who"}], "x-p": 1}, *more], params)
 
 
 def _read(params: Message) -> Message:

@@ -59,6 +59,12 @@ class EventStream:
             for part in (event[:cut], event[cut:]):
                 self._chunk(part)
 
+    def comment(self) -> None:
+        """A line that says nothing, once the stream is open: what servers do against proxies that cut silent ones."""
+        with self._lock:
+            if self.opened and not self.closed:
+                self._chunk(self._event(": alive"))
+
     def start(self) -> None:
         """Opens it, unless something that was sent did."""
         with self._lock:

@@ -108,12 +108,12 @@ def _withdraw(_: Behaviour, arguments: Message, call: Call) -> Message:
 
 
 def _progress(server: Behaviour, arguments: Message, call: Call) -> Message | None:
-    """Reports ``steps`` of progress (2), then holds until ``release`` if ``hold`` says so."""
+    """Reports ``steps`` of progress (2), then holds until ``release`` if told to ``hold``; ``hums``: with comments."""
     steps = arguments.get("steps", 2)
     for step in range(1, steps + 1):
         params = {"progressToken": call.meta.get("progressToken"), "progress": step, "total": steps}
         call.notify("notifications/progress", {**params, "x-step": step})
-    return text("progressed") if _held(server, arguments, call) else None
+    return text("progressed", structuredContent=arguments) if _held(server, arguments, call) else None
 
 
 def _speak(server: Behaviour, arguments: Message, call: Call) -> Message | None:
@@ -138,6 +138,8 @@ def _held(server: Behaviour, arguments: Message, call: Call) -> bool:
         return True
     server.log.add("holding", id=call.id, mark=name)
     while name not in server.released:
+        if arguments.get("hums"):
+            call.comment()
         if call.wait(0.02):
             server.log.add("stopped", id=call.id, mark=name)
             return False

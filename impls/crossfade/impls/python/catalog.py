@@ -20,7 +20,7 @@ from crossfade.impls.errors import ConfigError, ServerNotFound, UnknownTarget
 from crossfade.impls.filters import Filter
 from crossfade.impls.python import listing
 from crossfade.impls.python.server import Server
-from crossfade.impls.python.translate import header_annotations, header_params
+from crossfade.impls.python.translate import arguments_of, header_annotations, header_params
 from crossfade.impls.results import Item
 
 Annotations = dict[str, tuple[str, ...]]
@@ -139,7 +139,7 @@ class Catalog:
         if not annotations or not _is_modern(self.server(server)):
             return []
         if isinstance(arguments, msgspec.Raw):
-            arguments = msgspec.json.decode(arguments)
+            arguments = arguments_of(arguments)
         return header_params(annotations, arguments)
 
     # -- the way back

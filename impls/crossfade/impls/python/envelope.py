@@ -8,9 +8,9 @@ Two readers of the same thing, held equal by tests (``tests/impls_python/test_en
 - :func:`scan` takes the first bytes of a body that is still arriving. It is lexical: it balances brackets and strings,
   and stops where the bytes end. What it has not seen is None.
 
-Rules: a key counts once (a second ``jsonrpc``, ``method``, ``id``, ``params``, ``name``, ``uri`` or ``_meta`` is
-refused, as two readers that choose differently are a hole); spans are byte offsets into the body, so that a rewrite is
-a splice and every unknown field survives.
+Rules: a key that a gateway looks at counts once (a second one is refused, as two readers that choose differently are a
+hole: ``ENVELOPE.md`` lists them); spans are byte offsets into the body, so that a rewrite is a splice and every unknown
+field survives.
 """
 
 from __future__ import annotations
@@ -115,14 +115,8 @@ def _id_of(body: bytes) -> bytes | None:
 
 _COUNTED: Final = 2048
 _KEYS: Final = (
-    b'"name"',
-    b'"method"',
-    b'"params"',
-    b'"_meta"',
-    b'"id"',
-    b'"uri"',
-    b'"jsonrpc"',
-    b'/protocolVersion"',
+    *(b'"name"', b'"method"', b'"params"', b'"_meta"', b'"id"', b'"uri"', b'/protocolVersion"'),
+    *(b'"jsonrpc"', b'"result"', b'"error"', b'"ref"', b'"requestId"'),
 )
 
 
@@ -143,6 +137,8 @@ def _may_repeat(body: bytes, message: Message) -> bool:
         or count(b'"uri"') > 1
         or count(b'"jsonrpc"') > 1
         or count(b'/protocolVersion"') > 1
+        or count(b'"error"') > 1
+        or count(b'"re') > 1  # result, ref, requestId
     ):
         named = count(b'"name"')
         # Nearly every request names its client beside its tool.
@@ -200,8 +196,10 @@ OPEN: Final = re.compile(_WS + rb"\{")
 CLOSE: Final = re.compile(_WS + rb"\}")
 _NESTED: Final = re.compile(rb"[{}\[\]]|" + STRING + rb'|"', re.DOTALL)
 TOP: Final = frozenset({b'"method"', b'"id"', b'"params"'})
-_MESSAGE: Final = TOP | {b'"jsonrpc"'}
 IN_PARAMS: Final = frozenset({b'"name"', b'"uri"', b'"_meta"'})
+"""With :data:`TOP` the keys that a relayed call is routed by."""
+_ON_TOP: Final = TOP | {b'"jsonrpc"', b'"result"', b'"error"'}
+_ON_PARAMS: Final = IN_PARAMS | {b'"ref"', b'"requestId"'}
 _IN_META: Final = frozenset({b'"' + VERSION_KEY.encode() + b'"'})
 
 
@@ -220,7 +218,7 @@ def scan(data: bytes, *, complete: bool = False) -> Envelope:
     """
     found = Envelope()
     try:
-        _scan_object(data, _enter(data, 0), found, _MESSAGE, _on_top)
+        _scan_object(data, _enter(data, 0), found, _ON_TOP, _on_top)
     except _MoreError:
         if complete:
             raise EnvelopeError(-32700, "not JSON: the body ends inside the message") from None
@@ -246,7 +244,7 @@ def _scan_object(data: bytes, at: int, found: Envelope, wanted: frozenset[bytes]
     """Walk the members of one object from behind its brace; returns the offset behind its closing brace."""
     seen: set[bytes] = set()
     if (closed := CLOSE.match(data, at)) is not None:
-        if wanted is _MESSAGE:
+        if wanted is _ON_TOP:
             found.end = closed.end()
         return closed.end()
     while True:
@@ -268,7 +266,7 @@ def _scan_object(data: bytes, at: int, found: Envelope, wanted: frozenset[bytes]
             raise _more_or_error(data, end)
         at = after.end()
         if after.group(1) == b"}":
-            if wanted is _MESSAGE:
+            if wanted is _ON_TOP:
                 found.end = at
             return at
 
@@ -279,7 +277,7 @@ def _on_top(data: bytes, name: bytes, start: int, found: Envelope) -> int:
             skip(data, start)
             raise EnvelopeError(-32600, "params must be an object; send an object")
         found.params_open = start + 1
-        end = _scan_object(data, start + 1, found, IN_PARAMS, _on_params)
+        end = _scan_object(data, start + 1, found, _ON_PARAMS, _on_params)
         found.params = (start, end)
         return end
     end = skip(data, start)
@@ -291,7 +289,7 @@ def _on_top(data: bytes, name: bytes, start: int, found: Envelope) -> int:
         found.id = (start, end)
     elif name == b'"jsonrpc"':
         found.jsonrpc = data[start:end] == b'"2.0"'
-    else:
+    elif name == b'"method"':
         found.method = _text(data, start, end, "method")
     return end
 
@@ -306,7 +304,7 @@ def _on_params(data: bytes, name: bytes, start: int, found: Envelope) -> int:
         found.meta = (start, end)
         return end
     end = skip(data, start)
-    if found.key is None or name == b'"name"':
+    if name == b'"name"' or (name == b'"uri"' and found.key is None):
         found.key = (start, end)
     return end
 

@@ -16,6 +16,8 @@ import httptools
 
 MAX_HEAD: Final = 16 * 1024
 """Bytes of one head; more is 431 to a client and a protocol violation of a server."""
+_DIGITS: Final = 18
+"""The longest Content-Length; more could be no number of 64 bits."""
 _REMEMBERED: Final = 2048
 _REMEMBERED_BYTES: Final = 2048
 _HOP_BY_HOP: Final = frozenset(
@@ -88,7 +90,7 @@ class RequestHead:
         try:
             parser.feed_data(raw)
         except httptools.HttpParserUpgrade:
-            raise BadHead("upgrades are not supported; send plain HTTP/1.1") from None
+            pass  # a wish that a server may leave alone (RFC 9110 section 7.8): some clients offer HTTP/2 so
         except httptools.HttpParserError as error:
             raise BadHead(f"not HTTP/1.1: {error}") from None
         if parser.get_http_version() != "1.1":
@@ -103,6 +105,7 @@ class RequestHead:
         self.version = _only(headers, b"mcp-protocol-version")
         self.mcp_method = _only(headers, b"mcp-method")
         self.mcp_name = _only(headers, b"mcp-name")
+        _only(headers, b"content-type")
         self.session = _only(headers, b"mcp-session-id")
         self.params = {
             key.decode("latin-1"): _only(headers, key) or "" for key, _ in headers if key.startswith(b"mcp-param-")
@@ -130,13 +133,16 @@ class ResponseHead:
             parser.feed_data(raw)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise BadHead(f"not HTTP/1.1: {error}") from None
+        spoken = parser.get_http_version()
+        if spoken not in ("1.1", "1.0"):
+            raise BadHead(f"HTTP/{spoken} is not supported; answer in HTTP/1.1")
         headers = reader.headers
         self.status: int = parser.get_status_code()
         chunked = _is_chunked(headers)
         self.length = _body_length(headers, default=-2)
         if self.status in (204, 304) or self.status < 200:
             self.length = 0
-        self.keep_alive = reader.keep_alive and parser.get_http_version() == "1.1" and self.length != -2
+        self.keep_alive = reader.keep_alive and spoken == "1.1" and self.length != -2
         self.session = _only(headers, b"mcp-session-id")
         kind = (_only(headers, b"content-type") or "").partition(";")[0].strip().lower()
         self.is_json = kind == "application/json"
@@ -170,7 +176,7 @@ def _body_length(headers: list[tuple[bytes, bytes]], default: int = 0) -> int:
         return -1
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit()) or len(text) > 15:
+    if not (text.isascii() and text.isdigit()) or len(text) > _DIGITS:
         raise BadHead(f"content-length {text!r} is not a number of bytes")
     return int(text)
 

@@ -131,6 +131,14 @@ def _annotations(node: Any, path: tuple[str, ...], found: dict[str, tuple[str, .
 _SAFE_INTEGER: Final = 2**53 - 1
 
 
+def arguments_of(raw: msgspec.Raw | bytes) -> Any:
+    """The arguments of a call as headers repeat them; None if a number in them is beyond all that Python holds."""
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return None
+
+
 def header_params(annotations: dict[str, tuple[str, ...]], arguments: Any) -> list[tuple[str, str]]:
     """The ``Mcp-Param-*`` headers that ``arguments`` call for; values that are absent or null have none, nor have those
     that no annotation can be about (objects, arrays, fractions, integers that JavaScript cannot hold).

@@ -82,10 +82,10 @@ fn is_token(name: &str) -> bool {
 /// The header lines that `params.arguments` call for; arguments that are absent or null have none, nor have those that
 /// no annotation can be about (objects, arrays, fractions, integers that JavaScript cannot hold).
 pub(crate) fn lines(annotations: &[Annotation], params: &[u8]) -> Vec<u8> {
-    let params: Value = serde_json::from_slice(params).unwrap_or_default();
+    let arguments = arguments(params);
     let mut out = Vec::new();
     for (name, path) in annotations {
-        let Some(text) = plain(argument(&params, path)) else {
+        let Some(text) = plain(argument(&arguments, path)) else {
             continue;
         };
         out.extend_from_slice(
@@ -95,10 +95,22 @@ pub(crate) fn lines(annotations: &[Annotation], params: &[u8]) -> Vec<u8> {
     out
 }
 
-fn argument<'a>(params: &'a Value, path: &[String]) -> &'a Value {
+/// `params.arguments`, or null if a number in them is beyond all that a reader holds; what else there is is not read.
+fn arguments(params: &[u8]) -> Value {
+    let mut found = None;
+    let _ = envelope::members(params, |key, value| {
+        if *envelope::plain_key(key) == *b"\"arguments\"" {
+            found = Some(value);
+        }
+    });
+    let read = found.and_then(|at| serde_json::from_slice(at.of(params)).ok());
+    read.unwrap_or_default()
+}
+
+fn argument<'a>(arguments: &'a Value, path: &[String]) -> &'a Value {
     let value = path
         .iter()
-        .try_fold(&params["arguments"], |value, step| value.get(step));
+        .try_fold(arguments, |value, step| value.get(step));
     value.unwrap_or(&Value::Null)
 }
 
@@ -119,9 +131,9 @@ pub(crate) fn mismatch<'a, 'h>(
     params: &[u8],
     sent: impl Fn(&str) -> Option<&'h [u8]>,
 ) -> Option<&'a str> {
-    let params: Value = serde_json::from_slice(params).unwrap_or_default();
+    let arguments = arguments(params);
     let differs = |(name, path): &&Annotation| {
-        let value = argument(&params, path);
+        let value = argument(&arguments, path);
         let (wanted, sent) = match (plain(value), sent(name)) {
             (None, None) => return false,
             (Some(wanted), Some(sent)) => (wanted, sent),

@@ -64,12 +64,17 @@ pub(crate) struct HopMeta {
     pub(crate) log: Option<Span>,
 }
 
-/// Reads the hop's keys of a `_meta` object; spans count from the start of `meta`.
+/// Reads the hop's keys of a `_meta` object; spans count from the start of `meta`. The era hangs on the version, so it
+/// stands once.
 pub(crate) fn hop_meta(meta: &[u8]) -> Result<HopMeta, Fault> {
     let mut found = HopMeta::default();
+    let mut twice = false;
     envelope::members(meta, |key, value| {
         let slot = match envelope::text(key).as_deref() {
-            Some(VERSION_KEY) => &mut found.version,
+            Some(VERSION_KEY) => {
+                twice |= found.version.is_some();
+                &mut found.version
+            }
             Some(CAPABILITIES_KEY) => &mut found.capabilities,
             Some(INFO_KEY) => &mut found.info,
             Some(LOG_KEY) => &mut found.log,
@@ -77,6 +82,9 @@ pub(crate) fn hop_meta(meta: &[u8]) -> Result<HopMeta, Fault> {
         };
         *slot = Some(value);
     })?;
+    if twice {
+        return Err(Fault::Duplicate("protocolVersion in params._meta"));
+    }
     Ok(found)
 }
 

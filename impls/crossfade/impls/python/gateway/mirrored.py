@@ -16,7 +16,7 @@ import msgspec
 from crossfade.impls.python import jsonrpc
 from crossfade.impls.python.gateway.http_answer import HttpAnswer
 from crossfade.impls.python.gateway.methods import fields_of
-from crossfade.impls.python.translate import header_mismatch
+from crossfade.impls.python.translate import arguments_of, header_mismatch
 
 if TYPE_CHECKING:
     from crossfade.impls.python.gateway.routes import Route
@@ -41,7 +41,7 @@ async def refusal(call: ToolCall) -> HttpAnswer | None:
     if key not in catalog.annotations:
         await catalog.items("tools/list", route.server.spec.name)
     raw = fields_of(call.body).get("arguments")
-    arguments = msgspec.json.decode(raw) if isinstance(raw, msgspec.Raw) else None
+    arguments = arguments_of(raw) if isinstance(raw, msgspec.Raw) else None
     wrong = header_mismatch(catalog.annotations.get(key, {}), arguments, call.head.params)
     if wrong is None:
         return None

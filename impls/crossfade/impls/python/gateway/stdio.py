@@ -2,7 +2,7 @@
 
 Rules: one message a line and nothing else on stdout, and of a line over the limit nothing is kept; requests run
 concurrently and answers go out as they come; a request that the client cancels is cancelled here and upstream, and
-never answered (stdio "Cancellation").
+never answered (stdio "Cancellation"); an id is one request at a time.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _GRACE_S: Final = 5.0
 """How long the answers that are missing at the end of stdin may take; clients wait about so long before they kill."""
+_SHOWN: Final = 80
+"""How much of an id is repeated in a message about it."""
 
 
 async def serve_stdio(manager: PythonManager, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None) -> None:
@@ -122,6 +124,10 @@ class _Face:
                 legacy.noted(self._session, method, line)
             return
         raw_id = bytes(message.id)
+        if raw_id in self.tasks:
+            # Without that id: the client would take it for the answer to the request that it is waiting for.
+            self.write(jsonrpc.error(None, jsonrpc.INVALID_REQUEST, _taken(raw_id)))
+            return
         if method == "initialize":
             params = None if message.params is msgspec.UNSET else methods.params_of(line)
             agreed = session_rules.agree(params)
@@ -136,7 +142,12 @@ class _Face:
             work = self._answer(message, method, raw_id, line)
         task = asyncio.get_running_loop().create_task(work)
         self.tasks[raw_id] = task
-        task.add_done_callback(lambda _: self.tasks.pop(raw_id, None))
+        task.add_done_callback(lambda done: self._ended(raw_id, done))
+
+    def _ended(self, raw_id: bytes, task: asyncio.Task[None]) -> None:
+        """A request is over. One that was cancelled has left its id, and another may have it by now."""
+        if self.tasks.get(raw_id) is task:
+            del self.tasks[raw_id]
 
     async def _welcome(self, raw_id: bytes, session: Session) -> None:
         servers = list(self._manager.registry.values())
@@ -203,3 +214,9 @@ class _Face:
             self._session.end()
             if self._session.listener is not None:
                 self._manager.notices.leave(self._session.listener)
+
+
+def _taken(raw_id: bytes) -> str:
+    """Why a second request with an id is refused."""
+    shown = raw_id[:_SHOWN].decode(errors="replace")
+    return f"id {shown} is in flight already; send it again with an id of its own, or when that one is answered"

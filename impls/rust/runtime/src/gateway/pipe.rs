@@ -1,7 +1,8 @@
 //! The other face: one client of either era on stdin and stdout, newline-delimited.
 //!
-//! The rule: nothing but messages is ever written to stdout, each in one piece; requests run beside each other; at the
-//! end of stdin what is under way is answered, if it does not take too long, and then the face ends.
+//! The rule: nothing but messages is ever written to stdout, each in one piece; requests run beside each other, and
+//! an id is one of them at a time; at the end of stdin what is under way is answered, if it does not take too long, and
+//! then the face ends.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -35,6 +36,8 @@ use crate::translate::session as rules;
 const ANSWERS: usize = 64;
 /// How long the answers that are missing at the end of stdin may take; clients wait about so long before they kill.
 const GRACE: Duration = Duration::from_secs(5);
+/// How much of an id is repeated in a message about it.
+const SHOWN: usize = 80;
 
 #[derive(Debug)]
 struct Running {
@@ -264,6 +267,9 @@ fn decide(
             if cancels(line, &env, in_flight) {
                 return None;
             }
+            if let Some(refused) = taken(line, &env, in_flight) {
+                return Some((Plan::Answer(Box::new(refused)), env));
+            }
             let heads = Heads {
                 session: session.map(str::as_bytes),
                 ..Heads::default()
@@ -296,4 +302,24 @@ fn cancels(line: &[u8], env: &Envelope, in_flight: &InFlight) -> bool {
         running.task.abort();
     }
     true
+}
+
+/// The refusal of a second request with an id that is in flight. It goes out without that id: the client would take it
+/// for the answer to the request that it is waiting for.
+fn taken(line: &[u8], env: &Envelope, in_flight: &InFlight) -> Option<Answer> {
+    env.method?;
+    let id = env.id?.of(line);
+    if !lock(in_flight).contains_key(id) {
+        return None;
+    }
+    let shown = String::from_utf8_lossy(&id[..id.len().min(SHOWN)]);
+    let why = format!(
+        "id {shown} is in flight already; send it again with an id of its own, or when that one is answered"
+    );
+    Some(Answer::rpc_error(
+        200,
+        None,
+        super::answer::INVALID_REQUEST,
+        &why,
+    ))
 }

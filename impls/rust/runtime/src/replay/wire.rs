@@ -80,6 +80,10 @@ pub(super) fn meta(name: &str, args: Args<'_>) -> Option<Value> {
         "to_legacy" => false,
         _ => return None,
     };
+    // Said before anybody sees params.
+    if read(&[b"{\"params\":", &params[..], b"}"].concat()).is_none() {
+        return Some(bad());
+    }
     let made = envelope::scan_params(&params).and_then(|found| {
         let edit = translate::meta_edit(&params, &found, modern, &capabilities)?;
         let mut out = Vec::new();

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use super::codes::{HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, UNSUPPORTED_VERSION};
 use super::{CAPABILITIES_KEY, LEGACY, MODERN, VERSION_KEY, header_text, hop_meta};
-use crate::envelope::{self, Envelope, Span};
+use crate::envelope::{self, Envelope, Fault, Span};
 
 /// Why a message is not served: the HTTP status, and code and message of the JSON-RPC error.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -66,7 +66,12 @@ pub(crate) fn read<'a>(body: &'a [u8], env: &Envelope) -> Result<Said<'a>, &'sta
     };
     if let Some(at) = env.members.meta {
         let meta = at.of(body);
-        let hop = hop_meta(meta).map_err(|_| "params._meta must be an object; send an object")?;
+        let hop = hop_meta(meta).map_err(|fault| match fault {
+            Fault::Duplicate(_) => "a key of params._meta stands twice; send it once",
+            Fault::Syntax(_) | Fault::NotAnObject => {
+                "params._meta must be an object; send an object"
+            }
+        })?;
         if let Some(version) = hop.version {
             said.version = envelope::text(version.of(meta));
             if said.version.is_none() {

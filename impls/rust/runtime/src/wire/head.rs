@@ -6,6 +6,7 @@ use super::body::{Body, Chunks};
 use crate::envelope::Span;
 
 const MAX_HEADERS: usize = 100;
+const TWICE: &str = "a header that must appear once appears twice";
 
 /// Why a head is refused, with the status that says so.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,6 +73,11 @@ fn span(buffer: &[u8], part: &[u8]) -> Span {
         start,
         end: start + part.len(),
     }
+}
+
+/// Every line ends with CR LF. Alone, LF may end a line as well (RFC 9112 section 2.2), but not every hop takes it so.
+fn has_whole_lines(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).all(|at| at > 0 && head[at - 1] == b'\r')
 }
 
 fn trim(mut value: &[u8]) -> &[u8] {
@@ -142,6 +148,9 @@ pub(crate) fn request(buffer: &[u8]) -> Result<Option<(RequestHead, usize)>, Hea
         Err(httparse::Error::TooManyHeaders) => return Err(fault(431, "more than 100 headers")),
         Err(_) => return Err(fault(400, "not an HTTP/1.1 request")),
     };
+    if !has_whole_lines(&buffer[..len]) {
+        return Err(fault(400, "lines of a head end with CR LF"));
+    }
     let method = match parsed.method {
         Some("POST") => Method::Post,
         Some("GET") => Method::Get,
@@ -150,6 +159,7 @@ pub(crate) fn request(buffer: &[u8]) -> Result<Option<(RequestHead, usize)>, Hea
     };
     let http_10 = parsed.version == Some(0);
     let mut framing = Framing::default();
+    let mut expects = false;
     let mut head = RequestHead {
         method,
         path: span(buffer, parsed.path.unwrap_or_default().as_bytes()),
@@ -174,6 +184,9 @@ pub(crate) fn request(buffer: &[u8]) -> Result<Option<(RequestHead, usize)>, Hea
             continue;
         }
         if name.eq_ignore_ascii_case(b"expect") {
+            if std::mem::replace(&mut expects, true) {
+                return Err(fault(400, TWICE));
+            }
             head.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
             continue;
         }
@@ -190,13 +203,17 @@ pub(crate) fn request(buffer: &[u8]) -> Result<Option<(RequestHead, usize)>, Hea
             Known::Method => &mut head.mcp_method,
             Known::Name => &mut head.mcp_name,
             Known::Param => {
+                let known = |(known, _): &(Span, Span)| known.of(buffer).eq_ignore_ascii_case(name);
+                if head.params.iter().any(known) {
+                    return Err(fault(400, TWICE));
+                }
                 head.params.push((span(buffer, name), span(buffer, value)));
                 continue;
             }
             Known::Else => continue,
         };
         if slot.replace(span(buffer, value)).is_some() {
-            return Err(fault(400, "a header that must appear once appears twice"));
+            return Err(fault(400, TWICE));
         }
     }
     framing.check()?;
@@ -257,9 +274,12 @@ pub(crate) fn response(
         Ok(Status::Partial) => return Ok(None),
         Err(_) => return Err(fault(502, "not an HTTP/1.1 response")),
     };
+    if !has_whole_lines(&buffer[..len]) {
+        return Err(fault(502, "lines of a head end with CR LF"));
+    }
     let status = parsed.code.unwrap_or(0);
     let mut framing = Framing::default();
-    let mut content = Content::Other;
+    let mut content = None;
     let mut session = None;
     for header in parsed.headers.iter() {
         let name = header.name.as_bytes();
@@ -269,10 +289,15 @@ pub(crate) fn response(
         }
         match name.len() {
             12 if name.eq_ignore_ascii_case(b"content-type") => {
-                content = content_of(value);
+                let before = content.replace(content_of(value));
+                if before.is_some() {
+                    return Err(fault(502, TWICE));
+                }
             }
             14 if name.eq_ignore_ascii_case(b"mcp-session-id") => {
-                session = Some(span(buffer, value));
+                if session.replace(span(buffer, value)).is_some() {
+                    return Err(fault(502, TWICE));
+                }
                 continue;
             }
             10 if name.eq_ignore_ascii_case(b"keep-alive") => continue,
@@ -290,18 +315,14 @@ pub(crate) fn response(
         (Some(length), _) => Body::length(length),
         _ => Body::UntilClose,
     };
-    let keep_alive = if parsed.version == Some(0) {
-        framing.keep_alive
-    } else {
-        !framing.close
-    };
-    let keep_alive = keep_alive && body != Body::UntilClose;
+    // What an older server means by `keep-alive` is not worth finding out.
+    let keep_alive = parsed.version == Some(1) && !framing.close && body != Body::UntilClose;
     Ok(Some(ResponseHead {
         status,
         len,
         keep_alive,
         body,
-        content,
+        content: content.unwrap_or(Content::Other),
         session,
     }))
 }
