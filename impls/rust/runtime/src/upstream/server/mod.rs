@@ -6,6 +6,8 @@
 mod arrange;
 mod choice;
 pub(crate) mod fleet;
+#[cfg(test)]
+mod hammer;
 mod health;
 pub(crate) mod instance;
 mod life;
