@@ -91,6 +91,8 @@ def test_a_block_of_every_kind_yields_its_metrics(kind: str, variant: str) -> No
     if found.status == "ok":
         assert set(short.headline) <= found.metrics.keys()
         assert all(value >= 0 for value in found.metrics.values())
+    if kind == "ops":
+        assert found.metrics["spans_percent"] > 0, "spans cost nothing: none was made"
     if kind in ("throughput", "calls"):
         assert found.metrics["cpu_us_per_request"] > 1
         assert found.errors == {}

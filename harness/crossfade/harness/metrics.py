@@ -47,6 +47,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             name="metrics_percent", title="Metrics, share of a call\u2019s processor time", unit="%", better="lower"
         ),
+        Metric(name="spans_percent", title="Spans, added to a call\u2019s processor time", unit="%", better="lower"),
         Metric(name="register_us", title="Register and unregister a server", unit="us", better="lower"),
         Metric(name="health_us", title="Health probe of a server", unit="us", better="lower"),
         Metric(name="pool_checkout_ns", title="Pool checkout and release", unit="ns", better="lower"),

@@ -23,6 +23,7 @@ SINGLES = 150
 SERVERS = 10
 IN_FLIGHT = 16
 CALLS_EACH = 400
+SPANNED_EACH = 100
 SCALARS = {
     ("pool_checkout", 8): "pool_checkout_ns",
     ("route", 8): "route_ns",
@@ -46,6 +47,8 @@ async def run_ops(manager: Manager, order: dict[str, Any], emit: Callable[[objec
     # Under the asyncio shell it is the shell that records, whatever the core: the last place is the shell's.
     recording = [op.p50_ns for op in found if op.name == "metrics"]
     metrics["metrics_percent"] = recording[-1] / metrics["call_cpu_us"] / 10
+    if (added := await _spans_percent(manager, order)) is not None:
+        metrics["spans_percent"] = added
     emit({"event": "result", "metrics": metrics, "operations": msgspec.to_builtins(found)})
 
 
@@ -79,18 +82,28 @@ async def _interface_ops(manager: Manager, order: dict[str, Any]) -> list[Operat
     ]
 
 
-async def _call_cpu_us(manager: Manager, tool: str) -> float:
+async def _spans_percent(manager: Manager, order: dict[str, Any]) -> float | None:
+    """None without the extra."""
+    try:
+        from crossfade.harness.worker_spans import spans_percent  # noqa: PLC0415 - an extra, and not what is timed first
+    except ImportError:
+        return None
+    tool = f"{order['server']}__echo"
+    return await spans_percent(manager, order, lambda which: _call_cpu_us(which, tool, SPANNED_EACH))
+
+
+async def _call_cpu_us(manager: Manager, tool: str, each: int = CALLS_EACH) -> float:
     """Processor time of one call, all threads of the process together, with ``IN_FLIGHT`` at once."""
 
     async def caller(calls: int) -> None:
         for _ in range(calls):
             await manager.call_tool(tool, ECHO)
 
-    for calls in (CALLS_EACH // 10, CALLS_EACH):
+    for calls in (each // 10, each):
         begin = time.process_time_ns()
         await asyncio.gather(*(caller(calls) for _ in range(IN_FLIGHT)))
         took = time.process_time_ns() - begin
-    return took / (CALLS_EACH * IN_FLIGHT) / 1000
+    return took / (each * IN_FLIGHT) / 1000
 
 
 async def _one_by_one(name: str, size: int, operation: Callable[[], Awaitable[object]]) -> Operation:

@@ -12,10 +12,12 @@ from crossfade.reports.markdown import escaped
 from crossfade.reports.measured import summary
 from crossfade.reports.page import Page, Share, TimingTable
 from crossfade.reports.render import quantity, timing
+from crossfade.reports.timings import CORES_ALONE, against_python
 from crossfade.reports.view import view
 from crossfade.reports.words import nanoseconds, plain, times
 
 NONE_SAID = "\u2013"
+COMPILING = "numba"
 _CLAIMS = (
     ("2,847 requests/s", "gateway-echo", "rust", "throughput_per_s"),
     ("5.7 times the requests of Python", "gateway-echo", "", "throughput_per_s"),
@@ -45,11 +47,12 @@ def performance(results: Results) -> str:
     if page.shares:
         lines += ["## Policy, crossing or shell", "", *_shares(page.shares), ""]
     for table in page.timings:
-        lines += [f"## {escaped(table.what)}", "", *_table(table), ""]
+        lines += [f"## {escaped(table.what)}", "", *_table(table), "", *_said(table)]
     if page.timings:
         lines += [
-            "*Median to 99th percentile. Of a core, over batches of a thousand operations or more; through the "
-            "interface, over single operations. Each figure is the median over blocks.*",
+            "*Median to 99th percentile. Of a core, over batches of a thousand operations or more, in its own language "
+            "without the lock that a shell keeps it behind; through the interface, over single operations. Each figure "
+            "is the median over blocks.*",
             "",
         ]
     lines += [line for told in trusted.compiled(analysis) for line in (escaped(told), "")]
@@ -112,6 +115,19 @@ def _table(table: TimingTable) -> list[str]:
     for row in table.rows:
         rows.append(f"| {escaped(row.name)} | {row.size} | {' | '.join(timing(cell) for cell in row.cells)} |")
     return rows
+
+
+def _said(table: TimingTable) -> list[str]:
+    """What a table shows, or leaves out, in words."""
+    if table.what != CORES_ALONE:
+        told = (
+            "Registering a server and calling several at once are no decisions of a core: a shell does them, with its "
+            "registry, its pools and the network. So they have no row among the cores, and each variant has its figure "
+            "here."
+        )
+        return [told, ""]
+    compared = against_python(table, COMPILING)
+    return [] if compared is None else [escaped(compared), ""]
 
 
 def _goals(page: Page) -> list[str]:

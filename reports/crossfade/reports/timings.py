@@ -13,7 +13,7 @@ from crossfade.harness.samples import Operation, Results, ScenarioRecord
 from crossfade.harness.stats import Analysis
 from crossfade.reports.measured import Cast, summary
 from crossfade.reports.page import Share, Timing, TimingRow, TimingTable
-from crossfade.reports.words import plain
+from crossfade.reports.words import joined, lowered, plain, times
 
 TITLES = {
     "pool_checkout": ("Pool checkout and release", "connections"),
@@ -32,9 +32,12 @@ TITLES = {
     "broadcast": ("One call to each server at once", "servers"),
 }
 PROBE = "Health probe of a live server"
+EQUAL = 1.1
+"""Medians that differ by less than this factor are told as about equal."""
 PER_CALL = (("pool_checkout", 8), ("route", 8), ("breaker", 100))
 """What every call asks of the policy."""
 _PLACES = (("core", "in its own language"), ("called", "called from Python"))
+CORES_ALONE = "The cores alone"
 
 
 def tables(results: Results) -> tuple[TimingTable, ...]:
@@ -54,7 +57,7 @@ def _cores(results: Results, record: ScenarioRecord) -> TimingTable:
             there = [op for v in variants for op in _of(results, record, v) if op.where == where]
             if there:
                 columns.append((f"{core}, {words}", _matcher(variants, where)))
-    return _table("The cores alone", results, record, columns, interface=False)
+    return _table(CORES_ALONE, results, record, columns, interface=False)
 
 
 CORES = {"python": ("python",), "numba": ("numba",), "Rust": ("rust-core", "rust")}
@@ -108,6 +111,53 @@ def _timing(found: Sequence[Operation]) -> Timing | None:
     if not found:
         return None
     return Timing(*(median(getattr(op, field) for op in found) for field in ("min_ns", "p50_ns", "p99_ns")))
+
+
+def against_python(table: TimingTable, core: str) -> str | None:
+    """Where a compiled core's single steps, called from Python, take longer than Python's own, and where not; and its
+    batches beside them. None for a table that has no such columns."""
+    own, called, steps = (f"{core}, {_PLACES[0][1]}", f"{core}, {_PLACES[1][1]}", f"python, {_PLACES[0][1]}")
+    if not {own, called, steps} <= set(table.columns):
+        return None
+    single, batched = (_ratios(table, column, steps) for column in (called, own))
+    groups = [
+        ("longer than Python\u2019s own", {row: gain for row, gain in single.items() if gain >= EQUAL}),
+        ("about as long", {row: gain for row, gain in single.items() if 1 / EQUAL < gain < EQUAL}),
+        ("less", {row: gain for row, gain in single.items() if gain <= 1 / EQUAL}),
+    ]
+    told = [f"{words} for {_listed(found)}" for words, found in groups if found]
+    if not told or not batched:
+        return None
+    faster = [1 / gain for gain in batched.values() if gain < 1]
+    of = "each" if len(faster) == len(batched) else f"{len(faster)}"
+    gains = f", by factors of {times(min(faster))} to {times(max(faster))}" if faster else ""
+    return (
+        f"One step of {core}, called from Python, takes {'; '.join(told)}. In batches, in its own language, it is "
+        f"below Python in {of} of the {len(batched)} figures{gains}."
+    )
+
+
+def _ratios(table: TimingTable, column: str, base: str) -> dict[tuple[str, str], float]:
+    """Median of a column over that of another, by operation and size, where both were timed."""
+    places = [table.columns.index(name) for name in (column, base)]
+    found = {}
+    for row in table.rows:
+        of, over = (row.cells[place] for place in places)
+        if of is not None and over is not None:
+            found[row.name, row.size] = of.p50_ns / over.p50_ns
+    return found
+
+
+def _listed(found: dict[tuple[str, str], float]) -> str:
+    """Ratios in words, the sizes of one operation together."""
+    by_name: dict[str, list[float]] = {}
+    for (name, _), gain in found.items():
+        by_name.setdefault(name, []).append(gain)
+    words = []
+    for name, gains in by_name.items():
+        low, high = times(min(gains)), times(max(gains))
+        words.append(f"\u201c{lowered(name)}\u201d ({low if low == high else f'{low} to {high}'} times)")
+    return joined(words)
 
 
 def shares(results: Results, analysis: Analysis, cast: Cast) -> tuple[Share, ...]:

@@ -1,14 +1,22 @@
 //! Owns the distribution of latencies: counts in log-linear buckets, cheap enough for every request.
 //!
 //! The theory and the laws are those of `impls/crossfade/impls/cores/histogram.py`: 32 steps per power of two of
-//! nanoseconds, so a bucket is at most 3.2 % wide. Recording is a few relaxed atomic additions, from any thread.
+//! nanoseconds, so a bucket is at most 3.2 % wide. Recording is a few relaxed atomic additions, from any thread;
+//! `interleavings` runs every order of their steps under loom.
 
+#[cfg(all(test, loom))]
+mod interleavings;
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering::Relaxed};
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-const STEP_BITS: u32 = 5;
+/// loom counts every access: its table is a small one.
+const STEP_BITS: u32 = if cfg!(loom) { 1 } else { 5 };
 const STEPS: usize = 1 << STEP_BITS;
 /// Values up to 2^37 ns (137 s); longer ones count in the last bucket.
-const MAX_BITS: u32 = 37;
+const MAX_BITS: u32 = if cfg!(loom) { 4 } else { 37 };
 const BUCKETS: usize = (MAX_BITS - STEP_BITS + 1) as usize * STEPS;
 
 /// Exponents of the bounds that are published: 65.5 us to 34.4 s, each twice the one before.
@@ -128,7 +136,7 @@ impl Histogram {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -2,8 +2,9 @@
 //!
 //! Rule: nothing in this crate reads a clock, a socket, the environment or a log, and it depends on neither tokio nor
 //! pyo3. `impls/crossfade/impls/cores` holds the same cores in Python; both replay `impls/vectors` exactly, and
-//! `impls/vectors/SCHEMA.md` pins every tie and rounding. All cores are single-threaded (`&mut self`);
-//! [`SharedBreaker`] is the one wrapper for many threads.
+//! `impls/vectors/SCHEMA.md` pins every tie and rounding. All cores are single-threaded (`&mut self`), and a shell keeps
+//! them behind its locks. What threads share without one is here, too, where loom runs every order of their steps:
+//! [`Histogram`] and [`Holders`], `RUSTFLAGS="--cfg loom" cargo test -p crossfade-core --lib`.
 #![forbid(unsafe_code)]
 
 pub mod actions;
@@ -15,6 +16,7 @@ pub mod cache;
 pub mod health;
 pub mod hedge;
 pub mod histogram;
+pub mod holders;
 mod ids;
 pub mod limiter;
 pub mod mask;
@@ -27,7 +29,6 @@ pub mod retry;
 pub mod rng;
 pub mod rollout;
 pub mod rollout_plan;
-pub mod shared;
 pub mod shedder;
 pub mod sketch;
 mod waiters;
@@ -40,6 +41,7 @@ pub use cache::{Cache, CacheConfig};
 pub use health::{Health, HealthConfig};
 pub use hedge::{Hedge, HedgeConfig};
 pub use histogram::Histogram;
+pub use holders::Holders;
 pub use limiter::{Gcra, KeyedLimiter, RateLimitConfig};
 pub use mask::Mask;
 pub use pool::Pool;
@@ -48,6 +50,5 @@ pub use retry::{Retry, RetryConfig};
 pub use rng::SplitMix64;
 pub use rollout::Rollout;
 pub use rollout_plan::RolloutConfig;
-pub use shared::SharedBreaker;
 pub use shedder::{ShedConfig, Shedder};
 pub use sketch::LatencySketch;

@@ -1,6 +1,6 @@
-//! The laws at the top of `breaker.rs`, held against random callers, for the core and for the shared one alike.
+//! The laws at the top of `breaker.rs`, held against random callers.
 
-use crossfade_core::{Breaker, BreakerConfig, CircuitState, SharedBreaker};
+use crossfade_core::{Breaker, BreakerConfig, CircuitState};
 use proptest::prelude::*;
 
 prop_compose! {
@@ -29,7 +29,6 @@ proptest! {
         steps in prop::collection::vec((0..3u8, 0..8usize, any::<bool>(), 0..6u64), 1..150),
     ) {
         let mut breaker = Breaker::new(config);
-        let shared = SharedBreaker::new(config);
         let mut now_ns = 100;
         let mut began = vec![];
         for (op, pick, ok, elapsed) in steps {
@@ -37,7 +36,6 @@ proptest! {
             let before = breaker.state(now_ns);
             if op == 0 || began.is_empty() {
                 let admitted = breaker.admit(now_ns);
-                prop_assert_eq!(shared.admit(now_ns), admitted);
                 prop_assert!(before != CircuitState::Closed || admitted, "law 1: closed admits");
                 prop_assert!(before != CircuitState::Open || !admitted, "law 1: open never admits");
                 if admitted {
@@ -47,14 +45,10 @@ proptest! {
                 let duration_ns = now_ns - began.swap_remove(pick % began.len());
                 if op == 1 {
                     breaker.record(now_ns, ok, duration_ns);
-                    shared.record(now_ns, ok, duration_ns);
                 } else {
                     breaker.forget(now_ns, duration_ns);
-                    shared.forget(now_ns, duration_ns);
                 }
             }
-            prop_assert_eq!(shared.state(now_ns), breaker.state(now_ns));
-            prop_assert_eq!(shared.retry_after_ns(now_ns), breaker.retry_after_ns(now_ns));
             prop_assert_eq!(breaker.retry_after_ns(now_ns) > 0, breaker.state(now_ns) == CircuitState::Open);
         }
         now_ns += config.open_ns;

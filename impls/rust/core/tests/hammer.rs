@@ -1,4 +1,5 @@
-//! Sixteen threads on one pool behind its lock and on one shared breaker, while the invariants are counted from outside.
+//! Sixteen threads on one pool and on one breaker, each behind its lock as `crossfade-native` has them, while the
+//! invariants are counted from outside. `hammer` of the runtime does the same to the tokio shell.
 //!
 //! Rule: what is counted is what callers hold, never what the core says of itself. The same tests run under
 //! `ThreadSanitizer` with `make test-tsan`.
@@ -6,12 +7,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Barrier, Mutex};
+use std::sync::{Barrier, Mutex, MutexGuard};
 use std::thread;
 
-use crossfade_core::{
-    Action, BreakerConfig, CircuitState, Pool, PoolConfig, SharedBreaker, SplitMix64,
-};
+use crossfade_core::{Action, Breaker, BreakerConfig, CircuitState, Pool, PoolConfig, SplitMix64};
 
 const THREADS: u64 = 16;
 const CALLS: u64 = 1000;
@@ -161,13 +160,13 @@ fn sixteen_threads_never_hold_more_leases_than_there_are_places_and_lose_none() 
 fn sixteen_threads_never_get_more_probes_than_there_are() {
     const OPEN_NS: u64 = 1000;
     const PROBES: usize = 5;
-    let breaker = SharedBreaker::new(BreakerConfig {
+    let breaker = Mutex::new(Breaker::new(BreakerConfig {
         window: 4,
         min_calls: 1,
         open_ns: OPEN_NS,
         probes: PROBES as u64,
         ..BreakerConfig::default()
-    });
+    }));
     let turn = Barrier::new(usize::try_from(THREADS).expect("sixteen"));
     let admitted = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -177,14 +176,19 @@ fn sixteen_threads_never_get_more_probes_than_there_are() {
                 for round in 1..100 {
                     let trip = round * 10 * OPEN_NS;
                     if number == 0 {
-                        heal(breaker, trip - 1, PROBES);
+                        heal(&mut locked(breaker), trip - 1, PROBES);
                     }
                     turn.wait();
-                    breaker.record(trip, false, 0);
+                    locked(breaker).record(trip, false, 0);
                     turn.wait();
-                    assert!(!breaker.admit(trip + OPEN_NS - 1), "an open breaker admits");
+                    assert!(
+                        !locked(breaker).admit(trip + OPEN_NS - 1),
+                        "an open breaker admits"
+                    );
                     turn.wait();
-                    let mine = (0..3).filter(|_| breaker.admit(trip + OPEN_NS)).count();
+                    let mine = (0..3)
+                        .filter(|_| locked(breaker).admit(trip + OPEN_NS))
+                        .count();
                     admitted.fetch_add(mine, Ordering::SeqCst);
                     turn.wait();
                     assert_eq!(admitted.load(Ordering::SeqCst), PROBES, "in round {round}");
@@ -192,10 +196,10 @@ fn sixteen_threads_never_get_more_probes_than_there_are() {
                     admitted.store(0, Ordering::SeqCst);
                     let fails = round % 2 == 0 && number == round % THREADS;
                     for _ in 0..mine {
-                        breaker.record(trip + OPEN_NS, !fails, 0);
+                        locked(breaker).record(trip + OPEN_NS, !fails, 0);
                     }
                     turn.wait();
-                    let state = breaker.state(trip + OPEN_NS);
+                    let state = locked(breaker).state(trip + OPEN_NS);
                     assert!(
                         round % 2 == 0 || state == CircuitState::Closed,
                         "all probes succeeded"
@@ -208,10 +212,14 @@ fn sixteen_threads_never_get_more_probes_than_there_are() {
 }
 
 /// Succeed with every probe.
-fn heal(breaker: &SharedBreaker, now_ns: u64, probes: usize) {
+fn heal(breaker: &mut Breaker, now_ns: u64, probes: usize) {
     for _ in 0..probes {
         if breaker.state(now_ns) != CircuitState::Closed && breaker.admit(now_ns) {
             breaker.record(now_ns, true, 0);
         }
     }
+}
+
+fn locked(breaker: &Mutex<Breaker>) -> MutexGuard<'_, Breaker> {
+    breaker.lock().expect("no thread panicked")
 }

@@ -14,7 +14,7 @@ pub enum Era {
 }
 
 /// Where a server stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum ServerState {
@@ -52,7 +52,7 @@ impl ServerState {
 }
 
 /// State of one instance's breaker.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CircuitState {
     Closed,

@@ -26,6 +26,8 @@ mod registry;
 
 pub mod replay;
 mod route;
+#[cfg(test)]
+mod states;
 mod storage;
 mod translate;
 mod upstream;

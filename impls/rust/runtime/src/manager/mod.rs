@@ -11,7 +11,7 @@ mod life;
 mod serving;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,17 +20,17 @@ use tokio::sync::Notify;
 
 use crate::config::{Config, GatewaySpec, ServerSpec};
 use crate::error::Result;
-use crate::events::{Hub, Subscription};
+use crate::events::Subscription;
 use crate::gateway;
 use crate::info::{ServerInfo, ServerState};
-use crate::logs::{Log, LogFeed};
-use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::logs::LogFeed;
+use crate::metrics::MetricsSnapshot;
 use crate::principal::Principal;
 use crate::registry::{Registry, Wanted};
-use crate::storage::{Storage, StorageInfo};
+use crate::storage::StorageInfo;
 use crate::translate;
-use crate::upstream::interest::{Audience, Listening};
-use crate::upstream::{Caller, Shared, Shed};
+use crate::upstream::interest::Listening;
+use crate::upstream::{Caller, Shared};
 pub use serving::GatewayHandle;
 
 /// Where a request goes.
@@ -78,16 +78,7 @@ pub struct Manager {
 impl Manager {
     /// Makes a manager that runs on `handle`. Nothing is connected before [`Manager::start`].
     pub fn new(config: Config, handle: Handle) -> Arc<Self> {
-        let shared = Arc::new(Shared {
-            handle,
-            events: Hub::default(),
-            audience: Audience::default(),
-            log: Log::default(),
-            storage: Storage::new(&config.storage),
-            metrics: Metrics::new(config.telemetry.metrics),
-            shed: Shed::new(&config.shed),
-            quick: AtomicUsize::new(0),
-        });
+        let shared = Shared::new(&config, handle);
         Arc::new(Self {
             inner: Arc::new(Inner {
                 gateway: config.gateway,

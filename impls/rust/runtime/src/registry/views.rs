@@ -1,7 +1,7 @@
 //! Servers by tag, by state and by what they announced.
 //!
-//! The rule: a reader never waits, and pays for the servers in its view, not for all there are; a change costs the first
-//! reader behind it one walk over the registry.
+//! The rule: a reader waits for no change of the registry, and pays for the servers in its view, not for all there are; a
+//! change costs the first reader behind it one walk over the registry.
 
 use std::collections::HashMap;
 use std::sync::Arc;

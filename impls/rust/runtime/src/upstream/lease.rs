@@ -3,6 +3,9 @@
 //! The rule: a connection is either parked here or owned by exactly one [`Lease`]; dropping a lease gives the place back,
 //! and closes the connection unless `park` said that it is clean.
 
+#[cfg(test)]
+mod hammer;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

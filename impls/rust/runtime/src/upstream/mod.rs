@@ -31,7 +31,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use crate::config::ServerSpec;
+use crate::config::{Config, ServerSpec};
 use crate::error::{Error, Result};
 use crate::events::Hub;
 use crate::gateway::sessions::Session;
@@ -65,6 +65,21 @@ pub(crate) struct Shared {
     pub(crate) quick: AtomicUsize,
     pub(crate) storage: Storage,
     pub(crate) log: Log,
+}
+
+impl Shared {
+    pub(crate) fn new(config: &Config, handle: Handle) -> Arc<Self> {
+        Arc::new(Self {
+            handle,
+            events: Hub::default(),
+            audience: Audience::default(),
+            log: Log::default(),
+            storage: Storage::new(&config.storage),
+            metrics: Metrics::new(config.telemetry.metrics),
+            shed: Shed::new(&config.shed),
+            quick: AtomicUsize::new(0),
+        })
+    }
 }
 
 /// The way to one instance.

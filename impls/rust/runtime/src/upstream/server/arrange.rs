@@ -111,7 +111,7 @@ impl Server {
 
     /// Shows what is wrong without a change of state.
     pub(crate) fn note_trouble(&self, error: &Error) {
-        *lock(&self.last_error) = Some(error.message());
+        self.last_error.store(Some(Arc::new(error.message())));
     }
 
     /// A new instance in a free slot, with its storage claimed; it is not started and takes no calls.

@@ -3,9 +3,9 @@
 //! The rule: once retired it gets no call any more, and it is closed only when the last one has left.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use crossfade_core::Holders;
 use tokio::sync::Notify;
 
 use crate::clock::lock;
@@ -19,8 +19,8 @@ pub(crate) struct Instance {
     /// Of its storage.
     pub(super) directory: Option<String>,
     claim: Mutex<Option<Claim>>,
-    busy: AtomicUsize,
-    retired: AtomicBool,
+    calls: Holders,
+    /// The last call has left.
     left: Notify,
 }
 
@@ -31,8 +31,7 @@ impl Instance {
             claim: Mutex::new(claim),
             link,
             index,
-            busy: AtomicUsize::new(0),
-            retired: AtomicBool::new(false),
+            calls: Holders::new(),
             left: Notify::new(),
         }
     }
@@ -44,23 +43,22 @@ impl Instance {
 
     /// Calls that hold it.
     pub(crate) fn busy(&self) -> usize {
-        self.busy.load(SeqCst)
+        self.calls.count()
     }
 
     /// A call takes it. Only while it stands in a row, whose lock is held: so nobody enters once it is retired.
     pub(super) fn enter(&self) {
-        self.busy.fetch_add(1, SeqCst);
+        self.calls.enter();
     }
 
     pub(super) fn leave(&self) {
-        // Either this sees `retired`, or whoever retires it sees that nobody is left.
-        if self.busy.fetch_sub(1, SeqCst) == 1 && self.retired.load(SeqCst) {
+        if self.calls.leave() {
             self.left.notify_waiters();
         }
     }
 
     pub(super) fn retire(&self) {
-        self.retired.store(true, SeqCst);
+        self.calls.retire();
     }
 
     /// Waits until no call holds it, at most `within`.
@@ -69,6 +67,7 @@ impl Instance {
         loop {
             let left = self.left.notified();
             tokio::pin!(left);
+            // Armed before the look, so that nobody leaves unnoticed in between.
             left.as_mut().enable();
             if self.busy() == 0 || tokio::time::timeout_at(until.into(), left).await.is_err() {
                 return;

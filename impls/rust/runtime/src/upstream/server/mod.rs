@@ -6,6 +6,8 @@
 mod arrange;
 mod choice;
 pub(crate) mod fleet;
+#[cfg(test)]
+mod hammer;
 mod health;
 pub(crate) mod instance;
 mod life;
@@ -19,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use bytes::Bytes;
 use crossfade_core::Histogram;
 use tokio::sync::Notify;
@@ -29,7 +31,6 @@ use super::discovery::Agreed;
 use super::interest::Interest;
 use super::traffic::Traffic;
 use super::{Link, Outgoing, Shared};
-use crate::clock::lock;
 use crate::config::ServerSpec;
 use crate::deploy::{Deployment, DeploymentState};
 use crate::envelope::{self, Envelope};
@@ -61,7 +62,7 @@ pub(crate) struct Server {
     changed: Notify,
     pub(crate) traffic: Traffic,
     state: AtomicU8,
-    last_error: Mutex<Option<String>>,
+    last_error: ArcSwapOption<String>,
     /// One conclusion at a time.
     looking: Mutex<()>,
     /// It counts among those of `Shared::quick`.
@@ -105,7 +106,7 @@ impl Server {
             reads: Reads::default(),
             interest: Interest::default(),
             state: AtomicU8::new(ServerState::Initializing as u8),
-            last_error: Mutex::new(None),
+            last_error: ArcSwapOption::empty(),
             looking: Mutex::default(),
             quick: AtomicBool::new(false),
             probing: AtomicBool::new(false),
@@ -173,9 +174,9 @@ impl Server {
 
     pub(crate) fn set_state(&self, new: ServerState, why: Option<String>) {
         if let Some(why) = why {
-            *lock(&self.last_error) = Some(why);
+            self.last_error.store(Some(Arc::new(why)));
         } else if new == ServerState::Healthy {
-            *lock(&self.last_error) = None;
+            self.last_error.store(None);
         }
         let new = self.traffic.shown(new);
         let old = ServerState::from_u8(self.state.swap(new as u8, Relaxed));

@@ -36,6 +36,15 @@ pub(super) struct Row {
     leaving: Vec<Arc<Instance>>,
 }
 
+/// What the row knows of an instance.
+#[derive(Debug)]
+struct Told {
+    instance: Arc<Instance>,
+    circuit: Circuit,
+    known: ServerState,
+    ewma_ns: u64,
+}
+
 /// One revision; `number` counts from 1.
 #[derive(Debug)]
 pub(crate) struct Revision {
@@ -185,47 +194,61 @@ impl Revision {
     }
 
     pub(super) fn describe(&self, now: u64, otherwise: ServerState) -> Vec<InstanceInfo> {
+        let told = self.told(now);
+        told.iter()
+            .map(|one| one.describe(self.number, otherwise))
+            .collect()
+    }
+
+    /// A copy, so that calls need not wait while it is written out.
+    fn told(&self, now: u64) -> Vec<Told> {
         let row = lock(&self.row);
-        let stopped = otherwise == ServerState::Stopped;
-        let describe = |instance: &Arc<Instance>, circuit: Circuit, known: ServerState| {
-            let link = &instance.link;
-            let (pid, url) = match link {
-                Link::Http(http) => (None, Some(http.url().to_owned())),
-                Link::Stdio(stdio) => (stdio.pid(), None),
-            };
-            let agreed = link.agreed();
-            InstanceInfo {
-                index: instance.index,
-                state: match circuit {
-                    _ if stopped => otherwise,
-                    Circuit::Open => ServerState::Unhealthy,
-                    Circuit::HalfOpen => ServerState::Degraded,
-                    Circuit::Closed => state(known, link),
-                },
-                circuit,
-                era: agreed.map(|agreed| agreed.era),
-                pid,
-                url,
-                connections: link.connections(),
-                in_flight: instance.busy(),
-                ewma_ns: row.policy.ewma_ns(instance.index),
-                revision: self.number,
-                restarts: link.restarts(),
-                directory: instance.directory.clone(),
-            }
+        let policy = &row.policy;
+        let told = |instance: &Arc<Instance>, circuit: Circuit, known: ServerState| Told {
+            instance: Arc::clone(instance),
+            circuit,
+            known,
+            ewma_ns: policy.ewma_ns(instance.index),
         };
-        let taken = row.slots.iter().flatten();
-        let serving = taken.map(|taken| {
-            let circuit = circuit(row.policy.circuit(taken.index, now));
-            describe(taken, circuit, row.policy.state(taken.index))
+        let serving = row.slots.iter().flatten().map(|taken| {
+            let circuit = circuit(policy.circuit(taken.index, now));
+            told(taken, circuit, policy.state(taken.index))
         });
         let leaving = row.leaving.iter();
         serving
-            .chain(
-                leaving
-                    .map(|leaving| describe(leaving, Circuit::Closed, ServerState::Initializing)),
-            )
+            .chain(leaving.map(|leaving| told(leaving, Circuit::Closed, ServerState::Initializing)))
             .collect()
+    }
+}
+
+impl Told {
+    fn describe(&self, revision: u32, otherwise: ServerState) -> InstanceInfo {
+        let instance = &*self.instance;
+        let link = &instance.link;
+        let (pid, url) = match link {
+            Link::Http(http) => (None, Some(http.url().to_owned())),
+            Link::Stdio(stdio) => (stdio.pid(), None),
+        };
+        let agreed = link.agreed();
+        InstanceInfo {
+            index: instance.index,
+            state: match self.circuit {
+                _ if otherwise == ServerState::Stopped => otherwise,
+                Circuit::Open => ServerState::Unhealthy,
+                Circuit::HalfOpen => ServerState::Degraded,
+                Circuit::Closed => state(self.known, link),
+            },
+            circuit: self.circuit,
+            era: agreed.map(|agreed| agreed.era),
+            pid,
+            url,
+            connections: link.connections(),
+            in_flight: instance.busy(),
+            ewma_ns: self.ewma_ns,
+            revision,
+            restarts: link.restarts(),
+            directory: instance.directory.clone(),
+        }
     }
 }
 

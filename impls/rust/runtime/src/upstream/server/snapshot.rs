@@ -1,11 +1,12 @@
 //! What a server shows of itself: counters and descriptions.
 //!
-//! The rule: a snapshot changes nothing and waits for nobody.
+//! The rule: a snapshot changes nothing. The server itself is read without a lock; what its instances show is copied
+//! under the locks of their row and of their links, which nobody holds for longer than a choice or a count takes.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Server;
-use crate::clock::{lock, now_ns};
+use crate::clock::now_ns;
 use crate::info::ServerInfo;
 use crate::metrics::ServerCounters;
 use crate::upstream::Link;
@@ -64,7 +65,7 @@ impl Server {
                 .and_then(|agreed| agreed.capabilities.clone()),
             tags: spec.tags.clone(),
             instances,
-            last_error: lock(&self.last_error).clone(),
+            last_error: self.last_error.load().as_deref().cloned(),
         }
     }
 }
