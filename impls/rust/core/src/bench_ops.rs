@@ -3,6 +3,7 @@
 //! Rule: the caller holds the clock. [`prepare`] builds the state and returns what to time; nothing is built while it
 //! runs. Time passes in the loops as data, 1 us per iteration. The checksum is returned so that no loop is optimised away.
 
+mod choice;
 mod path;
 
 use std::collections::HashMap;
@@ -23,6 +24,11 @@ pub const OPS: &[&str] = &[
     "registry_lookup",
     "metrics",
     "health",
+    "round_robin",
+    "weighted",
+    "least_pending",
+    "rendezvous",
+    "restart",
     "rate_limit",
     "bulkhead",
     "retry",
@@ -43,7 +49,7 @@ pub fn prepare(op: &str, iterations: u64, size: usize) -> Option<Run> {
         "registry_lookup" => Some(registry_lookup(iterations, size)),
         "metrics" => Some(metrics(iterations)),
         "health" => Some(health(iterations)),
-        _ => path::prepare(op, iterations, size),
+        _ => choice::prepare(op, iterations, size).or_else(|| path::prepare(op, iterations, size)),
     }
 }
 
