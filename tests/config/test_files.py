@@ -98,6 +98,7 @@ def one(**entry: object) -> str:
 
 
 BROKEN: dict[str, tuple[str, str]] = {
+    "name too long": (json.dumps({"mcpServers": {"n" * 42: {"command": "x"}}}), "1 to 41 letters"),
     "unknown section": ('{"deploy": {}}', "unknown key 'deploy'"),
     "not an object": ('{"servers": []}', "servers: expected an object"),
     "variable not set": ('{"mcpServers": {"a": {"command": "${NOT_SET_ANYWHERE}"}}}', "mcpServers.a.command"),

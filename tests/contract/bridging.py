@@ -34,10 +34,6 @@ class Place:
     upstream: str
 
     @property
-    def is_http(self) -> bool:
-        return self.face == self.upstream == "http"
-
-    @property
     def path(self) -> str:
         transport = self.face if self.face == self.upstream else f"{self.face}+{self.upstream}"
         return f"{self.client}/{self.server}/{transport}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from tests.contract.bridging import MIXED, PLACES, Bridge, Place
+from tests.contract.bridging import MIXED, PLACES, Bridge
 from tests.contract.kit import HttpServer, children_of, eventually, http_spec, stdio_spec
 
 from crossfade.impls import ServerSpec
@@ -21,19 +21,8 @@ importlib.import_module("crossfade.impls.python.on_numba")  # compiles on a fres
 HERE = Path(__file__).parent
 
 
-SAME_SHELL = {"numba", "rust-core"}
-"""Variants that differ from ``python`` by their cores alone, which see no event loop."""
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A hang is the hazard most tests here rule out, so it is told within seconds.
-
-    Of tests on both loops, variants with the shell of another run only those on uvloop; of the bridge, only those
-    over HTTP alone.
-    """
-    twice = {item for item in items if item.path.is_relative_to(HERE) and _is_the_same_shell_again(item)}
-    items[:] = [item for item in items if item not in twice]
-    config.hook.pytest_deselected(items=list(twice))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A hang is the hazard most tests here rule out, so it is told within seconds."""
     for item in items:
         if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(20))
@@ -73,7 +62,7 @@ def shared_http() -> Iterator[Callable[..., HttpServer]]:
 @pytest.fixture(params=[*PLACES, *MIXED], ids=str)
 def bridge(request: pytest.FixtureRequest, variant: str, shared_http: Callable[..., HttpServer]) -> Bridge:
     """One place of the grid with one variant in the middle; what becomes of the test is told to README's table."""
-    place: Place = request.param
+    place = request.param
     if (row := request.node.get_closest_marker("bridge")) is not None:
         request.node.user_properties.append(("bridge", f"{row.args[0]}/{place.path}/{variant}"))
     return Bridge(variant, place, shared_http)
@@ -99,16 +88,6 @@ def no_orphans() -> Iterator[None]:
     yield
     left = [pid for pid in children_of() if pid not in before and not _is_fixture(pid)]
     eventually(lambda: not [p for p in left if p in children_of()], within_s=2, what=f"the end of children {left}")
-
-
-def _is_the_same_shell_again(item: pytest.Item) -> bool:
-    if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
-        return False
-    params = item.callspec.params
-    if params.get("variant") not in SAME_SHELL:
-        return False
-    place = params.get("bridge")
-    return (isinstance(place, Place) and not place.is_http) or "asyncio" in item.callspec.id.split("-")
 
 
 def _is_fixture(pid: int) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.contract.clients import Served
+from tests.contract.clients import LegacyClient, Served
 
 from crossfade.impls import Manager
 
@@ -71,7 +71,9 @@ async def _work(ask: Ask, who: str, tally: Tally, stop: asyncio.Event) -> None:
 
 
 async def _asking(stack: AsyncExitStack, face: str, manager: Manager, served: Served | None, name: str) -> Ask:
-    """Every third request reads a resource, the others call a tool."""
+    """Every third request reads a resource, the others call a tool; every eighth of a legacy client is the first in
+    a new session, because a session stays with its instance and clients come and go.
+    """
     turns = 0
 
     def reads() -> bool:
@@ -91,6 +93,9 @@ async def _asking(stack: AsyncExitStack, face: str, manager: Manager, served: Se
     client = await stack.enter_async_context(served.client(face))
 
     async def through_the_gateway(text: str) -> str:
+        if isinstance(client, LegacyClient) and turns % 8 == 7:
+            await client.delete()
+            await client.initialize()
         if reads():
             read = await client.result("resources/read", {"uri": URI + text})
             return str(read["contents"][0]["uri"]).removeprefix(URI)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,10 +17,13 @@ from tests.contract.talker import Answer, Message, Pending, Talker
 from crossfade.impls import Config
 
 SERVE = """
-import asyncio, sys, msgspec
+import asyncio, os, sys, msgspec
 from crossfade.impls import Config, open_manager
 async def main():
+    os.set_inheritable(up := int(sys.argv[3]), False)
     async with open_manager(msgspec.json.decode(sys.argv[2], type=Config), sys.argv[1]) as manager:
+        os.write(up, b".")
+        os.close(up)
         await manager.serve_stdio()
 asyncio.run(main())
 """
@@ -27,16 +31,24 @@ asyncio.run(main())
 
 @asynccontextmanager
 async def piped(variant: str, config: Config) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A gateway on pipes; it has to end by itself when its client has closed stdin."""
+    """A gateway on pipes, once it is up; it has to end by itself when its client has closed stdin.
+
+    How long a variant takes to import is no part of what a talker waits for.
+    """
+    up, told = os.pipe()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SERVE, variant, msgspec.json.encode(config).decode()),
+        *(sys.executable, "-c", SERVE, variant, msgspec.json.encode(config).decode(), str(told)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 24,
+        pass_fds=(told,),
     )
+    os.close(told)
     try:
+        assert await asyncio.to_thread(os.read, up, 1), "it ended before it was up; its error is above"
         yield process
     finally:
+        os.close(up)
         assert process.stdin is not None
         process.stdin.close()
         try:

@@ -16,7 +16,7 @@ from crossfade.impls import DeploySpec, Manager, ServerSpec, Strategy
 
 pytestmark = pytest.mark.timeout(60)
 
-QUICK = DeploySpec(min_samples=4, step_timeout_ms=1_000, gate_timeout_ms=15_000, drain_ms=5_000)
+QUICK = DeploySpec(min_samples=4, step_timeout_ms=20_000, gate_timeout_ms=15_000, drain_ms=5_000)
 STRATEGIES = [strategy.value for strategy in Strategy]
 # Every strategy on the ways that differ most, and every way with the strategy that holds and the one that mixes.
 WAYS = [

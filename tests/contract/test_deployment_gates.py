@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +80,29 @@ async def test_a_canary_that_crashes_is_rolled_back(variant: str, fresh_http: Ca
         await until(lambda: manager.deployments()[0].samples > 0, what="the first sample")
         new.kill()
         assert "gate canary" in (await update).message
+
+
+@pytest.mark.parametrize(
+    ("strategy", "gate"), [("canary", "gate canary at 100 %"), ("shadow", "gate shadow")], ids=["canary", "shadow"]
+)
+async def test_a_revision_that_too_few_answers_speak_for_is_rolled_back(variant: str, strategy: str, gate: str) -> None:
+    deploy = DeploySpec(steps_percent=(100,), min_samples=100_000, step_timeout_ms=500)
+    async with manager_of(variant, child()) as manager:
+        error = await failing(manager, child(deploy=deploy), strategy)
+        assert gate in error.message
+        assert re.search(r": [1-9]\d* of the 100000 (copied )?answers that judge it came within 500 ms", error.message)
+        assert all(way in error.message for way in ("deploy.minSamples", "deploy.stepTimeoutMs", "another strategy"))
+
+
+@pytest.mark.parametrize("strategy", ["canary", "shadow"])
+async def test_an_idle_server_is_updated_only_by_who_asks_for_no_samples(variant: str, strategy: str) -> None:
+    async with manager_of(variant, child()) as manager:
+        with pytest.raises(DeploymentFailed, match="0 of the 1 "):
+            await manager.update(child(deploy=DeploySpec(min_samples=1, step_timeout_ms=50)), strategy=strategy)
+        assert manager.deployments()[0].state == "rolled_back"
+        info = await manager.update(child(deploy=DeploySpec(min_samples=0, step_timeout_ms=50)), strategy=strategy)
+        assert info.state == "running"
+        assert [i.revision for i in manager.get("fix").instances] == [info.revision]
 
 
 async def test_a_callers_mistakes_do_not_fail_a_canary(variant: str) -> None:

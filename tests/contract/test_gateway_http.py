@@ -9,7 +9,7 @@ import re
 
 import pytest
 from tests.contract.clients import MODERN, NO_MESSAGES, ModernClient, serving
-from tests.contract.kit import manager_of, stdio_spec
+from tests.contract.kit import manager_of, stdio_spec, until
 from tests.contract.rawhttp import Connection
 
 from crossfade.impls.errors import AddressInUse
@@ -143,6 +143,21 @@ async def test_a_body_over_the_limit_is_a_413(variant: str, framing: str) -> Non
             with contextlib.suppress(ConnectionError):
                 await connection.send(head + (b"2710\r\n" + b" " * 10_000 + b"\r\n") * 12)
         assert (await connection.response_head())[0] == 413
+
+
+async def test_one_client_more_than_the_limit_gets_a_503_and_the_others_go_on(variant: str) -> None:
+    async with serving(variant, stdio_spec("fix"), max_connections=2) as served, served.client("legacy") as one:
+        async with served.client("modern") as two:
+            assert await two.text("fix__echo", text="two") == "two"
+            async with served.connect() as third:
+                refused = await third.response()
+                assert refused.status == 503
+                assert b"; close some, or raise gateway.maxConnections" in refused.body
+                assert await third.is_closed_by_peer()
+            assert [await client.text("fix__echo", text="on") for client in (one, two)] == ["on", "on"]
+        await until(lambda: served.manager.metrics().clients == 1, what="the end of the second connection")
+        async with served.client("modern") as next_one:
+            assert await next_one.text("fix__echo", text="in") == "in"
 
 
 async def test_connection_close_is_honoured(variant: str) -> None:

@@ -46,6 +46,15 @@ async def test_a_name_cannot_be_taken_twice(variant: str) -> None:
         assert children_of() == before, "the refused one was started"
 
 
+async def test_the_longest_name_serves_and_a_longer_one_is_refused(variant: str) -> None:
+    longest = "n" * 41
+    async with manager_of(variant, stdio_spec(longest)) as manager:
+        assert (await manager.call_tool(f"{longest}__echo", {"text": "here"})).text == "here"
+        with pytest.raises(ValueError, match="1 to 41 letters"):
+            await manager.register(stdio_spec(longest + "n"))
+        assert [info.name for info in manager.servers()] == [longest]
+
+
 async def test_two_registrations_of_one_name_at_once_keep_exactly_one(variant: str) -> None:
     async with manager_of(variant) as manager:
         spec = stdio_spec("one")

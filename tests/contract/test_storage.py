@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,42 @@ async def test_a_quota_is_told_of_once_per_crossing(variant: str, tmp_path: Path
             await until(lambda size=size: manager.storage()[0].used_bytes == size + 100, what="another look")  # type: ignore[misc]
             notes.write_bytes(b"")
             await until(lambda: manager.storage()[0].used_bytes == 0, what="another look")
+
+
+async def test_a_claim_with_more_files_than_are_looked_at_is_told_of_once_per_crossing(
+    variant: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or a quota would be kept by whoever has files enough."""
+    caplog.set_level(logging.WARNING, logger="crossfade.server.fix")
+    own = tmp_path / "pool" / "fix" / "0"
+
+    def fill(files: int, size: int) -> None:
+        for number in range(files):
+            (own / str(number)).write_bytes(b"x" * size)
+
+    def told() -> list[str]:
+        return [r.getMessage() for r in caplog.records if r.name == "crossfade.server.fix"]
+
+    async with manager_on(variant, pool(tmp_path / "pool", max_entries=3), servers=(child(),)) as manager:
+
+        def used() -> int:
+            return manager.storage()[0].used_bytes
+
+        fill(3, 10)
+        await until(lambda: used() == 30, what="a look at everything")
+        assert told() == []
+        fill(5, 10)
+        await until(lambda: len(told()) == 1, what="the warning")
+        for words in (repr(str(own)), "more than 3 entries", "than the 30 bytes", "; keep fewer files"):
+            assert words in told()[0]
+        fill(5, 20)
+        await until(lambda: used() == 60, what="another look")
+        assert len(told()) == 1, "it was told again"
+        for number in range(1, 5):
+            (own / str(number)).unlink()
+        await until(lambda: used() == 20, what="a look at everything again")
+        fill(5, 10)
+        await until(lambda: len(told()) == 2, what="the second warning")
 
 
 async def test_links_out_of_the_pool_are_neither_measured_nor_deleted_nor_used(variant: str, tmp_path: Path) -> None:

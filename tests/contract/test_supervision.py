@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -183,25 +185,44 @@ async def test_a_flood_on_stderr_is_drained_and_logged_within_a_limit(
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="PR_SET_PDEATHSIG is Linux's")
 async def test_a_child_that_ignores_everything_dies_with_a_killed_manager(variant: str) -> None:
     """No goodbye, no closed stdin that it would notice: the kernel ends it."""
+    async with doomed(variant, str(TINY), "deaf") as child:
+        assert children_of(child) == []
+    await asyncio.to_thread(eventually, lambda: not is_alive(child), what="the end of the child")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="PR_SET_PDEATHSIG is Linux's")
+async def test_a_server_behind_a_wrapper_ends_with_a_killed_manager(variant: str) -> None:
+    """The kernel ends the wrapper alone, as ``npx`` is one; the server below it sees its pipes close."""
+    async with doomed(variant, "-c", '/bin/sh "$1"; exit $?', "wrapper", str(TINY)) as child:
+        (server,) = children_of(child)
+        assert children_of(server) == []
+    await asyncio.to_thread(eventually, lambda: not (is_alive(child) or is_alive(server)), what="the end of both")
+
+
+@asynccontextmanager
+async def doomed(variant: str, *args: str) -> AsyncIterator[int]:
+    """The pid of a shell with ``args`` that is the child of a manager of its own, which is killed at the end."""
     program = (
-        "import asyncio, sys\n"
+        "import asyncio\n"
         "from crossfade.impls import Config, ServerSpec, open_manager\n"
         "async def main():\n"
-        f"    spec = ServerSpec(name='deaf', command='/bin/sh', args=({str(TINY)!r}, 'deaf'), era='legacy')\n"
+        f"    spec = ServerSpec(name='fix', command='/bin/sh', args={args!r}, era='legacy')\n"
         f"    async with open_manager(Config(servers=(spec,)), {variant!r}) as manager:\n"
-        "        print(manager.get('deaf').instances[0].pid, flush=True)\n"
+        "        print(manager.get('fix').instances[0].pid, flush=True)\n"
         "        await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
     )
-    assert process.stdout is not None
-    pid = int(await process.stdout.readline())
-    assert is_alive(pid)
-    process.kill()
-    await process.wait()
-    await asyncio.to_thread(eventually, lambda: not is_alive(pid), what="the end of the child")
+    try:
+        assert process.stdout is not None
+        pid = int(await process.stdout.readline())
+        assert is_alive(pid)
+        yield pid
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def test_a_child_that_never_starts_is_not_started_for_ever(variant: str, tmp_path: Path) -> None:

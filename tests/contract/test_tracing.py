@@ -21,6 +21,7 @@ from crossfade.impls import Config, Manager, ServerSpec, TelemetrySpec, open_man
 from crossfade.impls.errors import ConfigError, RemoteError, ServerTimeout
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+ON_ASYNCIO = pytest.mark.parametrize("shell", ["python", "numba", "rust-core"])
 
 
 @pytest.fixture
@@ -176,7 +177,7 @@ async def test_a_clients_context_passes_the_gateway_untouched(variant: str, upst
             assert {key: found.get(key) for key in given} == given
 
 
-@pytest.mark.parametrize("shell", ["python", "rust-core"])
+@ON_ASYNCIO
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 async def test_the_python_gateway_stands_between_the_clients_span_and_the_servers(
     shell: str, upstream: ServerSpec, era: str, spans: InMemorySpanExporter
@@ -206,10 +207,9 @@ async def test_the_python_gateway_stands_between_the_clients_span_and_the_server
             assert attributes(only(spans))["error.type"] == "-32601"
 
 
-async def test_a_request_that_is_wrong_is_refused_the_same_with_spans(
-    spans: InMemorySpanExporter,
-) -> None:
-    async with traced("python", stdio_spec()) as manager:
+@ON_ASYNCIO
+async def test_a_request_that_is_wrong_is_refused_the_same_with_spans(shell: str, spans: InMemorySpanExporter) -> None:
+    async with traced(shell, stdio_spec()) as manager:
         served = Served(manager, await manager.serve(port=0))
         async with served.client("legacy") as client:
             odd: list[dict[str, Any]] = [{"name": 7}, {"name": "fix__echo", "_meta": {"traceparent": 7}}, {}]

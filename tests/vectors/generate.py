@@ -150,7 +150,7 @@ def rollout(number: int, rng: SplitMix64) -> dict[str, Any]:
         "new": 1 + rng.below(4),
         "max_surge": 1 + rng.below(2),
         "steps_percent": [[5, 50], [30], [1, 25, 100]][rng.below(3)],
-        "min_samples": 1 + rng.below(6),
+        "min_samples": rng.below(7),
         "step_timeout_ns": 20 + rng.below(100),
         "max_failure_per_mille": rng.below(3) * 150,
         "gate_timeout_ns": 30 + rng.below(120),

@@ -139,7 +139,7 @@ def test_pools_agree(config: dict[str, Any], walk: list[Step]) -> None:
             "new": st.integers(1, 4),
             "max_surge": st.integers(1, 3),
             "steps_percent": st.sampled_from([[5, 25], [100], [1, 2, 99]]),
-            "min_samples": st.integers(1, 4),
+            "min_samples": st.integers(0, 4),
             "step_timeout_ns": NS,
             "max_failure_per_mille": st.sampled_from([0, 250, 1000]),
             "gate_timeout_ns": NS,

@@ -18,7 +18,7 @@ CONFIGS = st.builds(
     new=st.integers(1, 6),
     max_surge=st.integers(1, 3),
     steps_percent=st.sampled_from([(5, 25, 50), (1,), (50, 100)]),
-    min_samples=st.integers(1, 5),
+    min_samples=st.integers(0, 5),
     step_timeout_ns=st.integers(1, 30),
     max_failure_per_mille=st.sampled_from([0, 250, 999, 1000]),
     gate_timeout_ns=st.integers(1, 30),
@@ -36,7 +36,7 @@ class Shell(RuleBasedStateMachine):
         self.rollout = Rollout(config)
         self.now_ns = 1000
         self.old, self.retiring, self.reviving = config.old, 0, 0
-        self.starting = self.ready = self.share = 0
+        self.starting = self.ready = self.share = self.reports = 0
         self.held = self.shadow = False
         self.verdict = ""
         self.perform(self.rollout.begin(self.now_ns))
@@ -85,10 +85,12 @@ class Shell(RuleBasedStateMachine):
         assert due > self.now_ns, "an overdue deadline that tick did not see"
         self.now_ns += elapsed
         late = self.now_ns >= due
+        before = self.rollout.phase, self.rollout.share
         actions = self.rollout.tick(self.now_ns)
         assert late or not actions, "decided before the deadline"
         self.believe_the_core(late)
         self.perform(actions)
+        self.steps_are_earned(*before)
 
     def believe_the_core(self, late: bool) -> None:
         """Whoever did not report by the deadline is counted as closed, or as there."""
@@ -125,8 +127,17 @@ class Shell(RuleBasedStateMachine):
 
     @rule(ok=st.integers(0, 4))
     def a_verdict(self, ok: int) -> None:
+        before = self.rollout.phase, self.rollout.share
+        self.reports += self.rollout.phase == "judging"
         report = self.rollout.compared if self.shadow else self.rollout.sample
         self.perform(report(self.now_ns, bool(ok)))
+        self.steps_are_earned(*before)
+
+    def steps_are_earned(self, phase: str, share: int) -> None:
+        core = self.rollout
+        if phase == "judging" and (core.phase == "retiring" or (core.phase == phase and core.share > share)):
+            assert self.reports >= self.config.min_samples, "law 5: passed on too few reports"
+            self.reports = 0
 
     @rule(really=st.integers(0, 9))
     def somebody_gives_up(self, really: int) -> None:

@@ -161,9 +161,10 @@ class CacheSpec(Spec, frozen=True):
 class DeploySpec(Spec, frozen=True):
     """How ``update`` and ``scale`` proceed. Every step waits for healthy instances, at most ``gate_timeout_ms``.
 
-    ``steps_percent`` are the canary's shares of the traffic; each needs ``min_samples`` answers (or
-    ``step_timeout_ms``) and fails if more than ``max_failure_per_mille`` of them failed. Shadow copies safe reads to
-    the new instances until ``min_samples`` were compared.
+    ``steps_percent`` are the canary's shares of the traffic; each needs ``min_samples`` answers within
+    ``step_timeout_ms`` and fails if more than ``max_failure_per_mille`` of them failed. Shadow copies safe reads to
+    the new instances until ``min_samples`` were compared, within the same time. With 0 a step that nobody asks
+    anything in is passed when its time is over.
     """
 
     strategy: Strategy = Strategy.ROLLING
@@ -173,7 +174,7 @@ class DeploySpec(Spec, frozen=True):
         25,
         50,
     )
-    min_samples: Count = 20
+    min_samples: CountOrOff = 20
     step_timeout_ms: SomeMillis = 60_000
     max_failure_per_mille: PerMilleOrOff = 50
     gate_timeout_ms: SomeMillis = 30_000

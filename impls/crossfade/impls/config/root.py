@@ -49,12 +49,13 @@ class ShedSpec(Spec, frozen=True):
 
 class StoragePoolSpec(Spec, frozen=True):
     """A directory of ``capacity_bytes`` that claims of one class are served from. Sizes are looked at every
-    ``check_interval_ms``."""
+    ``check_interval_ms``: the first ``max_entries`` files and directories of a claim; that there are more is told."""
 
     path: Annotated[str, msgspec.Meta(min_length=1)]
     capacity_bytes: Bytes
     storage_class: StorageClass = StorageClass.STANDARD
     check_interval_ms: SomeMillis = 10_000
+    max_entries: Count = 200_000
 
 
 class TelemetrySpec(Spec, frozen=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from crossfade.impls.cores.actions import PoolConfig
+from crossfade.impls.cores.bench_choice import CHOICE_OPS
 from crossfade.impls.cores.bench_path import PATH_OPS
 from crossfade.impls.cores.breaker import BreakerConfig
 from crossfade.impls.cores.bundle import PYTHON_CORES, Cores
@@ -140,6 +141,7 @@ OPS: dict[str, Callable[[Cores, int, int], Callable[[], int]]] = {
     "registry_lookup": _registry_lookup,
     "metrics": _metrics,
     "health": _health,
+    **CHOICE_OPS,
     **PATH_OPS,
 }
 """Operation by name: ``(cores, iterations, size)`` to what to time."""

@@ -17,7 +17,8 @@ The laws, for a shell that reports truly:
 2. Old instances and ready candidates together never fall below min(old, new), but in recreate while calls are held.
 3. Every run ends, in ``done`` or in ``rolled_back``: each phase has a deadline.
 4. After ``rolled_back`` all old instances are there again, after ``done`` all new ones; nobody is held or shadowed.
-5. No clock, no floats; a limit is reached on the nanosecond.
+5. No step is passed on fewer than ``min_samples`` reports: who is not asked proves nothing.
+6. No clock, no floats; a limit is reached on the nanosecond.
 """
 
 from __future__ import annotations
@@ -118,7 +119,8 @@ class Rollout:
         if due is None or now_ns < due:
             return []
         if self.phase == JUDGING:
-            return self._step_over(now_ns) if not self.failures else self._roll_back(now_ns, self._blame())
+            enough = self.samples >= self._config.min_samples  # only 0 is reached without a report
+            return self._step_over(now_ns) if enough else self._roll_back(now_ns, self._blame())
         if self.phase == REVIVING:
             self.old_live = self._config.old
             return self._give_up()
@@ -265,4 +267,6 @@ class Rollout:
         return [["hold", False]] if self._config.strategy == Strategy.RECREATE else []
 
     def _blame(self) -> str:
+        if not self.failures:
+            return "too_few_samples"
         return "differences" if self._config.strategy == Strategy.SHADOW else "failures"

@@ -1,19 +1,40 @@
 """Owns the timed loops in numba itself: what an operation costs where no call from Python is in the way.
 
-Rule: each loop is the twin of the one in ``cores.bench_ops`` or ``cores.bench_path``, over the table inside a core that
-was prepared through its class. Only a bench imports this module, so no manager waits for its kernels.
+Rule: each loop is the twin of the one in ``cores.bench_ops``, ``bench_path`` or ``bench_choice``, over the table inside
+a core that was prepared through its class. Only a bench imports this module, so no manager waits for its kernels.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from crossfade.impls.cores_numba import breaker, bulkhead, health, hedge, limiter, p2c, pool_steps, retry, shedder
-from crossfade.impls.cores_numba.jit import Ints, Words, kernel
+from crossfade.impls.cores_numba import (
+    breaker,
+    bulkhead,
+    health,
+    hedge,
+    limiter,
+    p2c,
+    pool_steps,
+    rendezvous,
+    restart,
+    retry,
+    shedder,
+    turns,
+)
+from crossfade.impls.cores_numba.jit import Ints, Words, kernel, part
 from crossfade.impls.cores_numba.lists import enter, find
 from crossfade.impls.cores_numba.loads import PENDING, finish
 
 _IDS, _INDEX = 0, 1
+
+
+@part("int64(int64[:, ::1], int64, int64)")
+def answer(s: Ints, i: int, k: int) -> int:
+    """A call to instance i that is answered at once."""
+    s[PENDING, i] += 1
+    finish(s, i, k * 1000, 1_000_000 + i, True)
+    return i
 
 
 @kernel("int64(int64[:, ::1], int64)")
@@ -131,4 +152,53 @@ def verdicts(s: Ints, iterations: int) -> int:
     for k in range(iterations):
         if health.record(s, 0, k * 1000 & 0x3C00 != 0):
             total += 1
+    return total
+
+
+@kernel("int64(int64[:, ::1], int64[::1], int64)")
+def round_robin(s: Ints, usable: Ints, iterations: int) -> int:
+    """``pick``, ``started``, ``finished``; so in the three that follow."""
+    total = cursor = 0
+    for k in range(iterations):
+        i = turns.next_usable(usable, cursor)
+        cursor = i + 1
+        total += answer(s, i, k)
+    return total
+
+
+@kernel("int64(int64[:, ::1], int64[::1], int64)")
+def weighted(s: Ints, usable: Ints, iterations: int) -> int:
+    total = 0
+    for k in range(iterations):
+        total += answer(s, turns.richest(s, usable), k)
+    return total
+
+
+@kernel("int64(int64[:, ::1], int64[::1], int64)")
+def least_pending(s: Ints, usable: Ints, iterations: int) -> int:
+    total = cursor = 0
+    for k in range(iterations):
+        i = turns.idlest(s, usable, cursor)
+        cursor = i + 1
+        total += answer(s, i, k)
+    return total
+
+
+@kernel("int64(int64[:, ::1], uint64[::1], int64[::1], int64)")
+def placed(s: Ints, salts: Words, usable: Ints, iterations: int) -> int:
+    """Rendezvous, another key every time."""
+    total = 0
+    for k in range(iterations):
+        total += answer(s, rendezvous.pick(salts, usable, k * 1000), k)
+    return total
+
+
+@kernel("int64(int64[:, ::1], uint64[::1], int64)")
+def exits(s: Ints, rng: Words, iterations: int) -> int:
+    """``exited`` of a child that never lives long."""
+    total = 0
+    for k in range(iterations):
+        delay_ns = restart.after_exit(s, rng, k * 1000, 0)
+        if delay_ns >= 0:
+            total += delay_ns
     return total

@@ -14,11 +14,13 @@ import numpy as np
 
 from crossfade.impls.cores import bench_ops
 from crossfade.impls.cores.actions import PoolConfig
+from crossfade.impls.cores.bench_choice import weights
 from crossfade.impls.cores.breaker import BreakerConfig
 from crossfade.impls.cores.bulkhead import BulkheadConfig
 from crossfade.impls.cores.health import HealthConfig
 from crossfade.impls.cores.hedge import HedgeConfig
 from crossfade.impls.cores.limiter import RateLimitConfig
+from crossfade.impls.cores.restart import RestartConfig
 from crossfade.impls.cores.retry import RetryConfig
 from crossfade.impls.cores.shedder import ShedConfig
 from crossfade.impls.cores_numba import bench_loops as loops
@@ -31,9 +33,11 @@ from crossfade.impls.cores_numba.limiter import KeyedLimiter
 from crossfade.impls.cores_numba.p2c import P2C
 from crossfade.impls.cores_numba.pool import Pool
 from crossfade.impls.cores_numba.rendezvous import Rendezvous
+from crossfade.impls.cores_numba.restart import Restart
 from crossfade.impls.cores_numba.retry import Retry
 from crossfade.impls.cores_numba.rng import SplitMix64
 from crossfade.impls.cores_numba.shedder import Shedder
+from crossfade.impls.cores_numba.turns import LeastPending, RoundRobin, Weighted
 from crossfade.impls.names import fnv1a
 
 ARRAY: Final = 1024
@@ -98,10 +102,25 @@ def _retry(size: int) -> Loop:
     return loops.retries, (retry.table, retry.rng)
 
 
+def _one_place(size: int) -> Loop:
+    balancer = Rendezvous(size)
+    return loops.placed, (balancer.table, balancer.salts, np.arange(size))
+
+
+def _restart(_size: int) -> Loop:
+    restart = Restart(RestartConfig(), 1)
+    return loops.exits, (restart.table, restart.rng)
+
+
 BATCH_OPS: dict[str, Callable[[int], Loop]] = {
     "pool_checkout_batch": _pool_checkout,
     "breaker_batch": lambda size: (loops.breaker_calls, (Breaker(BreakerConfig(window=max(size, 16))).table,)),
     "route_batch": _one_route,
+    "round_robin_batch": lambda size: (loops.round_robin, (RoundRobin(size).table, np.arange(size))),
+    "weighted_batch": lambda size: (loops.weighted, (Weighted(weights(size)).table, np.arange(size))),
+    "least_pending_batch": lambda size: (loops.least_pending, (LeastPending(size).table, np.arange(size))),
+    "rendezvous_batch": _one_place,
+    "restart_batch": _restart,
     "registry_lookup_batch": _registry,
     "rate_limit_batch": _limiter,
     "bulkhead_batch": _bulkhead,

@@ -19,7 +19,7 @@ def _salt(out: Words) -> None:
 
 
 @kernel("int64(uint64[::1], int64[::1], int64)")
-def _pick(salts: Words, usable: Ints, key: int) -> int:
+def pick(salts: Words, usable: Ints, key: int) -> int:
     best = -1
     highest = np.uint64(0)
     for k in range(usable.size):
@@ -33,31 +33,31 @@ def _pick(salts: Words, usable: Ints, key: int) -> int:
 @kernel("void(uint64[::1], int64[::1], uint64[::1], int64[::1])")
 def _pick_batch(salts: Words, usable: Ints, keys: Words, out: Ints) -> None:
     for k in range(keys.size):
-        out[k] = _pick(salts, usable, int(keys[k]))
+        out[k] = pick(salts, usable, int(keys[k]))
 
 
 class Rendezvous(Loads):
     """The instance that scores the key highest."""
 
-    __slots__ = ("_salts",)
+    __slots__ = ("salts",)
 
     def __init__(self, n: int) -> None:
         super().__init__(n)
-        self._salts = np.empty(n, np.uint64)
-        _salt(self._salts)
+        self.salts = np.empty(n, np.uint64)
+        _salt(self.salts)
 
     def pick(self, now_ns: int, usable: int, key: int = 0) -> int:
         """The usable instance with the highest score for ``key``, or -1. Changes nothing."""
-        return _pick(self._salts, self._usable(usable), signed(key))
+        return pick(self.salts, self._usable(usable), signed(key))
 
     def pick_batch(self, usable: int, keys: Words) -> Ints:
         """The same for many keys."""
         out = np.empty(keys.size, np.int64)
-        _pick_batch(self._salts, self._usable(usable), keys, out)
+        _pick_batch(self.salts, self._usable(usable), keys, out)
         return out
 
     def resize(self, n: int) -> None:
         """Keep the first n instances; a new one takes over the keys that score it highest."""
         super().resize(n)
-        self._salts = np.empty(n, np.uint64)
-        _salt(self._salts)
+        self.salts = np.empty(n, np.uint64)
+        _salt(self.salts)

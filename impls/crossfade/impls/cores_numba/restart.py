@@ -23,7 +23,7 @@ def _reset(s: Ints) -> None:
 
 
 @kernel("int64(int64[:, ::1], uint64[::1], int64, int64)")
-def _exited(s: Ints, rng: Words, now_ns: int, uptime_ns: int) -> int:
+def after_exit(s: Ints, rng: Words, now_ns: int, uptime_ns: int) -> int:
     size = s.shape[0] - _RING
     while s[_COUNT, 0] and now_ns - s[_RING + s[_HEAD, 0], 0] >= s[_WINDOW_NS, 0]:
         s[_HEAD, 0] = (s[_HEAD, 0] + 1) % size
@@ -48,35 +48,35 @@ def _exited(s: Ints, rng: Words, now_ns: int, uptime_ns: int) -> int:
 class Restart:
     """The restarts of one child."""
 
-    __slots__ = ("_rng", "_s")
+    __slots__ = ("rng", "table")
 
     def __init__(self, config: RestartConfig, seed: int) -> None:
-        self._s = np.zeros((_RING + _RESTARTS, 1), np.int64)
-        self._s[:_EXITS, 0] = (
+        self.table = np.zeros((_RING + _RESTARTS, 1), np.int64)
+        self.table[:_EXITS, 0] = (
             config.base_ns,
             config.cap_ns,
             config.reset_after_ns,
             config.max_restarts,
             config.window_ns,
         )
-        self._rng = np.array([seed & 0xFFFFFFFFFFFFFFFF], np.uint64)
+        self.rng = np.array([seed & 0xFFFFFFFFFFFFFFFF], np.uint64)
 
     def exited(self, now_ns: int, uptime_ns: int) -> int:
         """The child ended by itself after ``uptime_ns``: nanoseconds to wait before its restart, -1 in a crash loop."""
-        s = self._s
+        s = self.table
         size = s.shape[0] - _RING
         if s[_COUNT, 0] == size:
             # The oldest comes first again, and behind the newest there is room for as many more.
-            self._s = np.concatenate(
+            self.table = np.concatenate(
                 [s[:_RING], np.roll(s[_RING:], -int(s[_HEAD, 0]), axis=0), np.zeros_like(s[_RING:])]
             )
-            self._s[_HEAD, 0] = 0
-        return _exited(self._s, self._rng, now_ns, uptime_ns)
+            self.table[_HEAD, 0] = 0
+        return after_exit(self.table, self.rng, now_ns, uptime_ns)
 
     def down_until_ns(self) -> int:
         """When a child in a crash loop may be started again; 0: it is in none."""
-        return int(self._s[_DOWN_UNTIL, 0])
+        return int(self.table[_DOWN_UNTIL, 0])
 
     def reset(self) -> None:
         """Somebody starts the child on purpose: the past no longer counts."""
-        _reset(self._s)
+        _reset(self.table)

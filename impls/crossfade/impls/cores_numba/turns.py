@@ -16,7 +16,7 @@ _WEIGHT, _CREDIT = ROWS, ROWS + 1
 
 
 @kernel("int64(int64[::1], int64)")
-def _next(usable: Ints, cursor: int) -> int:
+def next_usable(usable: Ints, cursor: int) -> int:
     """The first usable instance at or after the cursor, else the first."""
     low, high = 0, usable.size
     while low < high:
@@ -29,7 +29,7 @@ def _next(usable: Ints, cursor: int) -> int:
 
 
 @kernel("int64(int64[:, ::1], int64[::1])")
-def _richest(s: Ints, usable: Ints) -> int:
+def richest(s: Ints, usable: Ints) -> int:
     """Every usable instance gains its weight; the richest pays what all gained. -1: none has a weight."""
     total = 0
     best = -1
@@ -49,7 +49,7 @@ def _richest(s: Ints, usable: Ints) -> int:
 
 
 @kernel("int64(int64[:, ::1], int64[::1], int64)")
-def _idlest(s: Ints, usable: Ints, cursor: int) -> int:
+def idlest(s: Ints, usable: Ints, cursor: int) -> int:
     """The fewest calls in flight; of equals the first at or after the cursor, else the first."""
     best = -1
     fewest = 0
@@ -76,7 +76,7 @@ class RoundRobin(Loads):
         indices = self._usable(usable)
         if not indices.size:
             return -1
-        i = _next(indices, self._cursor)
+        i = next_usable(indices, self._cursor)
         self._cursor = i + 1
         return i
 
@@ -97,7 +97,7 @@ class Weighted(Loads):
 
     def pick(self, now_ns: int, usable: int, key: int = 0) -> int:
         """The usable instance with the most credit, or -1."""
-        return _richest(self.table, self._usable(usable))
+        return richest(self.table, self._usable(usable))
 
     def resize(self, n: int) -> None:
         """Keep the first n instances; new ones have weight 1, no credit, and start unmeasured."""
@@ -117,7 +117,7 @@ class LeastPending(Loads):
 
     def pick(self, now_ns: int, usable: int, key: int = 0) -> int:
         """The usable instance with the fewest calls in flight, or -1."""
-        i = _idlest(self.table, self._usable(usable), self._cursor)
+        i = idlest(self.table, self._usable(usable), self._cursor)
         if i >= 0:
             self._cursor = i + 1
         return i

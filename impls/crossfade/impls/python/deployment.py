@@ -183,6 +183,15 @@ def _why(update: Update, reason: str) -> str:
             f"{verdict}gate health: not every new instance was healthy within {spec.deploy.gate_timeout_ms} ms; "
             "look at the server, or raise deploy.gateTimeoutMs"
         )
+    if reason == "too_few_samples":
+        shadow = deploy.strategy == Strategy.SHADOW
+        gate = "shadow" if shadow else f"canary at {deploy.steps_percent[core.step]} % of the traffic"
+        answers = "copied answers" if shadow else "answers"
+        return (
+            f"{verdict}gate {gate}: {core.samples} of the {deploy.min_samples} {answers} that judge it came within "
+            f"{spec.deploy.step_timeout_ms} ms; lower deploy.minSamples (0 for a server that nobody asks), raise "
+            "deploy.stepTimeoutMs, or choose another strategy"
+        )
     if reason == "failures":
         return (
             f"{verdict}gate canary at {deploy.steps_percent[core.step]} % of the traffic: {core.failures} of "

@@ -5,18 +5,22 @@ Why not otherwise: ``preexec_fn`` runs Python after fork, which may deadlock in 
 vfork; and to make ourselves a subreaper (PR_SET_CHILD_SUBREAPER) would hand a host program orphans that it never asked
 for. The signal is bound to the thread that started the child, which is the event loop's. Grandchildren do not get it:
 they go with their group, which every ordinary end kills, and they see their pipes close. Without ``setpriv`` a child is
-told of our end by its stdin alone, as the protocol has it.
+told of our end by its stdin alone, as the protocol has it, and the log says once that it is missing.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
+
+_LOG: Final = logging.getLogger("crossfade.server")
 
 
 def guarded(command: Sequence[str], env: Mapping[str, str]) -> list[str]:
@@ -33,12 +37,22 @@ def guarded(command: Sequence[str], env: Mapping[str, str]) -> list[str]:
 
 @functools.cache
 def _setpriv() -> str | None:
-    """Where it is, if it can; busybox has one that cannot. Asked once."""
-    path = shutil.which("setpriv") if sys.platform.startswith("linux") else None
-    if path is None:
+    """Where it is, if it can; busybox has one that cannot. Asked once, and missed aloud."""
+    if not sys.platform.startswith("linux"):
         return None
+    path = shutil.which("setpriv")
+    if path is not None and _can(path):
+        return path
+    _LOG.warning(
+        "%s: a server that ignores the end of its stdin outlives a manager that is killed; install util-linux",
+        "no setpriv on PATH" if path is None else f"{path} knows no --pdeathsig",
+    )
+    return None
+
+
+def _can(setpriv: str) -> bool:
     try:
-        asked = subprocess.run([path, "--help"], capture_output=True, timeout=5, check=False)
+        asked = subprocess.run([setpriv, "--help"], capture_output=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    return path if b"--pdeathsig" in asked.stdout + asked.stderr else None
+        return False
+    return b"--pdeathsig" in asked.stdout + asked.stderr

@@ -1,13 +1,15 @@
 """Owns the storage pools: who has claimed how much of them, the directory of each claim, and how much is really used.
 
 Rules: what is claimed never exceeds a pool's capacity; nothing outside of a pool is created, measured or deleted, so no
-symbolic link is followed below its root; and the disk is walked off the event loop, at most ``_MAX_ENTRIES`` a time.
+symbolic link is followed below its root; the disk is walked off the event loop, at most ``max_entries`` of a claim a
+time; and a look that did not see everything is told of.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -20,13 +22,14 @@ from crossfade.impls.errors import ServerStartError, StorageExhausted
 from crossfade.impls.snapshots import Event, StorageInfo
 from crossfade.impls.states import StorageClass
 
-_MAX_ENTRIES: Final = 200_000
+_MAX_DEPTH: Final = 128
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(slots=True)
 class Claim:
-    """One instance's part of a pool. ``held`` false: kept for whoever comes next. ``used`` is as of the last look."""
+    """One instance's part of a pool. ``held`` false: kept for whoever comes next. ``used`` is as of the last look,
+    which did not see everything if ``cut``."""
 
     storage_class: StorageClass
     server: str
@@ -36,6 +39,7 @@ class Claim:
     held: bool = True
     used: int = 0
     over: bool = False
+    cut: bool = False
 
 
 class _Pool:
@@ -159,7 +163,11 @@ class Storage:
         while True:
             await asyncio.sleep(pool.spec.check_interval_ms / 1000)
             for claim in list(pool.claims.values()):
-                claim.used = await asyncio.to_thread(_used, pool.root, claim.server, str(claim.index))
+                most = pool.spec.max_entries
+                claim.used, whole = await asyncio.to_thread(_used, pool.root, claim.server, str(claim.index), most)
+                if not whole and not claim.cut:
+                    _tell_of_more(claim, most)
+                claim.cut = not whole
                 over = claim.used > claim.bytes
                 if over and not claim.over:
                     self._publish(Event("quota", claim.server, old=str(claim.bytes), new=str(claim.used)))
@@ -216,22 +224,38 @@ def _remove(root: Path, server: str, index: str) -> None:
         return
 
 
-def _used(root: Path, server: str, index: str) -> int:
-    """Bytes of the files in one directory, as their sizes say."""
+def _used(root: Path, server: str, index: str, most: int) -> tuple[int, bool]:
+    """Bytes of the files in one directory, as their sizes say; and whether all of them were seen: no more than ``most``
+    entries are looked at, and no deeper than ``_MAX_DEPTH``."""
     fd = _open_server(root, server)
     if fd is None:
-        return 0
-    total = entries = 0
+        return 0, True
+    total, whole = 0, True
     try:
-        for _, _, files, inner in os.fwalk(index, dir_fd=fd, follow_symlinks=False):
-            for name in files:
-                entries += 1
+        for path, folders, files, inner in os.fwalk(index, dir_fd=fd, follow_symlinks=False):
+            most -= len(folders)
+            for name in files[: max(most, 0)]:
                 try:
                     total += os.stat(name, dir_fd=inner, follow_symlinks=False).st_size
                 except OSError:  # gone meanwhile
                     continue
-            if entries > _MAX_ENTRIES:
-                break
+            most -= len(files)
+            if most < 0:
+                return total, False
+            if path.count(os.sep) >= _MAX_DEPTH and folders:
+                folders.clear()
+                whole = False
     finally:
         os.close(fd)
-    return total
+    return total, whole
+
+
+def _tell_of_more(claim: Claim, most: int) -> None:
+    logging.getLogger(f"crossfade.server.{claim.server}").warning(
+        "storage %r has more than %d entries or is more than %d directories deep: it uses more than the %d bytes that "
+        "are counted against its claim; keep fewer files there, or raise storage.maxEntries",
+        claim.path,
+        most,
+        _MAX_DEPTH,
+        claim.used,
+    )

@@ -5,6 +5,7 @@
 //! What is timed is the core that the shells run, without the lock that they keep it behind: the tokio shell takes one for
 //! balancer and breaker together, once to choose and once at the end of a call.
 
+mod choice;
 mod path;
 
 use std::collections::HashMap;
@@ -25,6 +26,11 @@ pub const OPS: &[&str] = &[
     "registry_lookup",
     "metrics",
     "health",
+    "round_robin",
+    "weighted",
+    "least_pending",
+    "rendezvous",
+    "restart",
     "rate_limit",
     "bulkhead",
     "retry",
@@ -45,7 +51,7 @@ pub fn prepare(op: &str, iterations: u64, size: usize) -> Option<Run> {
         "registry_lookup" => Some(registry_lookup(iterations, size)),
         "metrics" => Some(metrics(iterations)),
         "health" => Some(health(iterations)),
-        _ => path::prepare(op, iterations, size),
+        _ => choice::prepare(op, iterations, size).or_else(|| path::prepare(op, iterations, size)),
     }
 }
 

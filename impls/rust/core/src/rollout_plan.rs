@@ -79,6 +79,7 @@ pub enum Reason {
     GateTimeout,
     Failures,
     Differences,
+    TooFewSamples,
     Aborted,
 }
 
@@ -89,6 +90,7 @@ impl Reason {
             Self::GateTimeout => "gate_timeout",
             Self::Failures => "failures",
             Self::Differences => "differences",
+            Self::TooFewSamples => "too_few_samples",
             Self::Aborted => "aborted",
         }
     }

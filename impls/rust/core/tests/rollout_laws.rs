@@ -15,6 +15,8 @@ struct Shell {
     starting: usize,
     ready: usize,
     share: u8,
+    /// Of the step that is judged.
+    reports: u64,
     held: bool,
     shadow: bool,
     verdict: Option<Phase>,
@@ -31,6 +33,7 @@ impl Shell {
             starting: 0,
             ready: 0,
             share: 0,
+            reports: 0,
             held: false,
             shadow: false,
             verdict: None,
@@ -86,6 +89,8 @@ impl Shell {
 
     fn report(&mut self, what: u8, well: bool) {
         let now = self.now_ns;
+        let before = (self.rollout.phase(), self.rollout.share());
+        self.reports += u64::from(what == 3 && before.0 == Phase::Judging);
         let steps = match what {
             0 if self.starting > 0 && self.rollout.phase() != Phase::Reviving => {
                 self.starting -= 1;
@@ -111,7 +116,17 @@ impl Shell {
             _ => self.pass(u64::from(what)),
         };
         self.perform(steps);
+        self.steps_are_earned(before);
         self.check();
+    }
+
+    fn steps_are_earned(&mut self, (phase, share): (Phase, u8)) {
+        let core = &self.rollout;
+        let on = core.phase() == phase && core.share() > share;
+        if phase == Phase::Judging && (on || core.phase() == Phase::Retiring) {
+            assert!(self.reports >= self.config.min_samples, "law 5: too few");
+            self.reports = 0;
+        }
     }
 
     /// Time passes; whoever did not report by the deadline is counted as closed, or as there.
@@ -180,7 +195,7 @@ fn configs() -> impl Strategy<Value = RolloutConfig> {
     ]);
     let steps = prop::sample::select(vec![vec![5, 25, 50], vec![1], vec![50, 100]]);
     let limit = prop::sample::select(vec![0, 250, 999, 1000]);
-    let counts = (0..7usize, 1..7usize, 1..4usize, 1..6u64);
+    let counts = (0..7usize, 1..7usize, 1..4usize, 0..6u64);
     (manner, steps, limit, counts, (1..30u64, 1..30u64, 0..10u64)).prop_map(
         |(
             strategy,

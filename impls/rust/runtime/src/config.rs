@@ -97,6 +97,7 @@ pub struct StoragePoolSpec {
     pub path: String,
     pub capacity_bytes: u64,
     pub check_interval_ms: u64,
+    pub max_entries: usize,
 }
 
 impl Default for StoragePoolSpec {
@@ -106,6 +107,7 @@ impl Default for StoragePoolSpec {
             path: String::new(),
             capacity_bytes: 0,
             check_interval_ms: 10_000,
+            max_entries: 200_000,
         }
     }
 }

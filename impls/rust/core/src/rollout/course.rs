@@ -210,6 +210,7 @@ impl Rollout {
 
     pub(super) fn blame(&self) -> Reason {
         match self.config.strategy {
+            _ if self.failures == 0 => Reason::TooFewSamples,
             Strategy::Shadow => Reason::Differences,
             _ => Reason::Failures,
         }

@@ -69,6 +69,7 @@ pub(super) fn rolled_back(spec: &ServerSpec, failure: &Failure<'_>) -> Error {
         Reason::Differences => format!(
             "gate shadow: {failures} of {samples} copied answers differed, {limit} per mille may; look at the new revision"
         ),
+        Reason::TooFewSamples => too_few(spec, failure),
         Reason::Aborted => "it was aborted; update again when you want it".to_owned(),
     };
     failed(
@@ -77,5 +78,17 @@ pub(super) fn rolled_back(spec: &ServerSpec, failure: &Failure<'_>) -> Error {
             "server '{}': revision {} was rolled back: {why}",
             spec.name, failure.number
         ),
+    )
+}
+
+fn too_few(spec: &ServerSpec, failure: &Failure<'_>) -> String {
+    // A shadow gets no share.
+    let (gate, copied) = match failure.share {
+        0 => ("shadow".to_owned(), "copied "),
+        share => (format!("canary at {share} % of the traffic"), ""),
+    };
+    format!(
+        "gate {gate}: {} of the {} {copied}answers that judge it came within {} ms; lower deploy.minSamples (0 for a server that nobody asks), raise deploy.stepTimeoutMs, or choose another strategy",
+        failure.samples, spec.deploy.min_samples, spec.deploy.step_timeout_ms
     )
 }

@@ -1,7 +1,8 @@
 //! The storage pools: who has claimed how much of them, the directory of each claim, and how much is really used.
 //!
 //! The rules: what is claimed never exceeds a pool's capacity; nothing outside of a pool is created, measured or deleted
-//! (`place` follows no symbolic link below its root); and disks are walked on threads that may block, so much a time.
+//! (`place` follows no symbolic link below its root); disks are walked on threads that may block, so much a time; and a look
+//! that did not see everything is told of.
 
 mod place;
 mod pool;
@@ -16,8 +17,9 @@ use crate::clock::lock;
 use crate::config::{StorageClaim, StorageClass, StoragePoolSpec};
 use crate::error::{Error, Result};
 use crate::events::EventKind;
+use crate::logs::Level;
 use crate::upstream::Shared;
-use place::Place;
+use place::{MAX_DEPTH, Place, Used};
 use pool::{Entry, Pool, check};
 
 /// One instance's part of a pool.
@@ -98,12 +100,13 @@ impl Storage {
             held: true,
             used: 0,
             over: false,
+            cut: false,
         };
         pool.claims.insert((server.to_owned(), index), entry);
         if !std::mem::replace(&mut pool.watched, true) {
-            let every = Duration::from_millis(pool.spec.check_interval_ms);
-            let weak = Arc::downgrade(shared);
-            shared.handle.spawn(look_after(weak, class, every));
+            shared
+                .handle
+                .spawn(look_after(Arc::downgrade(shared), pool.spec.clone()));
         }
         Ok(Claim {
             class,
@@ -176,13 +179,22 @@ impl Storage {
         pools.values().map(show).collect()
     }
 
-    /// Notes what one claim uses; the bytes allowed, if it has just come to exceed them.
-    fn measured(&self, class: StorageClass, place: &Place, used: u64) -> Option<u64> {
+    /// Notes what one claim uses: the bytes allowed, if it has just come to exceed them, and whether it has just come to
+    /// have more than is looked at.
+    fn measured(&self, class: StorageClass, place: &Place, used: Used) -> (Option<u64>, bool) {
         let mut pools = lock(&self.pools);
-        let entry = pools.get_mut(&class)?.claims.get_mut(&place.key())?;
-        entry.used = used;
-        let before = std::mem::replace(&mut entry.over, used > entry.bytes);
-        (entry.over && !before).then_some(entry.bytes)
+        let claims = pools.get_mut(&class).map(|pool| &mut pool.claims);
+        let Some(entry) = claims.and_then(|claims| claims.get_mut(&place.key())) else {
+            return (None, false);
+        };
+        entry.used = used.bytes;
+        let over = used.bytes > entry.bytes;
+        let was_over = std::mem::replace(&mut entry.over, over);
+        let was_cut = std::mem::replace(&mut entry.cut, !used.whole);
+        (
+            (over && !was_over).then_some(entry.bytes),
+            !used.whole && !was_cut,
+        )
     }
 
     fn places(&self, class: StorageClass) -> Vec<Place> {
@@ -197,21 +209,31 @@ impl Storage {
 }
 
 /// Looks at the sizes of a pool's claims again and again, until the manager is gone.
-async fn look_after(shared: Weak<Shared>, class: StorageClass, every: Duration) {
+async fn look_after(shared: Weak<Shared>, pool: StoragePoolSpec) {
+    let (class, most) = (pool.storage_class, pool.max_entries);
     loop {
-        tokio::time::sleep(every).await;
+        tokio::time::sleep(Duration::from_millis(pool.check_interval_ms)).await;
         let Some(places) = shared.upgrade().map(|shared| shared.storage.places(class)) else {
             return;
         };
         for place in places {
-            let looked = tokio::task::spawn_blocking(move || (place.used(), place)).await;
+            let looked = tokio::task::spawn_blocking(move || (place.used(most), place)).await;
             let (Ok((used, place)), Some(shared)) = (looked, shared.upgrade()) else {
                 return;
             };
-            if let Some(allowed) = shared.storage.measured(class, &place, used) {
+            let (exceeded, more) = shared.storage.measured(class, &place, used);
+            let (server, used) = (place.key().0, used.bytes);
+            if more {
+                let text = format!(
+                    "storage '{}' has more than {most} entries or is more than {MAX_DEPTH} directories deep: it uses more than the {used} bytes that are counted against its claim; keep fewer files there, or raise storage.maxEntries",
+                    place.path().display()
+                );
+                shared.log.send(&server, Level::Warning, text);
+            }
+            if let Some(allowed) = exceeded {
                 shared.events.send(
                     EventKind::Quota,
-                    &place.key().0,
+                    &server,
                     Some(&allowed.to_string()),
                     Some(&used.to_string()),
                 );

@@ -9,10 +9,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// How many entries of a directory are looked at.
-const MAX_ENTRIES: usize = 200_000;
-/// How deep; deeper ones are not counted.
-const MAX_DEPTH: usize = 128;
+/// How deep a directory is looked into.
+pub(super) const MAX_DEPTH: usize = 128;
+
+/// What a look at a directory saw; not `whole`: there is more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Used {
+    pub(super) bytes: u64,
+    pub(super) whole: bool,
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -92,38 +97,44 @@ impl Place {
         let _ = std::fs::remove_dir(self.root.join(&self.server));
     }
 
-    /// Bytes of the files in it, as their sizes say; 0 if it is gone, or no directory.
-    pub(super) fn used(&self) -> u64 {
-        let inner = self
-            .server()
-            .and_then(|server| server.inner(self.index.to_string()));
-        let mut left = MAX_ENTRIES;
-        inner.map_or(0, |inner| sum(&inner, MAX_DEPTH, &mut left))
+    /// Bytes of the files in it, as their sizes say; 0 if it is gone, or no directory. No more than `most` entries are
+    /// looked at.
+    pub(super) fn used(&self, most: usize) -> Used {
+        let mut used = Used {
+            bytes: 0,
+            whole: true,
+        };
+        let server = self.server();
+        if let Ok(inner) = server.and_then(|server| server.inner(self.index.to_string())) {
+            let mut left = most;
+            sum(&inner, MAX_DEPTH, &mut left, &mut used);
+        }
+        used
     }
 }
 
-fn sum(directory: &Opened, depth: usize, left: &mut usize) -> u64 {
+fn sum(directory: &Opened, depth: usize, left: &mut usize, used: &mut Used) {
     let Ok(entries) = std::fs::read_dir(directory.path()) else {
-        return 0;
+        return;
     };
-    let mut total = 0;
     for entry in entries.flatten() {
         if *left == 0 {
-            break;
+            used.whole = false;
+            return;
         }
         *left -= 1;
         // None of these follows a link; what is gone meanwhile counts for nothing.
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() && depth > 0 => {
+            Ok(kind) if kind.is_dir() && depth == 0 => used.whole = false,
+            Ok(kind) if kind.is_dir() => {
                 if let Ok(inner) = directory.inner(entry.file_name()) {
-                    total += sum(&inner, depth - 1, left);
+                    sum(&inner, depth - 1, left, used);
                 }
             }
-            Ok(kind) if !kind.is_dir() => total += entry.metadata().map_or(0, |meta| meta.len()),
-            _ => {}
+            Ok(_) => used.bytes += entry.metadata().map_or(0, |meta| meta.len()),
+            Err(_) => {}
         }
     }
-    total
 }
 
 #[cfg(test)]
@@ -141,14 +152,37 @@ mod tests {
         fine.make().expect("made");
         std::fs::write(fine.path().join("own"), [0; 30]).expect("a file");
         std::os::unix::fs::symlink(&outside, fine.path().join("link")).expect("a link");
-        assert!(fine.used() >= 30 && fine.used() < 400);
+        let used = fine.used(10);
+        assert!(used.bytes >= 30 && used.bytes < 400 && used.whole);
         std::os::unix::fs::symlink(&outside, root.join("evil")).expect("a link");
         let evil = Place::new(&root, "evil", 0);
         assert!(evil.make().is_err());
-        assert_eq!(evil.used(), 0);
+        assert_eq!(evil.used(10).bytes, 0);
         evil.remove();
         fine.remove();
         assert!(!fine.path().exists() && outside.join("0/precious").exists());
+        std::fs::remove_dir_all(&top).expect("removed");
+    }
+
+    #[test]
+    fn a_look_says_whether_it_saw_everything() {
+        let top = std::env::temp_dir().join(format!("crossfade-look-{}", std::process::id()));
+        let place = Place::new(&top, "many", 0);
+        place.make().expect("made");
+        for name in ["a", "b", "c"] {
+            std::fs::write(place.path().join(name), [0; 10]).expect("a file");
+        }
+        let look = |most| {
+            let used = place.used(most);
+            (used.bytes, used.whole)
+        };
+        assert_eq!((look(3), look(2)), ((30, true), (20, false)));
+        let mut deep = place.path();
+        deep.extend(std::iter::repeat_n("d", MAX_DEPTH));
+        std::fs::create_dir_all(&deep).expect("directories");
+        assert_eq!(look(1000), (30, true));
+        std::fs::create_dir(deep.join("d")).expect("one more");
+        assert_eq!(look(1000), (30, false));
         std::fs::remove_dir_all(&top).expect("removed");
     }
 }

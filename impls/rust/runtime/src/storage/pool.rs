@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use crate::config::{StorageClaim, StorageClass, StoragePoolSpec};
 use crate::error::{Error, Result};
 
-/// What a pool knows of a claim; not held: kept for whoever comes next. `used` is as of the last look.
+/// What a pool knows of a claim; not held: kept for whoever comes next. `used` is as of the last look, which did not
+/// see everything if `cut`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) bytes: u64,
     pub(super) held: bool,
     pub(super) used: u64,
     pub(super) over: bool,
+    pub(super) cut: bool,
 }
 
 #[derive(Debug)]
