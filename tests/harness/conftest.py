@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.harness.fleetclient import Client
 from tests.harness.loadbench import Bench
+
+from crossfade.harness.processes import Child
 
 
 @pytest.fixture(params=["rust", "python"])
@@ -29,3 +32,17 @@ def close_clients() -> Iterator[None]:
     yield
     while Client.opened:
         Client.opened.pop().http.close()
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
+    """Every child that the harness starts from here on, in order."""
+    found: list[Child] = []
+    begin = Child.__init__
+
+    def recorded(self: Child, *args: Any, **more: Any) -> None:
+        begin(self, *args, **more)
+        found.append(self)
+
+    monkeypatch.setattr(Child, "__init__", recorded)
+    return found

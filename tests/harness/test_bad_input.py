@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,16 +18,30 @@ from crossfade.harness.cli import main
 from crossfade.harness.cli.run import conclude
 from crossfade.harness.problems import BrokenResults
 from crossfade.harness.samples import VERSION, Results
-from crossfade.harness.store import Store, load, sealed
+from crossfade.harness.store import LATER_THAN_THE_SEAL, Store, load, sealed
 from crossfade.scenarios import ScenarioError, parse
 
 Spoil = Callable[[bytes], bytes]
 
 
-def store(root: Path, seed: int = 1) -> Path:
-    results = make_results(seed, flaws=False)
-    Store(root, results.id).save(results)
-    return root / results.id / "results.json"
+@functools.cache
+def fabricated() -> Results:
+    return make_results(1, flaws=False)
+
+
+@functools.cache
+def written() -> bytes:
+    """What a store leaves of it: fabricating it anew for each of a hundred tests would take minutes."""
+    with tempfile.TemporaryDirectory() as folder:
+        Store(Path(folder), "run").save(fabricated())
+        return (Path(folder) / "run" / "results.json").read_bytes()
+
+
+def store(root: Path) -> Path:
+    path = root / fabricated().id / "results.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(written())
+    return path
 
 
 def edited(change: Callable[[dict[str, Any]], object], *, seal: bool = False) -> Spoil:
@@ -44,6 +60,11 @@ def faster(body: dict[str, Any]) -> None:
     body["blocks"][0]["metrics"]["throughput_per_s"] *= 2
 
 
+def faster_and_unsealed(body: dict[str, Any]) -> None:
+    faster(body)
+    del body["checksum"]
+
+
 SPOILT: dict[str, tuple[Spoil, str]] = {
     "cut in half": (lambda raw: raw[: len(raw) // 2], "cut short"),
     "the last byte missing": (lambda raw: raw.rstrip()[:-1], "cut short"),
@@ -55,6 +76,8 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     ),
     "something after the checksum": (edited(lambda b: b.update(later=1)), "its checksum differs"),
     "a checksum that is none": (edited(lambda b: b.update(checksum="fine")), "its checksum differs"),
+    "a checksum of null": (edited(lambda b: b.update(checksum=None)), "its checksum is gone"),
+    "one figure edited and the checksum deleted": (edited(faster_and_unsealed), "its checksum is gone"),
     "a figure that is text": (edited(lambda b: b["blocks"][0].update(wall_s="long"), seal=True), "edited or damaged"),
     "no results at all": (lambda raw: b'{"benchmarks": []}', "no results file"),
     "empty": (lambda raw: b"", "is empty"),
@@ -62,26 +85,48 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
 }
 
 
-@pytest.mark.parametrize("command", ["report", "compare", "gate"])
+COMMANDS = {
+    "report": ["report", "BAD"],
+    "compare": ["compare", "GOOD", "BAD"],
+    "gate": ["gate", "GOOD", "BAD"],
+    "plan": ["plan", "--rate", "100", "--slo-p99", "10ms", "--results", "BAD"],
+    "plan --validate": ["plan", "--validate", "BAD"],
+    "export": ["export", "--format", "csv", "BAD"],
+    "run --resume": ["run", "gateway-echo", "--generator", "python", "--resume", "BAD"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(("spoil", "says"), SPOILT.values(), ids=SPOILT)
 def test_a_spoilt_results_file_is_65_and_one_line(
     spoil: Spoil, says: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, bad = store(tmp_path / "good"), store(tmp_path / "bad")
     bad.write_bytes(spoil(bad.read_bytes()))
-    assert main([command, *([str(good)] if command != "report" else []), str(bad)]) == 65
+    if command.startswith("plan"):
+        pytest.importorskip("numba", reason="install crossfade[numba]")
+    files = {"GOOD": str(good), "BAD": str(bad)}
+    assert main([files.get(word, word) for word in COMMANDS[command]]) == 65
     captured = capsys.readouterr()
     assert says in captured.err
     assert str(bad) in captured.err
-    assert len(captured.err.strip().splitlines()) == 1
+    # Which generator a run would take is said before anything is read.
+    assert len([line for line in captured.err.splitlines() if "load generator" not in line]) == 1
     assert captured.out == ""
     assert not list(tmp_path.rglob("*.html"))
 
 
-def test_a_checksum_costs_reading_nothing_and_a_file_without_is_older_and_read(tmp_path: Path) -> None:
+def test_only_a_file_older_than_the_checksum_is_read_without(tmp_path: Path) -> None:
     path = store(tmp_path)
     results = load(path)
-    path.write_bytes(msgspec.json.encode(results))
+    body = json.loads(path.read_bytes())
+    del body["checksum"]
+    for member in LATER_THAN_THE_SEAL:
+        path.write_text(json.dumps(body))
+        with pytest.raises(BrokenResults, match="its checksum is gone"):
+            load(path)
+        del body[member]
+    path.write_text(json.dumps(body))
     assert load(path) == results
 
 
@@ -121,6 +166,7 @@ IMPOSSIBLE = {
     "a million rounds": ("rounds", "1000000"),
     "no connections": ("connections", "0"),
     "too many connections": ("connections", "1000000"),
+    "no time to answer": ("timeout_s", "0"),
     "a negative payload": ("payload_bytes", "-1"),
     "a payload of terabytes": ("payload_bytes", "1000000000000"),
     "no rate": ("rate_per_s", "0"),
@@ -148,6 +194,7 @@ mode = "open"
 connections = {connections}
 payload_bytes = {payload_bytes}
 rate_per_s = {rate_per_s}
+timeout_s = {timeout_s}
 [profiles]
 quick = {{ rounds = {rounds}, duration_s = {duration_s} }}
 standard = {{ rounds = 2 }}
@@ -159,6 +206,7 @@ POSSIBLE = {
     "connections": "4",
     "payload_bytes": "16",
     "rate_per_s": "500",
+    "timeout_s": "10",
     "threshold_percent": "5",
     "error_per_mille": "0",
     "latency_ms": "0",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import statistics
 import sys
 import time
 from typing import Any
 
 import pytest
+from scipy import stats as oracle  # type: ignore[import-untyped]
 from tests.harness.fleetclient import META, MODERN, Client, fleet
 
 from crossfade.harness.problems import BlockFailed
@@ -121,6 +123,42 @@ def test_latency_sleep_and_answer_size(generator: str) -> None:
         begin = time.perf_counter()
         client.modern("tools/call", {"name": "sleep", "arguments": {"text": "x", "ms": 50}})
         assert time.perf_counter() - begin >= 0.08
+
+
+MEAN_MS, CALLS, TICK_MS = 5.0, 300, 1.0
+"""A timer may be of whole milliseconds, and so early or late by a tick."""
+
+
+def test_latency_has_the_mean_and_the_spread_that_was_asked_for(generator: str) -> None:
+    # A sum of exponential draws is gamma distributed: outside of these a right fleet is once in 20,000 runs.
+    low_ms, high_ms = (MEAN_MS * x for x in oracle.gamma.ppf([2.5e-5, 1 - 2.5e-5], CALLS) / CALLS)
+    said = []
+    # Other tests may hold the processor in the middle of a call. Three times over they do not.
+    for seed in range(1, 4):
+        constant, exponential = timed_ms(generator, seed)
+        assert min(constant) >= MEAN_MS - TICK_MS
+        # What comes on top of a latency, the way and whoever else has the processor, is alike for calls in turn.
+        mean_ms = statistics.fmean(exponential) - (statistics.fmean(constant) - MEAN_MS)
+        quick = sum(one < MEAN_MS - TICK_MS for one in exponential) / CALLS
+        usual_ms = statistics.quantiles(constant)[0]
+        if low_ms - TICK_MS <= mean_ms <= high_ms + TICK_MS and quick > 0.1 and usual_ms < 1.5 * MEAN_MS:
+            return
+        said.append(f"constant {usual_ms:.2f} ms, exponential {mean_ms:.2f} ms, {quick:.0%} of them quick")
+    pytest.fail("; ".join(said))
+
+
+def timed_ms(generator: str, seed: int) -> tuple[list[float], list[float]]:
+    """How long calls took of a fleet with constant latency and of one with exponential latency, in turn."""
+    even, drawn = ({"distribution": name, "ms": MEAN_MS} for name in ("constant", "exponential"))
+    found: tuple[list[float], list[float]] = ([], [])
+    with fleet(generator, latency=even) as (_, one), fleet(generator, seed=seed, latency=drawn) as (_, two):
+        clients = Client(one), Client(two)
+        for _ in range(CALLS):
+            for client, times_ms in zip(clients, found, strict=True):
+                begin = time.perf_counter()
+                assert client.echo("x")[0] == 200
+                times_ms.append((time.perf_counter() - begin) * 1000)
+    return found
 
 
 def test_crash_hang_and_recover_are_acknowledged_and_true(generator: str) -> None:

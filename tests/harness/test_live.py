@@ -18,6 +18,7 @@ from tests.running import alive, below, running
 from crossfade.harness.affinity import available, place
 from crossfade.harness.executor import LocalExecutor, Task
 from crossfade.harness.measure import bench
+from crossfade.harness.processes import Child
 from crossfade.harness.samples import Block, Slot
 from crossfade.harness.stats import analyse
 from crossfade.harness.store import load
@@ -94,8 +95,36 @@ def test_a_block_of_every_kind_yields_its_metrics(kind: str, variant: str) -> No
     if kind == "ops":
         assert found.metrics["spans_percent"] > 0, "spans cost nothing: none was made"
     if kind in ("throughput", "calls"):
+        assert [p.mode for p in found.points] == ["closed"], "whoever reads the figure learns which loop it is of"
         assert found.metrics["cpu_us_per_request"] > 1
         assert found.errors == {}
+    else:
+        assert {p.mode for p in found.points} <= {"open"}
+
+
+TURNS = "duration_s = {duration_s}, warmup_s = 0.1, turns = 2"
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["blocks", "rounds in turns"])
+def test_no_process_of_a_block_lives_on_in_the_next(turned: bool, started: list[Child]) -> None:
+    metrics, tables, duration_s = KINDS["throughput"]
+    head = HEAD.replace("duration_s = {duration_s}, warmup_s = 0.1", TURNS) if turned else HEAD
+    short = parse(head.format(kind="throughput", metrics=metrics, duration_s=duration_s) + tables, source="short")
+    executor = LocalExecutor(placement=place(available()), generator=GENERATOR)
+    pids: set[int] = set()
+    for number in range(2):
+        slots = [Slot(scenario="short", round=number, position=0, variant=v) for v in ("python", "ceiling")]
+        tasks = [Task(scenario=short, profile="quick", slot=slot, seed=5, hash_seed=6) for slot in slots]
+        found = executor.in_turns(tasks) if turned else [executor.block(task) for task in tasks]
+        assert [b.error for b in found if b.status == "failed"] == []
+        # The ceiling has no variant.
+        assert sorted(child.what for child in started) == ["fleet", "fleet", "load", "load", "variant 'python'"]
+        assert all(child.process.poll() is not None for child in started)
+        mine = {child.pid for child in started}
+        assert len(mine) == 5
+        assert not mine & pids
+        pids |= mine
+        started.clear()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -163,6 +192,7 @@ def test_a_whole_run_from_command_to_report(own: Path, tmp_path: Path) -> None:
     assert [b.variant for b in results.blocks] == [s.variant for s in results.order]
     assert results.command[-4:] == ("--out", str(out), "--no-selftest", "--json")
     assert Path(said["report"]).stat().st_size > 10_000
+    assert "Throughput is a closed loop at saturation" in Path(said["report"]).read_text()
     assert [x for x in analyse(results).lost if x.status == "failed"] == []
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +17,7 @@ from tests.harness.loadbench import Bench
 
 from crossfade.harness.hdr import Histogram
 from crossfade.harness.problems import BlockFailed
+from crossfade.harness.worker_calls import Loop
 
 MS = 1_000_000
 
@@ -204,3 +211,64 @@ def test_two_loads_at_once_do_not_mix(bench: Bench) -> None:
     for thread in threads:
         thread.join()
     assert [result["errors"] for result in results] == [{}, {}]
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """The port of an honest echo, and the arguments of every call that it was sent."""
+    asked: list[dict[str, Any]] = []
+
+    class Echo(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            arguments = message["params"]["arguments"]
+            asked.append(arguments)
+            content = [{"type": "text", "text": arguments["text"]}]
+            result = {"content": content, "isError": False, "resultType": "complete"}
+            body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode()
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            self.wfile.write(head.encode() + body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port, asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("plan", [{}, {"mode": "open", "rate_per_s": 400}], ids=["closed", "open"])
+def test_no_request_repeats_what_another_has_asked(bench: Bench, plan: dict[str, Any]) -> None:
+    """Or a gateway that caches would be fast, and right."""
+    with recording() as (port, asked):
+        result = bench.run(port, duration_s=1.0, **plan)
+    assert result["errors"] == {}
+    assert len(asked) >= 100
+    assert len({arguments["text"] for arguments in asked}) == len(asked)
+    assert len({arguments["n"] for arguments in asked}) == len(asked)
+
+
+def test_no_call_in_process_repeats_what_another_has_asked() -> None:
+    texts: list[str] = []
+    order = {"tool": "up__echo", "payload_bytes": 16, "check_every": 1, "timeout_s": 1.0}
+
+    class Manager:
+        async def call_tool(self, tool: str, arguments: dict[str, Any], *, timeout_s: float) -> SimpleNamespace:
+            texts.append(arguments["text"])
+            loop.running = len(texts) < 200
+            await asyncio.sleep(0)
+            return SimpleNamespace(text=arguments["text"])
+
+    loop = Loop(Manager(), order)  # type: ignore[arg-type]  # all of a manager that it calls
+
+    async def callers() -> None:
+        await asyncio.gather(*(loop.caller() for _ in range(4)))
+
+    asyncio.run(callers())
+    assert loop.mismatches == 0
+    assert len(texts) >= 200
+    assert len(set(texts)) == len(texts)

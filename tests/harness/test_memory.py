@@ -13,6 +13,7 @@ from crossfade.harness.affinity import available, place
 from crossfade.harness.executor import LocalExecutor, Task
 from crossfade.harness.measure import rungs
 from crossfade.harness.problems import BlockFailed
+from crossfade.harness.processes import Child
 from crossfade.harness.samples import Block, KernelMemory, Rung, Slot
 from crossfade.impls import missing
 from crossfade.scenarios import builtin, changed
@@ -194,3 +195,25 @@ def test_calls_that_did_not_all_wait_at_once_are_no_rung() -> None:
     assert found is not None
     assert found.status == "failed"
     assert "raise ladder.hold_ms" in (found.error or "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("memory-clients", ()),
+        ("memory-clients-busy", ("ladder.hold_ms=1500",)),
+        ("memory-upstreams", ("ladder.hold_ms=600",)),
+        ("memory-stdio", ("ladder.hold_ms=1000",)),
+        ("memory-sessions", ()),
+    ],
+)
+def test_every_rung_has_a_process_of_its_own(name: str, changes: tuple[str, ...], started: list[Child]) -> None:
+    """What a process has once held, its allocator may keep: a second rung would begin with it."""
+    found = short(name, "ladder.rungs=[1, 2, 4]", "ladder.settle_s=0.05", *changes)
+    assert found is not None
+    # So few connections are noise, which may void it.
+    assert found.status != "failed", found.error
+    assert {rung.connections for rung in found.ladder} == {1, 2, 4}
+    measured = [child for child in started if child.what.startswith("variant ")]
+    assert len(measured) == len({child.pid for child in measured}) == 3

@@ -10,6 +10,7 @@ import functools
 import io
 import math
 import random
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,10 +50,9 @@ full = {{ rounds = 2 }}
 """
 
 
-def throughput(duration_s: float = 1.0) -> Scenario:
-    return parse(
-        TOML.format(kind="throughput", metric="throughput_per_s", tables="", duration_s=duration_s), source="tiny"
-    )
+def throughput(duration_s: float = 1.0, warmup_s: float = 0.2) -> Scenario:
+    text = TOML.format(kind="throughput", metric="throughput_per_s", tables="", duration_s=duration_s)
+    return parse(text.replace("warmup_s = 0.2", f"warmup_s = {warmup_s}"), source="tiny")
 
 
 @pytest.fixture
@@ -80,8 +80,15 @@ def rounds_of(monkeypatch: pytest.MonkeyPatch) -> RoundsOf:
     """A run of miniatures against each other, the first as the baseline."""
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{':'.join(p for p in sys.path if p)}")
 
-    def run(names: tuple[str, ...], toml: str, *, rounds: int) -> Results:
-        text = toml.format(kind="throughput", metric="throughput_per_s", duration_s=1.2)
+    def run(
+        names: tuple[str, ...],
+        toml: str,
+        *,
+        rounds: int,
+        kind: str = "throughput",
+        metric: str = "throughput_per_s",
+    ) -> Results:
+        text = toml.format(kind=kind, metric=metric, duration_s=1.2)
         scenario = parse(text.replace("connections = 4", "connections = 16"), source="tiny")
         flaws = {"honest": "none"}
         command = f"{sys.executable} -m tests.harness.miniatures {{flaw}} {{{{port}}}} {{{{upstream}}}}"
@@ -108,21 +115,27 @@ def rounds_of(monkeypatch: pytest.MonkeyPatch) -> RoundsOf:
 
 CONVICTED = {
     "wrong": (("void",), "did not match their request"),
-    # A cached answer carries the id of another request, too.
     "caches": (("failed", "void"), "did not match their request"),
-    "crashes": (("failed", "void"), ""),
-    "hangs": (("failed", "void"), ""),
+    # By its process where that ends between two readings of its clock, else by what came of it.
+    "crashes": (
+        ("failed", "void"),
+        r"ended while it was measured|is gone, so|requests failed \(.*connect: ",
+    ),
+    "hangs": (("failed", "void"), r"requests failed \(timeout: "),
 }
+"""Status and reason of each: a block that noise made void convicts nobody."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flaw", CONVICTED)
 def test_a_flaw_that_shows_in_answers_is_convicted_and_never_silently_dropped(flaw: str, judge: object) -> None:
     assert callable(judge)
-    found = judge(flaw, throughput(3.0 if flaw in ("crashes", "hangs") else 1.0))
+    # What comes with the 500th call has to come while it is measured.
+    late = flaw in ("crashes", "hangs")
+    found = judge(flaw, throughput(3.0, warmup_s=0.0) if late else throughput())
     statuses, says = CONVICTED[flaw]
     assert found.status in statuses, found.error
-    assert says in found.error
+    assert re.search(says, found.error or ""), found.error
 
 
 @pytest.mark.slow
@@ -154,6 +167,16 @@ def test_what_leaks_per_connection_has_it_in_its_slope(judge: object) -> None:
     slopes = {flaw: judge(flaw, ladder).metrics["slope_kib"] for flaw in ("none", "leaks-per-connection")}
     # The flaw is 64 KiB of each connection.
     assert 56 < slopes["leaks-per-connection"] - slopes["none"] < 72
+
+
+@pytest.mark.slow
+def test_what_leaks_per_connection_is_worse_within_three_rounds(rounds_of: RoundsOf) -> None:
+    # So many that libraries shared with whatever else begins and ends here do not decide.
+    ladder = TOML.replace("{tables}", "[ladder]\nrungs = [0, 100, 200]\nsettle_s = 0.1")
+    names = ("honest", "leaks-per-connection")
+    results = rounds_of(names, ladder, rounds=3, kind="memory_clients", metric="slope_kib")
+    (found,) = analyse(results).verdicts
+    assert found.verdict == "worse", (found, [b.error for b in results.blocks])
 
 
 def test_what_leaks_per_call_grows_with_the_calls_and_its_twin_does_not() -> None:

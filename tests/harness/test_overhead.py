@@ -14,6 +14,8 @@ from crossfade.harness.overhead import Booked, Ledger, describe, share, spent_s
 from crossfade.harness.samples import Block, Overhead
 from crossfade.harness.store import Store, load
 
+ROOT = Path(__file__).parents[2]
+
 
 class Time:
     """A clock and a processor that a test moves."""
@@ -137,3 +139,10 @@ def test_a_run_says_and_stores_what_it_cost_besides_measuring(tmp_path: Path) ->
     assert blocks_s - 0.1 <= found.measuring_s <= found.run_s
     assert "besides measuring" in done.stdout
     assert "besides measuring" in (tmp_path / "latest" / "report.html").read_text()
+
+
+def test_the_stored_run_spent_less_than_a_tenth_besides_measuring() -> None:
+    found = load(ROOT / "reports" / "baselines" / "quick").overhead
+    assert found is not None
+    assert found.measuring_s > 0
+    assert 0 < share(found) < 0.10

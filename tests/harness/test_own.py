@@ -20,6 +20,9 @@ from crossfade.impls.errors import VariantUnavailable
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
+import dataclasses
+import pathlib
+import threading
 from crossfade.impls import Variant
 from crossfade.impls.python.manager import PythonManager
 class Mine(PythonManager):
@@ -27,9 +30,31 @@ class Mine(PythonManager):
 MINE = Variant(name="mine", shell="asyncio", core="python", factory="own_parts:Mine", needs=(),
                install="pip install own", capabilities=frozenset({"gateway", "http", "modern", "legacy", "in_process"}),
                description="a package's")
+class Crashes(PythonManager):
+    def __init__(self, config):
+        raise RuntimeError("no licence for this machine")
+class CrashesLater(PythonManager):
+    def __init__(self, config):
+        with pathlib.Path(__file__).with_name("starts").open("a+") as starts:
+            starts.write(".")
+            starts.seek(0)
+            # Parity is the first, and the first round the second.
+            if len(starts.read()) > 2:
+                raise RuntimeError("no third start with this licence")
+        super().__init__(config)
+class Hangs(PythonManager):
+    def __init__(self, config):
+        threading.Event().wait()
+CRASHES, CRASHES_LATER, HANGS = (
+    dataclasses.replace(MINE, name=name, factory="own_parts:" + factory)
+    for name, factory in (("crashes", "Crashes"), ("crashes-later", "CrashesLater"), ("hangs", "Hangs"))
+)
 """
 POINTS = {
     "mine": "own_parts:MINE",
+    "crashes": "own_parts:CRASHES",
+    "crashes-later": "own_parts:CRASHES_LATER",
+    "hangs": "own_parts:HANGS",
     "other-name": "own_parts:MINE",
     "no-variant": "own_parts:Mine",
     "crashing": "own_crash:MINE",
@@ -196,3 +221,61 @@ def test_what_does_not_start_or_gives_no_result_is_blamed_alone_and_the_rest_is_
     refused = results.of("tiny", flaw, only_ok=False)
     assert all(b.status == "failed" and FAILING[flaw] in (b.error or "") for b in refused)
     assert results.parity[0].blamed == (flaw,)
+
+
+STARTLESS = {
+    "crashes": "no licence for this machine",
+    "hangs": "silent while waiting 4 s for 'ready'",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STARTLESS)
+@pytest.mark.parametrize("kind", ["throughput", "calls"])
+def test_a_variant_that_does_not_start_is_blamed_alone_and_everything_else_is_kept(
+    kind: str, name: str, packages: Path, tmp_path: Path
+) -> None:
+    scenario = write(tmp_path, kind)
+    options = ("--impl", "python", "--impl", name, "--start-timeout", "4")
+    code, results, said = run(tmp_path, *options, scenario=scenario)
+    assert code == 70, said
+    assert "Traceback" not in said
+    assert STARTLESS[name] in said
+    assert results.complete
+    assert {b.variant for b in results.of("tiny")} == {"python"}
+    refused = results.of("tiny", name, only_ok=False)
+    assert [(b.status, STARTLESS[name] in (b.error or "")) for b in refused] == [("failed", True)] * 2
+    assert results.parity[0].blamed == (name,)
+
+
+@pytest.mark.slow
+def test_a_variant_that_crashes_in_the_second_round_loses_that_block_and_no_other(
+    packages: Path, tmp_path: Path
+) -> None:
+    _, results, said = run(tmp_path, "--impl", "python", "--impl", "crashes-later")
+    assert "Traceback" not in said
+    assert results.complete
+    assert results.parity[0].ok
+    failed = [b for b in results.blocks if b.status == "failed"]
+    assert [(b.variant, b.round) for b in failed] == [("crashes-later", 1)], said
+    assert "no third start with this licence" in (failed[0].error or "")
+    kept = [b for b in results.blocks if b.status != "failed"]
+    assert len(kept) == 3
+    assert all(b.metrics["throughput_per_s"] > 0 for b in kept)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("here")
+def test_a_run_in_which_somebody_answers_wrongly_is_an_error_and_keeps_its_figures(tmp_path: Path) -> None:
+    scenario = write(tmp_path, tables="[load]\nconnections = 4\ncheck_every = 1")
+    # Every 200th answer is wrong: so long that there are some.
+    scenario.write_text(scenario.read_text().replace("duration_s = 0.4", "duration_s = 1.5"))
+    code, results, said = run(tmp_path, "--impl", "python", "--command", bad("wrong"), scenario=scenario)
+    assert code == 70, said
+    wrong = results.of("tiny", "wrong", only_ok=False)
+    assert [b.status for b in wrong] == ["void"] * 2
+    for block in wrong:
+        assert "did not match their request" in (block.error or "")
+        assert sum(point.mismatches for point in block.points) > 0
+    assert all(b.status != "failed" for b in results.of("tiny", "python", only_ok=False))
+    assert results.complete

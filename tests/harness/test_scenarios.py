@@ -115,6 +115,24 @@ IMPOSSIBLE = {
     ),
     "sessions of the modern era": ("memory_sessions", "", "[ladder]\nrungs = [0, 1, 2]", "load.era"),
     "children over HTTP": ("memory_stdio", None, "[ladder]\nrungs = [0, 1, 2]", "upstream.transport"),
+    "ten thousand interpreters": (
+        "memory_stdio",
+        None,
+        '[upstream]\ntransport = "stdio"\n[ladder]\nrungs = [1, 2, 10000]',
+        r"ladder\.rungs",
+    ),
+    "payloads beyond all memory": (
+        "throughput",
+        "connections = 10000\npayload_bytes = 16777216",
+        "",
+        r"load\.payload_bytes",
+    ),
+    "a ladder of payloads beyond all memory": (
+        "memory_clients",
+        "payload_bytes = 16777216",
+        "[ladder]\nrungs = [0, 10, 10000]",
+        r"load\.payload_bytes",
+    ),
     "a soak of nothing": ("soak", "", "[soak]\nchurn_per_s = 0", r"soak\.churn_per_s"),
     "replicas of a child": ("throughput", "", '[upstream]\ntransport = "stdio"\nreplicas = 2', 'for transport "http"'),
     "a child killed over HTTP": ("lifecycle", None, "[lifecycle]\nkill_child = true", "lifecycle.kill_child"),
@@ -145,6 +163,14 @@ def test_what_cannot_be_measured_is_refused(kind: str, load: str | None, tables:
     text = text.replace("[load]\nconnections = 4\n", "" if load is None else f"[load]\n{load}\n")
     with pytest.raises(ScenarioError, match=says):
         parse(f"{text}\n{tables}\n", source="x")
+
+
+def test_what_is_just_possible_is_read() -> None:
+    load = "[load]\nconnections = 64\npayload_bytes = 16777216\n"
+    assert parse(GOOD.replace("[load]\nconnections = 4\n", load), source="x").load is not None
+    children = '[upstream]\ntransport = "stdio"\n[ladder]\nrungs = [0, 1, 256]\n'
+    text = GOOD.replace("throughput", "memory_stdio", 1).replace("[load]\nconnections = 4\n", children)
+    assert parse(text, source="x").ladder is not None
 
 
 def test_a_key_that_came_later_changes_no_stored_hash() -> None:

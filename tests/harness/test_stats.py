@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -11,7 +13,8 @@ import pytest
 from scipy import stats as oracle  # type: ignore[import-untyped]
 from tests.fabricated import SLOPE_KIB, encode_hdr, make_ops_only, make_results
 
-from crossfade.harness.samples import Block
+from crossfade.harness.plan import order
+from crossfade.harness.samples import Block, Results
 from crossfade.harness.stats import (
     analyse,
     beta_cdf,
@@ -100,6 +103,61 @@ def test_identical_rounds_have_a_verdict_without_dividing_by_zero() -> None:
 def test_holm_known_example() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == []
+
+
+def suite(p_values: Sequence[float], rounds: int = 6) -> Results:
+    """A run with one comparison for each of these p-values, in a scenario each: rust takes longer than python."""
+    full = make_ops_only()
+    (model,) = full.scenarios
+    scenarios, blocks = [], []
+    for number, p in enumerate(p_values):
+        name = f"number-{number}"
+        record = msgspec.structs.replace(model, name=name, headline=("breaker_ns",), shown=(), rounds=rounds)
+        scenarios.append(record)
+        scatter = [0.01 * (-1) ** at for at in range(rounds)]
+        error = math.sqrt(math.fsum(x * x for x in scatter) / (rounds - 1) / rounds)
+        beyond = math.log1p(record.threshold) + t_quantile(1 - p / 2, rounds - 1) * error
+        for at, apart in enumerate(scatter):
+            for variant, value in (("python", 1.0), ("rust", math.exp(beyond + apart))):
+                block = full.of(model.name, variant)[0]
+                mine = {"scenario": record.name, "round": at, "metrics": {"breaker_ns": value}}
+                blocks.append(msgspec.structs.replace(block, **mine))
+    return msgspec.structs.replace(full, scenarios=tuple(scenarios), blocks=tuple(blocks))
+
+
+def test_what_is_a_verdict_alone_is_none_among_twenty() -> None:
+    (alone,) = analyse(suite([0.03])).verdicts
+    assert (alone.p, alone.p_holm) == pytest.approx((0.03, 0.03))
+    assert alone.verdict == "worse"
+    first, *others = analyse(suite([0.03, *[0.5] * 19])).verdicts
+    assert (first.p, first.p_holm) == pytest.approx((0.03, 0.6))
+    assert first.verdict == "inconclusive"
+    assert [c.verdict for c in others] == ["inconclusive"] * 19
+    # What is clear enough stays clear.
+    assert analyse(suite([0.002, *[0.5] * 19])).verdicts[0].verdict == "worse"
+
+
+def test_sequential_runs_on_a_drifting_machine_raise_false_alarms_and_paired_rounds_do_not() -> None:
+    """Twins, and twins of which one is 1 % faster, in twenty rounds; the machine jitters by 1 % from block to block,
+    and drifts by some 3 % from the first to the last."""
+    rng = random.Random(17)
+    record = msgspec.structs.replace(make_ops_only().scenarios[0], rounds=20, variants=("a", "b"))
+    alarms: Counter[str] = Counter()
+    runs = 1000
+    for seed in range(runs):
+        drift = rng.gauss(0, 0.03)
+        planned = order([record], seed)
+        for how, slots in (("rounds", planned), ("all of a, all of b", sorted(planned, key=lambda slot: slot.variant))):
+            speed = {
+                (slot.variant, slot.round): drift * at / len(slots) + rng.gauss(0, 0.01)
+                for at, slot in enumerate(slots)
+            }
+            logs = [speed["b", number] - speed["a", number] for number in range(20)]
+            alarms[how] += p_beyond(logs, 0.0) < 0.05
+            alarms[f"{how}, faster"] += p_beyond([x + 0.01 for x in logs], 0.0) < 0.05
+    assert alarms["all of a, all of b"] > 5 * 0.05 * runs
+    assert 0.03 < alarms["rounds"] / runs < 0.07
+    assert alarms["rounds, faster"] > 0.7 * runs
 
 
 def test_verdict_follows_the_direction_of_the_metric() -> None:

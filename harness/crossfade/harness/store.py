@@ -22,12 +22,22 @@ from crossfade.harness.problems import BrokenResults
 from crossfade.harness.samples import FORMAT, METRICS, VERSION, Block, Results
 
 FILE = "results.json"
+_ABSENT = msgspec.Raw()
 
 
 class _Head(msgspec.Struct):
     format: str = ""
     version: int = 0
     checksum: str | None = None
+    ruler: msgspec.Raw = _ABSENT
+    crosscheck: msgspec.Raw = _ABSENT
+    overhead: msgspec.Raw = _ABSENT
+    validation: msgspec.Raw = _ABSENT
+    instructions: msgspec.Raw = _ABSENT
+
+
+LATER_THAN_THE_SEAL = _Head.__struct_fields__[3:]
+"""Members that came after the checksum: a file that has one of them was written with it."""
 
 
 def new_id(seed: int, now: datetime | None = None) -> str:
@@ -161,9 +171,13 @@ def _check_head(path: Path, raw: bytes) -> None:
         raise BrokenResults(
             f"{path}: has format version {head.version} and this release reads up to {VERSION}; upgrade crossfade"
         )
-    # Files older than the checksum have none, and are read for what they are.
+    # Only files older than the checksum have none, and are read for what they are.
     if head.checksum is not None:
         _check_seal(path, raw)
+    elif any(bytes(getattr(head, member)) for member in LATER_THAN_THE_SEAL):
+        raise BrokenResults(
+            f"{path}: was edited after it was written: its checksum is gone; restore it or measure again"
+        )
 
 
 def _check_sense(path: Path, results: Results) -> None:

@@ -85,6 +85,11 @@ MODE: dict[Kind, Literal["closed", "open"]] = {
 TURNS: tuple[Kind, ...] = ("throughput", "latency", "calls")
 """Kinds whose variants can take turns: one phase of load, which may as well be many short ones."""
 
+MOST_CHILDREN = 256
+"""Rungs of children: each is an interpreter of its own."""
+AT_ONCE_BYTES = 1 << 30
+"""Payloads under way at once, which generator, manager and fleet hold a copy of each."""
+
 LATER: dict[str, tuple[str, ...]] = {
     "": ("soak", "connect", "lifecycle", "deploy", "nodes"),
     "upstream": ("servers", "replicas", "slow_servers", "slow_ms", "framing", "events", "stderr_bytes_per_s"),
@@ -147,10 +152,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(
                 "faults: crash_at_s < recover_at_s < duration_s - jitter_s must hold in every profile; change them"
             )
-        if self.ladder is not None and self.ladder.in_flight and self.kind != "memory_clients":
-            raise ValueError(f"ladder.in_flight means nothing for kind {self.kind!r}; remove it")
-        if self.kind == "memory_stdio" and self.upstream.transport != "stdio":
-            raise ValueError('kind "memory_stdio" counts children; set upstream.transport to "stdio"')
+        if self.ladder is not None:
+            self._check_ladder(self.ladder)
         if self.kind == "memory_sessions" and self.load is not None and self.load.era != "legacy":
             raise ValueError('kind "memory_sessions" needs clients with sessions; set load.era to "legacy"')
         if self.deploy is not None and self.deploy.update_at_s >= shortest:
@@ -160,6 +163,14 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
         if self.nodes is not None and self.load is not None:
             self._check_nodes(self.nodes, self.load)
+
+    def _check_ladder(self, ladder: Ladder) -> None:
+        if ladder.in_flight and self.kind != "memory_clients":
+            raise ValueError(f"ladder.in_flight means nothing for kind {self.kind!r}; remove it")
+        if self.kind == "memory_stdio" and self.upstream.transport != "stdio":
+            raise ValueError('kind "memory_stdio" counts children; set upstream.transport to "stdio"')
+        if self.kind == "memory_stdio" and max(ladder.rungs) > MOST_CHILDREN:
+            raise ValueError(f"ladder.rungs: each child is an interpreter, {MOST_CHILDREN} at the most; lower them")
 
     @staticmethod
     def _check_nodes(nodes: Nodes, load: Load) -> None:
@@ -181,6 +192,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError('load.mode "open" needs load.rate_per_s; add it')
         if self.kind == "burst" and load.rate_per_s is not None:
             raise ValueError("load.rate_per_s means nothing in a burst, which is due at one instant; remove it")
+        clients = max((load.connections, *(self.ladder.rungs if self.ladder is not None else ())))
+        if clients * load.payload_bytes > AT_ONCE_BYTES:
+            raise ValueError(
+                f"load.payload_bytes: {clients} of them at once are more than {AT_ONCE_BYTES >> 30} GiB; lower either"
+            )
 
     def rounds(self, profile: Profile) -> Rounds:
         """Rounds and durations of a profile."""

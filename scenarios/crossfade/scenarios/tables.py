@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=600.0)]
+Patience = Annotated[float, msgspec.Meta(gt=0.0, le=600.0)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0.0, le=60_000.0)]
 Connections = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Rungs = Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=10_000)], ...], msgspec.Meta(min_length=3)]
@@ -85,7 +86,7 @@ class Load(Table, frozen=True):
     rate_per_s: Rate | None = None
     arrivals: Literal["poisson", "constant"] = "poisson"
     check_every: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 16
-    timeout_s: Seconds = 10.0
+    timeout_s: Patience = 10.0
     drain_s: Seconds = 1.0
     mix: Mix | None = None
     chain: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
