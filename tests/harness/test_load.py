@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +15,6 @@ from tests.harness.loadbench import Bench
 
 from crossfade.harness.hdr import Histogram
 from crossfade.harness.problems import BlockFailed
-from crossfade.harness.worker_calls import Loop
 
 MS = 1_000_000
 
@@ -250,25 +247,3 @@ def test_no_request_repeats_what_another_has_asked(bench: Bench, plan: dict[str,
     assert len(asked) >= 100
     assert len({arguments["text"] for arguments in asked}) == len(asked)
     assert len({arguments["n"] for arguments in asked}) == len(asked)
-
-
-def test_no_call_in_process_repeats_what_another_has_asked() -> None:
-    texts: list[str] = []
-    order = {"tool": "up__echo", "payload_bytes": 16, "check_every": 1, "timeout_s": 1.0}
-
-    class Manager:
-        async def call_tool(self, tool: str, arguments: dict[str, Any], *, timeout_s: float) -> SimpleNamespace:
-            texts.append(arguments["text"])
-            loop.running = len(texts) < 200
-            await asyncio.sleep(0)
-            return SimpleNamespace(text=arguments["text"])
-
-    loop = Loop(Manager(), order)  # type: ignore[arg-type]  # all of a manager that it calls
-
-    async def callers() -> None:
-        await asyncio.gather(*(loop.caller() for _ in range(4)))
-
-    asyncio.run(callers())
-    assert loop.mismatches == 0
-    assert len(texts) >= 200
-    assert len(set(texts)) == len(texts)
