@@ -9,8 +9,8 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 BIN := $(VENV)/bin
 CACHE := $(or $(XDG_CACHE_HOME),$(if $(HOME),$(HOME)/.cache,$(CURDIR)/build))/crossfade
-# Outside the checkout: a clean clone builds on what another clone compiled, and tools never walk gigabytes of objects.
-# One for each checkout: what cargo links last has one name for all, and a second checkout would be given the first one's.
+# Outside the checkout, so that tools never walk gigabytes of objects; one for each checkout, for what cargo links last has
+# one name for all of them, and a second one would be given the first one's.
 export CARGO_TARGET_DIR ?= $(CACHE)/target/$(word 1,$(shell printf %s '$(CURDIR)' | cksum))
 export NPM_CACHE_DIR ?= $(CACHE)/npm
 export PATH := $(PATH):$(HOME)/.cargo/bin
