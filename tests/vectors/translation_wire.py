@@ -58,7 +58,8 @@ def watch(body: bytes, step: int) -> Any:
 
 
 def meta(era: Any, params: bytes, capabilities: bytes) -> bytes | None:
-    if envelope(b'{"params":' + params + b"}") == BAD:  # said before anybody sees params
+    message = b'{"jsonrpc":"2.0","method":"m","params":' + params + b"}"
+    if envelope(message) == BAD:  # said before anybody sees params
         return None
     try:
         fields: dict[str, Any] = _fields(params)

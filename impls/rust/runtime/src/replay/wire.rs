@@ -73,6 +73,9 @@ fn read(body: &[u8]) -> Option<Value> {
     Some(out.into())
 }
 
+/// What makes params the end of a message.
+const BEFORE: &[u8] = b"{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":";
+
 pub(super) fn meta(name: &str, args: Args<'_>) -> Option<Value> {
     let (params, capabilities) = (args.bytes(0)?, args.bytes(1)?);
     let modern = match name {
@@ -81,7 +84,7 @@ pub(super) fn meta(name: &str, args: Args<'_>) -> Option<Value> {
         _ => return None,
     };
     // Said before anybody sees params.
-    if read(&[b"{\"params\":", &params[..], b"}"].concat()).is_none() {
+    if read(&[BEFORE, &params[..], b"}"].concat()).is_none() {
         return Some(bad());
     }
     let made = envelope::scan_params(&params).and_then(|found| {
