@@ -82,6 +82,17 @@ def test_kernel_memory_of_the_machine_never_passes_for_the_targets(scope: str, m
     assert found.notes == ("whose it is",)
 
 
+def test_kernel_memory_that_falls_with_more_connections_is_nobodys_figure() -> None:
+    """Other processes give back more than the connections take: of the machine, nothing else is known."""
+    readings = [
+        rung(n, 1000 + n, kernel=KernelMemory(scope="machine", sock_kib=2.0 * n, slab_kib=-5.0 * n)) for n in (0, 50)
+    ]
+    found = rungs.conclude(readings)
+    assert "machine_kernel_kib" not in found.metrics
+    assert any("kernel memory fell" in note for note in found.notes)
+    assert found.void is None
+
+
 @pytest.fixture
 def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory that behaves as cgroup v2 does: what is made in it comes with its files."""

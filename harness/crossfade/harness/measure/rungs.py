@@ -55,6 +55,7 @@ def conclude(readings: Sequence[Reading], *, slope: str = "slope_kib") -> Measur
     busy = [r for r in rungs if r.state == "in_flight"]
     first = idle or busy
     metrics: dict[str, float] = {}
+    notes = list(dict.fromkeys(note for _, note in readings if note))
     try:
         for name, mine in ((slope, idle), ("slope_load_kib", busy)):
             if mine:
@@ -66,11 +67,14 @@ def conclude(readings: Sequence[Reading], *, slope: str = "slope_kib") -> Measur
             metrics["child_kib"] = fit([r.connections for r in first], [r.children_pss_kib for r in first]).slope
         if kernels := [(r.connections, r.kernel) for r in first if r.kernel is not None]:
             named = "kernel_kib" if kernels[0][1].scope == "cgroup" else "machine_kernel_kib"
-            metrics[named] = fit([n for n, _ in kernels], [k.total_kib() for _, k in kernels]).slope
+            per_connection = fit([n for n, _ in kernels], [k.total_kib() for _, k in kernels]).slope
+            if per_connection > 0:
+                metrics[named] = per_connection
+            else:
+                notes.append("kernel memory fell with more connections: others' doing, and no figure of anybody's")
     except ValueError as error:
         raise BlockFailed(f"the ladder gives no line: {error}") from error
     void = None
     if any(metrics.get(name, 1.0) <= 0 for name in (slope, "slope_load_kib")):
         void = "memory fell with more connections; the rungs are noise, so use longer ladder.settle_s or higher rungs"
-    notes = tuple(dict.fromkeys(note for _, note in readings if note))
-    return Measured(metrics=metrics, ladder=tuple(rungs), notes=notes, void=void)
+    return Measured(metrics=metrics, ladder=tuple(rungs), notes=tuple(notes), void=void)

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::child::{Child, Supervisor};
-use super::dedicated::{Dedicated, OwnChild};
+use super::dedicated::Dedicated;
 use super::discovery::Agreed;
 use super::message::hop_params;
 use super::{Outgoing, Server, Shared};
@@ -39,7 +39,8 @@ pub(crate) struct StdioLink {
     supervisor: Supervisor,
     /// Children for one call at a time, or one client.
     pub(super) dedicated: Arc<Dedicated>,
-    guests: Mutex<Vec<Weak<OwnChild>>>,
+    /// The children of single clients, until they are reaped: whoever had one may have let go of it already.
+    guests: Mutex<Vec<Weak<Child>>>,
     /// Log messages name no request: whoever wants them is alone with a shared child.
     logging: tokio::sync::Mutex<()>,
 }

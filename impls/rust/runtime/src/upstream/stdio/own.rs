@@ -112,7 +112,7 @@ impl StdioLink {
         let own = OwnChild::new(child, place);
         let mut guests = lock(&self.guests);
         guests.retain(|guest| guest.strong_count() > 0);
-        guests.push(Arc::downgrade(&own));
+        guests.push(Arc::downgrade(&own.child));
         drop(guests);
         if self.is_closed() {
             return Err(self.gone());
@@ -133,15 +133,12 @@ impl StdioLink {
         }
     }
 
-    /// Ends the children of single clients, all at once.
+    /// Ends the children of single clients, all at once, and waits for those that end already.
     pub(super) async fn end_guests(&self) {
         let guests = std::mem::take(&mut *lock(&self.guests));
         let mut ending = JoinSet::new();
-        for own in guests.iter().filter_map(std::sync::Weak::upgrade) {
-            ending.spawn_on(
-                async move { own.child.shutdown().await },
-                &self.shared.handle,
-            );
+        for child in guests.iter().filter_map(std::sync::Weak::upgrade) {
+            ending.spawn_on(async move { child.shutdown().await }, &self.shared.handle);
         }
         while ending.join_next().await.is_some() {}
     }
