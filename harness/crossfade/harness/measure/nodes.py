@@ -35,9 +35,9 @@ def run(bench: Bench) -> Measured:
     points: list[LoadPoint] = []
     with bench.fleet() as (fleet, ports), contextlib.ExitStack() as stack:
         targets: list[Target] = []
-        asked = [(count, rate) for count in table.counts for rate in table.rates(count)]
+        order = [(count, rate) for count in table.counts for rate in table.rates(count)]
         for number in range(table.passes):
-            for count, rate in asked if number % 2 == 0 else reversed(asked):
+            for count, rate in order if number % 2 == 0 else reversed(order):
                 while len(targets) < count:
                     targets.append(stack.enter_context(bench.target(fleet, ports)))
                     warm(targets[-1], bench.scenario, calls=WARM_CALLS)
@@ -72,13 +72,9 @@ def conclude(points: list[LoadPoint]) -> Measured:
         metrics["cpu_us_per_request"] = last.cpu_us_per_request
         if alone is not None and alone.cpu_us_per_request and most > 1:
             metrics["nodes_cpu_ratio"] = last.cpu_us_per_request / alone.cpu_us_per_request
-    errors: dict[str, int] = {}
-    for found in points:
-        for kind, count in found.errors.items():
-            errors[kind] = errors.get(kind, 0) + count
     doubts = ((found, loadrun.doubt(found)) for found in points)
     void = next((f"{told(found)}: {why}" for found, why in doubts if why), None)
-    return Measured(metrics=metrics, points=tuple(points), errors=errors, void=void)
+    return Measured(metrics=metrics, points=tuple(points), errors=turns.added([p.errors for p in points]), void=void)
 
 
 def asked(points: list[LoadPoint], nodes: int, rate: float) -> LoadPoint | None:

@@ -15,7 +15,7 @@ import math
 
 import msgspec
 
-from crossfade.harness.measure import loadrun
+from crossfade.harness.measure import loadrun, turns
 from crossfade.harness.measure.bench import Bench, Measured, warm
 from crossfade.harness.measure.target import Target
 from crossfade.harness.samples import LoadPoint
@@ -115,10 +115,6 @@ def decided_by_generator(points: list[LoadPoint]) -> LoadPoint | None:
 
 def conclude(points: list[LoadPoint], knee: float | None) -> Measured:
     """The block's figures."""
-    errors: dict[str, int] = {}
-    for found in points:
-        for kind, count in found.errors.items():
-            errors[kind] = errors.get(kind, 0) + count
     wrong = sum(p.mismatches for p in points)
     notes = [f"{p.rate_per_s:.0f}/s: the generator itself sent late" for p in points if loadrun.generator_late(p)]
     void = f"{wrong} answers did not match their request; run `crossfade parity`" if wrong else None
@@ -129,7 +125,7 @@ def conclude(points: list[LoadPoint], knee: float | None) -> Measured:
     return Measured(
         metrics={"knee_per_s": float(round(knee))} if knee is not None else {},
         points=tuple(points),
-        errors=errors,
+        errors=turns.added([p.errors for p in points]),
         notes=tuple(notes),
         void=void,
     )
