@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import re
 
@@ -90,6 +91,27 @@ async def test_paths_and_methods_have_their_status(variant: str, method: str, pa
         assert answer.status == status
         if status == 405:
             assert answer.headers["allow"]
+
+
+async def test_head_is_answered_without_a_body_and_the_connection_goes_on(variant: str) -> None:
+    """RFC 9110 section 9.3.2: monitors ask so, and would take a body for the next answer."""
+
+    def ask(port: int) -> list[tuple[int, bool, bytes]]:
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        found = []
+        for method, path in (("HEAD", "/healthz"), ("HEAD", "/metrics"), ("HEAD", "/mcp"), ("HEAD", "/nowhere")):
+            client.request(method, path)
+            answer = client.getresponse()
+            found.append((answer.status, int(answer.headers["Content-Length"]) > 0, answer.read()))
+        client.request("GET", "/healthz")
+        answer = client.getresponse()
+        found.append((answer.status, len(answer.read()) > 0, b""))
+        client.close()
+        return found
+
+    async with serving(variant) as served:
+        found = await asyncio.to_thread(ask, served.gateway.port)
+    assert found == [(status, True, b"") for status in (200, 200, 405, 404, 200)]
 
 
 @pytest.mark.parametrize(

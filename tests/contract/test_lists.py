@@ -14,7 +14,7 @@ from tests.contract.clients import serving
 from tests.contract.kit import manager_of, stdio_spec
 
 from crossfade.impls import Manager, ServerSpec
-from crossfade.impls.errors import ServerStartError, ServerTimeout
+from crossfade.impls.errors import ProtocolViolation, ServerStartError, ServerTimeout
 
 PARTIAL = "io.crossfade/partial"
 DEAD = ServerSpec(name="dead", command="/nonexistent/mcp-server")
@@ -71,3 +71,30 @@ async def test_the_gateway_says_who_is_missing(variant: str, era: str) -> None:
         whole = await client.result("prompts/list")
         assert "_meta" not in whole
         assert [prompt["name"] for prompt in whole["prompts"]] == ["slow__greet", "well__greet"]
+
+
+async def names(manager: Manager, server: str) -> list[str]:
+    """The tools of one server, by their own names."""
+    return [item.name.removeprefix(f"{server}__") for item in await manager.list_tools(server)]
+
+
+async def test_an_empty_cursor_is_a_cursor_to_a_modern_server(variant: str) -> None:
+    """2026-07-28, server/utilities/pagination: it must not be treated as the end of results."""
+    plain, empty = stdio_spec("plain", era="modern"), stdio_spec("empty", era="modern", env={"FIXTURE_CURSOR": ""})
+    async with manager_of(variant, plain, empty) as manager:
+        wanted = await names(manager, "plain")
+        assert await names(manager, "empty") == wanted
+        assert len(wanted) > 1
+
+
+async def test_an_empty_cursor_of_a_legacy_server_ends_its_list(variant: str) -> None:
+    ends = {"FIXTURE_LAST": '{"nextCursor": ""}'}
+    async with manager_of(variant, stdio_spec("plain"), stdio_spec("ends", env=ends)) as manager:
+        wanted = await names(manager, "plain")
+        assert await names(manager, "ends") == wanted
+
+
+async def test_a_cursor_that_is_no_string_is_named(variant: str) -> None:
+    async with manager_of(variant, stdio_spec("odd", env={"FIXTURE_LAST": '{"nextCursor": 7}'})) as manager:
+        with pytest.raises(ProtocolViolation, match="odd"):
+            await manager.list_tools("odd")

@@ -14,7 +14,7 @@ from tests.fabricated import encode_hdr, make_ops_only, make_results
 from crossfade.harness import foretold
 from crossfade.harness.cli import main
 from crossfade.harness.problems import UsageError
-from crossfade.harness.samples import Block, LoadPoint, Results, ScenarioRecord
+from crossfade.harness.samples import Block, LoadPoint, Predicted, Results, ScenarioRecord, Validation
 from crossfade.harness.simulate import validation
 from crossfade.harness.simulate.calibration import costs, fitted, lowest, outside, stalls
 from crossfade.harness.simulate.cluster import Beside, Cluster, Stalls, run
@@ -200,7 +200,7 @@ def test_a_run_that_the_model_describes_is_predicted_and_its_calibration_not_cou
 
 
 def test_a_phase_in_which_the_machine_stood_still_is_no_part_of_a_rounds_p99() -> None:
-    """Nor is its fastest: what is left out lies evenly on both sides. All of them are kept beside it."""
+    """All of them are kept beside it."""
     results = fabricated_nodes()
     still = encode_hdr([50_000_000] * 10_000)
 
@@ -217,6 +217,16 @@ def test_a_phase_in_which_the_machine_stood_still_is_no_part_of_a_rounds_p99() -
         assert again.all_p99_ms == pytest.approx(50.0, rel=0.01)
 
 
+def test_what_others_in_the_caches_cost_a_node_is_found_from_processor_time_alone() -> None:
+    for true_s in (0.0, 15e-6):
+        four = msgspec.structs.replace(TRUE, nodes=4, shared=4, connections=256, switch_s=true_s)
+        spent_us = run(four, 60_000, 3).spent_s / 60_000 * 1e6
+        point = msgspec.structs.replace(measured(four, 3), cpu_us_per_request=spent_us, latency=None, connections=256)
+        found = validation.switching(TRUE, {(1, RATES[0]): [[point]], (4, RATES[0]): [[point]]})
+        assert found == pytest.approx(true_s, rel=0.1, abs=1e-6)
+    assert validation.switching(TRUE, {(1, RATES[0]): [[point]]}) == 0.0
+
+
 def test_stalls_that_the_measured_tail_has_no_room_for_are_not_believed() -> None:
     calm = msgspec.structs.replace(TRUE_WITH_CONNECTIONS, stalls=None)
     truth = np.quantile(run(calm, 200_000, 9).latency_s, (np.arange(2048) + 0.5) / 2048)
@@ -224,6 +234,33 @@ def test_stalls_that_the_measured_tail_has_no_room_for_are_not_believed() -> Non
     bare = msgspec.structs.replace(calm, wait_s=(0.0,), stalls=Stalls(per_s=50.0, for_s=(5e-3,)))
     found = run(fitted(bare, truth), 200_000, 8).latency_s
     assert np.percentile(found, [50, 99]) == pytest.approx(np.percentile(truth, [50, 99]), rel=0.08)
+
+
+def foreseen(low: float | None, high: float | None, error: float | None = 0.1, *, fitted: bool = False) -> Predicted:
+    return Predicted(
+        scenario="nodes-rates", variant="rust", nodes=2, rate_per_s=5000, calibration=fitted, rounds=4, samples=9000,
+        measured_p50_ms=0.4, measured_p99_ms=2.0, low_p99_ms=low, high_p99_ms=high, predicted_p50_ms=0.4,
+        predicted_p99_ms=None if error is None else 2.0 * (1 + error), error=error,
+    )  # fmt: skip
+
+
+def test_a_point_whose_rounds_disagree_bears_nothing_out_and_refutes_nothing() -> None:
+    """And it is shown all the same. The edge: an interval of 20 % to either side can just tell."""
+    rows = (foreseen(1.67, 2.40), foreseen(1.66, 2.40, 2.0), foreseen(None, None), foreseen(0.5, 9.0, fitted=True))
+    found = Validation(created="t", results="r", target=0.2, rows=rows)
+    said = foretold.words(found)
+    assert said.startswith("validated against 1 measured points of 2 nodes: p99 within 20% at 1, ")
+    assert "2 more (nodes-rates) cannot tell" in said
+    table = foretold.table(found)
+    assert [line.split("|")[-2].strip() for line in table.splitlines()[4:]] == ["+10%", "(+200%)", "(+10%)", "fitted"]
+    blurred = msgspec.structs.replace(found, rows=rows[1:])
+    assert foretold.words(blurred).startswith("not validated: at none of 2 points")
+
+
+def test_a_prediction_without_an_answer_is_counted_against_the_model() -> None:
+    found = Validation(created="t", results="r", target=0.2, rows=(foreseen(1.9, 2.1), foreseen(1.9, 2.1, None)))
+    assert "2 measured points of 2 nodes: p99 within 20% at 1, " in foretold.words(found)
+    assert "no answer at 1" in foretold.words(found)
 
 
 def test_the_document_shows_the_stored_comparison_and_nothing_else() -> None:
@@ -274,10 +311,11 @@ def test_a_stored_validation_is_quoted_by_the_next_plan_and_put_into_documents(
     stored = tmp_path / foretold.FILE
     assert main(["plan", "--validate", str(tmp_path / "latest"), "--validation", str(stored)]) == 0
     said = capsys.readouterr().out
-    assert "p99 within 20% at 5" in said
+    assert "p99 within 20% at 4" in said
+    assert "1 more (nodes-rates) cannot tell" in said
     assert "fitted" in said
     assert main(["plan", "--rate", "9000", "--slo-p99", "10ms", "--results", str(tmp_path / "latest")]) == 0
-    assert "validated against 5 measured points of 1, 2 and 4 nodes: p99 within 20% at 5" in capsys.readouterr().out
+    assert "validated against 4 measured points of 1, 2 and 4 nodes: p99 within 20% at 4" in capsys.readouterr().out
     document = tmp_path / "planning.md"
     document.write_text("before\n<!-- crossfade:begin -->\nold\n<!-- crossfade:end -->\nafter\n")
     assert main(["plan", "--validation", str(stored), "--into", str(document)]) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -81,6 +82,15 @@ def test_waking_costs_whoever_sleeps_and_nobody_who_is_busy() -> None:
     assert np.median(rare) == pytest.approx(2 * MS)
     # Two milliseconds each would be twice what the core can do; awake, one is enough.
     assert np.median(latencies(queue(rate_per_s=950.0, wake_s=MS))) < 0.2
+
+
+def test_a_node_pays_for_what_others_left_in_the_caches_and_never_after_itself() -> None:
+    """Requests are so rare that each finds its core idle: in turn over two nodes, each comes behind the other's."""
+    rare = queue(rate_per_s=10.0, arrivals="constant", front="round_robin", switch_s=MS / 4)
+    alone, both = run(rare, 1000, 1), run(msgspec.structs.replace(rare, nodes=2, shared=2), 1000, 1)
+    assert alone.spent_s == pytest.approx(1000 * MS, rel=0.001)
+    assert both.spent_s == pytest.approx(1000 * 1.25 * MS)
+    assert both.latency_s.max() == pytest.approx(1.25 * MS)
 
 
 def test_a_request_pays_for_both_of_its_visits_and_for_client_and_fleet() -> None:

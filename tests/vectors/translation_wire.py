@@ -136,7 +136,7 @@ def http_request(raw: bytes) -> Any:
     if host is None:  # said by gateway.access
         return BAD
     return {
-        "method": head.method if head.method in ("GET", "POST", "DELETE") else "other",
+        "method": head.method if head.method in ("GET", "HEAD", "POST", "DELETE") else "other",
         "length": _length(head.length),
         "keep_alive": head.keep_alive,
         "expect": head.expect,

@@ -1,11 +1,13 @@
 """The stored comparison of the simulator with measured runs: where it lies, and what it says in words.
 
-Nothing is simulated here, and numba is not needed. The rule: how far the model can be trusted is read from a stored
-result wherever the model answers, and nowhere written by hand.
+Nothing is simulated here, and numba is not needed. The rules: how far the model can be trusted is read from a stored
+result wherever the model answers, and nowhere written by hand; a measured p99 that is itself known less well than the
+target can neither bear a prediction out nor refute it, and such points are told apart, never left out.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from pathlib import Path
 
@@ -62,14 +64,36 @@ def counted(found: Validation, variant: str | None = None) -> list[Predicted]:
     return [row for row in found.rows if not row.calibration and variant in (None, row.variant)]
 
 
+def tells(row: Predicted, target: float) -> bool:
+    """Whether rounds agree about the measured p99 so well that an error of ``target`` would show."""
+    if row.low_p99_ms is None or row.high_p99_ms is None:
+        return False
+    return math.sqrt(row.high_p99_ms / row.low_p99_ms) - 1 <= target
+
+
+def missed(row: Predicted, target: float) -> str:
+    """The error of a prediction in words; in brackets where what was measured cannot tell."""
+    if row.calibration:
+        return "fitted"
+    if row.error is None:
+        return "none"
+    return f"{row.error:+.0%}" if tells(row, target) else f"({row.error:+.0%})"
+
+
 def words(found: Validation | None, variant: str | None = None) -> str:
     """How far the model was validated, in a sentence."""
-    rows = counted(found, variant) if found is not None else []
-    if found is None or not rows:
+    every = counted(found, variant) if found is not None else []
+    if found is None or not every:
         return NEVER
+    rows = [row for row in every if tells(row, found.target)]
+    blurred = [row for row in every if not tells(row, found.target)]
+    run = f" (run {found.results})"
+    if not rows:
+        return (
+            f"not validated: at none of {len(every)} points did rounds agree about p99 within {found.target:.0%}{run}"
+        )
     errors = [abs(row.error) for row in rows if row.error is not None]
     within = sum(error < found.target for error in errors)
-    unsaid = len(rows) - len(errors)
     nodes = sorted({row.nodes for row in rows})
     span = f"{', '.join(map(str, nodes[:-1]))} and {nodes[-1]}" if len(nodes) > 1 else str(nodes[0])
     text = (
@@ -78,9 +102,15 @@ def words(found: Validation | None, variant: str | None = None) -> str:
     )
     if errors:
         text += f", median error {statistics.median(errors):.0%}, largest {max(errors):.0%}"
-    inside = sum((row.low_p99_ms or 0.0) <= (row.predicted_p99_ms or 0.0) <= (row.high_p99_ms or 0.0) for row in rows)
-    text += f", inside the interval of what was measured at {inside}"
-    return text + (f", no answer at {unsaid}" if unsaid else "") + f" (run {found.results})"
+    if len(errors) < len(rows):
+        text += f", no answer at {len(rows) - len(errors)}"
+    if blurred:
+        names = " and ".join(sorted({row.scenario for row in blurred}))
+        text += (
+            f"; {len(blurred)} more ({names}) cannot tell, for rounds differ about their p99 by more than "
+            f"{found.target:.0%}"
+        )
+    return text + run
 
 
 def table(found: Validation) -> str:
@@ -91,8 +121,7 @@ def table(found: Validation) -> str:
     for row in found.rows:
         ends = "" if row.low_p99_ms is None else f" ({row.low_p99_ms:.3g} to {row.high_p99_ms or 0.0:.3g})"
         said = "grows" if row.predicted_p99_ms is None else f"{row.predicted_p99_ms:.3g}"
-        error = "fitted" if row.calibration else "none" if row.error is None else f"{row.error:+.0%}"
         what = f"| {row.scenario} | {row.variant} | {row.nodes} | {row.rate_per_s:,.0f} "
         whole = "" if row.all_p99_ms is None else f"{row.all_p99_ms:.3g}"
-        lines.append(f"{what}| {row.measured_p99_ms:.3g}{ends} | {whole} | {said} | {error} |")
+        lines.append(f"{what}| {row.measured_p99_ms:.3g}{ends} | {whole} | {said} | {missed(row, found.target)} |")
     return "\n".join(lines) + "\n"

@@ -120,7 +120,7 @@ class Ruler(_Record, frozen=True):
 class Predicted(_Record, frozen=True):
     """One measured point of several nodes beside the simulator's answer: ``error`` is predicted / measured p99 - 1.
 
-    Measured percentiles are of the merged histograms of each round's middle half of phases, ``all_p99_ms`` is of all
+    Measured percentiles are of the merged histograms of the calm half of each round's phases, ``all_p99_ms`` is of all
     ``phases``; ``low`` and ``high`` bound p99 over the rounds, with 95 %.
     ``calibration`` marks the point that the model was fitted to, which proves nothing.
     """

@@ -149,7 +149,7 @@ def _validation(results: Results) -> tuple[Check, ...]:
             milliseconds(row.measured_p99_ms) + _between(row.low_p99_ms, row.high_p99_ms),
             NONE if row.all_p99_ms is None else milliseconds(row.all_p99_ms),
             NONE if row.predicted_p99_ms is None else milliseconds(row.predicted_p99_ms),
-            "fitted" if row.calibration else NONE if row.error is None else f"{row.error:+.0%}",
+            foretold.missed(row, found.target),
         )
         for row in found.rows
     )  # fmt: skip

@@ -5,6 +5,7 @@ Rule: every list that has more than one entry comes in two pages, so that a clie
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Collection
 from typing import Any
@@ -20,14 +21,20 @@ MIRRORED: Message = {
 """What ``odd`` wants repeated in headers."""
 
 
+SECOND = os.environ.get("FIXTURE_CURSOR", "second")
+"""The cursor of the second page."""
+LAST: Message = json.loads(os.environ.get("FIXTURE_LAST", "{}"))
+"""What the last page holds besides."""
+
+
 def page(key: str, items: list[Message], params: Message) -> Message:
     """One of two pages."""
     half = (len(items) + 1) // 2
     if params.get("cursor") is None and len(items) > 1:
-        return {key: items[:half], "nextCursor": "second"}
-    if params.get("cursor") not in (None, "second"):
+        return {key: items[:half], "nextCursor": SECOND}
+    if params.get("cursor") not in (None, SECOND):
         raise RpcError(-32602, f"Invalid cursor: {params['cursor']}")
-    return {key: items[half:] if len(items) > 1 else items}
+    return {key: items[half:] if len(items) > 1 else items, **LAST}
 
 
 def tools(names: Collection[str], params: Message) -> Message:

@@ -61,6 +61,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 
     ``service_s`` and ``wait_s`` are equally likely values: processor time of a request at its node, ``forward_share``
     of it before the call, and how long an instance takes, which holds no core. ``slots`` and ``pool`` 0: no bound.
+    A node spends ``wake_s`` on waking, and ``switch_s`` more where another had its core since.
     ``failure`` is the share of calls that fail, a number for each instance or one for all.
     """
 
@@ -71,6 +72,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     cores: int = 1
     shared: int = 1
     wake_s: float = 0.0
+    switch_s: float = 0.0
     forward_share: float = 0.5
     arrivals: Literal["poisson", "constant"] = "poisson"
     front: Front = "random"
@@ -88,13 +90,15 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 
 class Future(msgspec.Struct, frozen=True):
     """What came of it: latency in seconds of each request in order of arrival, how each ended (``tables.ANSWERED``),
-    how often breakers opened; ``peak`` is the most calls that were ever at one instance."""
+    how often breakers opened; ``peak`` is the most calls that were ever at one instance, ``spent_s`` the processor
+    time of all nodes."""
 
     latency_s: Floats
     outcome: Ints
     events: int
     opened: int
     peak: int
+    spent_s: float
 
 
 def run(cluster: Cluster, requests: int, seed: int) -> Future:
@@ -104,7 +108,12 @@ def run(cluster: Cluster, requests: int, seed: int) -> Future:
     loop(t, seed, latency_s)
     peak = int(t.instances[:, col.PEAK].max())
     return Future(
-        latency_s, t.tasks[:, col.OUTCOME].copy(), int(t.numbers[col.EVENTS]), int(t.numbers[col.OPENED]), peak
+        latency_s=latency_s,
+        outcome=t.tasks[:, col.OUTCOME].copy(),
+        events=int(t.numbers[col.EVENTS]),
+        opened=int(t.numbers[col.OPENED]),
+        peak=peak,
+        spent_s=float(t.settings[col.SPENT_S]),
     )
 
 
@@ -143,7 +152,7 @@ def lay_out(c: Cluster, requests: int) -> Tables:
         groups=table,
         rings=rings,
         free=free,
-        servers=np.full((free.size, 2), col.NOBODY),
+        servers=np.full((free.size, 3), col.NOBODY),
         serving=np.zeros((free.size, 3)),
         links=np.zeros((links, 11), np.int64),
         trips=np.full((links, 2), -np.inf),
@@ -158,7 +167,7 @@ def lay_out(c: Cluster, requests: int) -> Tables:
         heap_at=np.zeros(heap),
         heap_what=np.zeros(heap, np.int64),
         numbers=np.zeros(18, np.int64),
-        settings=np.zeros(6),
+        settings=np.zeros(8),
         step_s=np.zeros(13),
         service_s=np.array(c.service_s),
         wait_s=np.array(c.wait_s),
@@ -189,6 +198,7 @@ def _settings(c: Cluster, t: Tables) -> None:
     numbers[col.ARRIVALS] = col.CONSTANT if c.arrivals == "constant" else col.POISSON
     numbers[col.FRONT], numbers[col.BALANCER] = FRONTS.index(c.front), BALANCERS.index(c.balancer)
     settings[col.RATE], settings[col.SHARE], settings[col.SLICE_S] = c.rate_per_s, c.forward_share, c.slice_s
+    settings[col.SWITCH_S] = c.switch_s
     if c.breaker is not None:
         b = c.breaker
         numbers[col.BREAKER], numbers[col.WINDOW] = 1, b.window

@@ -1,7 +1,8 @@
 """The heap of events, lines in order of arrival, and cores that processes take turns on. Compiled with numba.
 
 A process wakes when the first task enters its line, which costs ``wake_s``, and serves its line until that is empty or
-another process of its group waits and the slice is over; then it sleeps or goes to the end of the ring. That is an
+another process of its group waits and the slice is over; then it sleeps or goes to the end of the ring. A node that
+finds another's data in the caches of its core pays for that, too. That is an
 event loop under a scheduler that lets a turn end before it gives the core to whoever woke meanwhile. A stall takes the
 core from everybody for a while, as a hypervisor does: what is being served ends that much later.
 
@@ -96,12 +97,18 @@ def begin(t: Tables, server: int, process: int, now: float) -> None:
     task = leave(t.tasks, t.processes, process)
     stage = t.tasks[task, col.STAGE]
     cost = t.step_s[stage]
-    if process < t.numbers[col.NODES]:
+    node = process < t.numbers[col.NODES]
+    if node:
         drawn = t.service_s[0] if t.service_s.size == 1 else t.service_s[np.random.randint(0, t.service_s.size)]
         cost = drawn * (t.settings[col.SHARE] if stage == col.FORWARD else 1.0 - t.settings[col.SHARE])
     if t.processes[process, col.ASLEEP]:
         cost += t.wake_s[process]
         t.processes[process, col.ASLEEP] = 0
+    if node:
+        if t.servers[server, col.BEFORE] != process:
+            cost += t.settings[col.SWITCH_S]
+            t.servers[server, col.BEFORE] = process
+        t.settings[col.SPENT_S] += cost
     t.servers[server, col.PROCESS], t.servers[server, col.TASK] = process, task
     push(t, max(now, t.serving[server, col.STALLED_UNTIL]) + cost, col.SERVED, server)
 

@@ -30,8 +30,8 @@ FIRST, LAST, LENGTH = range(3)
 GROUP, THREADS, RUNNING, QUEUED, ASLEEP = range(3, 8)
 # Columns of groups: a ring of processes that could run, a stack of free servers.
 RING, RING_SIZE, RING_FIRST, RING_LENGTH, SERVERS, FREE_LENGTH, WIDTH = range(7)
-# Columns of servers (one core each), and of the moments that belong to them.
-PROCESS, TASK = range(2)
+# Columns of servers (one core each): whose turn, with what, whose was the last; and of the moments that belong to them.
+PROCESS, TASK, BEFORE = range(3)
 SINCE, OWED, STALLED_UNTIL = range(3)
 # Columns of links, after their line for a connection of the pool.
 PENDING, LEASED, STATE, SEEN, FAILURES, AT, PROBES_LEFT, PROBES_OK = range(3, 11)
@@ -44,8 +44,8 @@ SLOTS, IN_SERVICE, PEAK = range(3, 6)
     NODES, INSTANCES, CLIENT, FLEET, ARRIVALS, FRONT, BALANCER, POOL, BREAKER, WINDOW, MIN_CALLS, PROBES,
     EVENTS, HEAP, READY, TURN, OPENED, SOURCES,
 ) = range(18)  # fmt: skip
-# Settings that are not.
-RATE, SHARE, SLICE_S, FAILURE_SHARE, OPEN_S, STALLS_PER_S = range(6)
+# Settings that are not, and what all nodes have spent, in seconds.
+RATE, SHARE, SLICE_S, FAILURE_SHARE, OPEN_S, STALLS_PER_S, SWITCH_S, SPENT_S = range(8)
 # Kinds of events: a server has served its task, an instance its call, a group of cores stands still.
 SERVED, CALLED, STALLED = range(3)
 KINDS = 4

@@ -102,11 +102,20 @@ async def _read(
         page = _read_page(raw, key, name)
         items += [item for entry in page[key] if (item := catalog.item(server, method, entry)) is not None]
         cursor = page.get("nextCursor")
-        if cursor is None:
+        if cursor is None or (not cursor and _ends_with_nothing(server)):
             return items
     raise ProtocolViolation(
         f"server {name!r} sent more than {MAX_PAGES} pages to {method}; look at its cursors", server=name
     )
+
+
+def _ends_with_nothing(server: Server) -> bool:
+    """Whether an empty cursor says that there is no further page.
+
+    To 2026-07-28 it is a cursor like any other (server/utilities/pagination). Earlier revisions do not say, and servers
+    of theirs send one behind the last page, for which an endless list is no answer.
+    """
+    return server.peer is not None and server.peer.era == "legacy"
 
 
 def _read_page(raw: bytes, key: str, server: str) -> dict[str, Any]:
@@ -118,4 +127,8 @@ def _read_page(raw: bytes, key: str, server: str) -> dict[str, Any]:
         ) from None
     if not isinstance(page.get(key), list):
         raise ProtocolViolation(f"server {server!r} sent a list without {key!r}; look at the server", server=server)
+    if not isinstance(page.get("nextCursor"), str | None):
+        raise ProtocolViolation(
+            f"server {server!r} sent a nextCursor that is no string; look at the server", server=server
+        )
     return page

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::envelope;
 use crate::error::{Error, Result};
+use crate::info::Era;
 use crate::manager::ListKind;
 use crate::principal::Principal;
 use crate::translate;
@@ -119,7 +120,10 @@ pub(crate) async fn read(
         items::take_page(server, kind, prefix, &result, &mut items)?;
         let page: Page = serde_json::from_slice(&result)
             .map_err(|error| broken(server, kind, &error.to_string()))?;
-        let Some(cursor) = page.next_cursor.filter(|cursor| !cursor.is_empty()) else {
+        // To 2026-07-28 an empty cursor is one like any other (server/utilities/pagination). Earlier revisions do not
+        // say, and servers of theirs send one behind the last page, for which an endless list is no answer.
+        let ends = |cursor: &String| cursor.is_empty() && agreed.era == Era::Legacy;
+        let Some(cursor) = page.next_cursor.filter(|cursor| !ends(cursor)) else {
             return Ok(items);
         };
         params = b"{\"cursor\":".to_vec();

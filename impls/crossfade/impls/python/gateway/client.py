@@ -129,7 +129,7 @@ class ClientConnection(asyncio.Protocol):
             # Its body will not be read, so nothing behind it can be either.
             self.keep_alive = self.keep_alive and length == have
             self.head = None
-            self.respond(refuse(verdict))
+            self.respond(refuse(verdict)._replace(bare=head.method == "HEAD"))
             return
         if head.expect and not have and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

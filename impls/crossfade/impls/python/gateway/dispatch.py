@@ -302,7 +302,6 @@ def other(client: ClientConnection, head: RequestHead, verdict: Endpoint) -> Non
         legacy.get(client, head)
     elif verdict is Endpoint.DELETE:
         legacy.delete(client, head)
-    elif verdict is Endpoint.METRICS:
-        client.respond(admin.metrics(client.gateway.manager))
     else:
-        client.respond(admin.healthz(client.gateway.manager))
+        page = admin.metrics if verdict is Endpoint.METRICS else admin.healthz
+        client.respond(page(client.gateway.manager)._replace(bare=head.method == "HEAD"))

@@ -12,12 +12,17 @@ JSON: Final = "application/json"
 
 
 class HttpAnswer(NamedTuple):
-    """A whole response. ``headers`` are lines without line ends."""
+    """A whole response. ``headers`` are lines without line ends.
+
+    Of a ``bare`` one only the head is sent: what HEAD asked for (RFC 9110 section 9.3.2). A body would be read as the
+    next answer.
+    """
 
     status: int
     body: bytes = b""
     kind: str = JSON
     headers: tuple[str, ...] = ()
+    bare: bool = False
 
 
 ACCEPTED: Final = HttpAnswer(202)
@@ -26,7 +31,7 @@ _OK: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Leng
 
 def encode(answer: HttpAnswer, *, keep_alive: bool) -> bytes:
     """The bytes to send."""
-    if keep_alive and answer.status == 200 and answer.kind == JSON and not answer.headers:
+    if keep_alive and answer.status == 200 and answer.kind == JSON and not answer.headers and not answer.bare:
         return b"%b%d\r\n\r\n%b" % (_OK, len(answer.body), answer.body)
     lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}"]
     if answer.body:
@@ -36,7 +41,7 @@ def encode(answer: HttpAnswer, *, keep_alive: bool) -> bytes:
     lines += answer.headers
     if not keep_alive:
         lines.append("Connection: close")
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + answer.body
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (b"" if answer.bare else answer.body)
 
 
 def refuse(refusal: Refusal) -> HttpAnswer:

@@ -82,12 +82,12 @@ impl Access {
             }
             (b"/mcp" | b"/mcp/", Method::Get) => Ok(Endpoint::Stream),
             (b"/mcp" | b"/mcp/", Method::Delete) => Ok(Endpoint::Delete),
-            (b"/mcp" | b"/mcp/", Method::Other) => not_allowed(
+            (b"/mcp" | b"/mcp/", Method::Head | Method::Other) => not_allowed(
                 "this HTTP method is not supported at /mcp; use POST",
                 "POST, GET, DELETE",
             ),
-            (b"/metrics", Method::Get) => Ok(Endpoint::Metrics),
-            (b"/healthz", Method::Get) => Ok(Endpoint::Health),
+            (b"/metrics", Method::Get | Method::Head) => Ok(Endpoint::Metrics),
+            (b"/healthz", Method::Get | Method::Head) => Ok(Endpoint::Health),
             (b"/metrics" | b"/healthz", _) => {
                 not_allowed("this page can only be read; use GET", "GET")
             }

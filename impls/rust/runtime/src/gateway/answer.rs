@@ -21,6 +21,8 @@ pub(crate) struct Answer {
     pub(crate) allow: Option<&'static str>,
     /// The connection cannot go on behind this answer.
     pub(crate) close: bool,
+    /// Only the head is sent: what HEAD asked for (RFC 9110 section 9.3.2). A body would be read as the next answer.
+    pub(crate) bare: bool,
 }
 
 pub(crate) const JSON: &str = "application/json";
@@ -34,6 +36,7 @@ impl Answer {
             session: None,
             allow: None,
             close: false,
+            bare: false,
         }
     }
 
@@ -106,7 +109,9 @@ impl Answer {
             );
         }
         out.extend_from_slice(b"\r\n\r\n");
-        out.extend_from_slice(&self.body);
+        if !self.bare {
+            out.extend_from_slice(&self.body);
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use super::{Gateway, Phase, pages, stream};
 use crate::envelope::Span;
 use crate::principal::Principal;
 use crate::wire::body::Body;
-use crate::wire::{PIECE, RequestHead, buffers, head, io};
+use crate::wire::{Method, PIECE, RequestHead, buffers, head, io};
 
 /// How much a client may send ahead of its answers.
 const AHEAD: usize = 64 * 1024;
@@ -182,7 +182,8 @@ impl Client {
         match self.gateway.access.judge(asked) {
             Ok(Endpoint::Post) => self.post(inbound).await,
             Ok(other) => Box::pin(self.page(other, inbound)).await,
-            Err(answer) => {
+            Err(mut answer) => {
+                answer.bare = inbound.head.method == Method::Head;
                 let whole = matches!(inbound.head.body, Body::Done)
                     || self.input.len() >= inbound.head_len + inbound.length;
                 self.input
@@ -207,7 +208,8 @@ impl Client {
         let after = stream::last_event(&self.input[..inbound.head_len]);
         let keep_alive = inbound.keep_alive && matches!(inbound.head.body, Body::Done);
         self.input.drain(..inbound.head_len);
-        let answer = match (endpoint, session) {
+        let bare = inbound.head.method == Method::Head;
+        let mut answer = match (endpoint, session) {
             (_, Some(Err(refused))) => *refused,
             (Endpoint::Stream, Some(Ok(session))) => {
                 return stream::run(self, session, after).await;
@@ -220,6 +222,7 @@ impl Client {
             (Endpoint::Health, _) => pages::health(&self.gateway.manager),
             _ => Answer::refusal(400, "not reached"),
         };
+        answer.bare = bare;
         self.respond(&answer, keep_alive).await
     }
 

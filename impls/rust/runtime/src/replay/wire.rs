@@ -186,7 +186,7 @@ pub(super) fn http(name: &str, args: Args<'_>) -> Option<Value> {
                 let of = |span: Option<Span>| of_some(span.map(|span| span.of(&raw)));
                 json!({
                     "method": match found.method {
-                        Method::Get => "GET", Method::Post => "POST", Method::Delete => "DELETE", Method::Other => "other",
+                        Method::Get => "GET", Method::Head => "HEAD", Method::Post => "POST", Method::Delete => "DELETE", Method::Other => "other",
                     },
                     "length": length(found.body), "keep_alive": found.keep_alive, "expect": found.expects_continue,
                     "host": of(found.host), "origin": of(found.origin), "session": of(found.session),

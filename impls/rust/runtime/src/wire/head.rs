@@ -22,6 +22,7 @@ const fn fault(status: u16, why: &'static str) -> HeadFault {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Method {
     Get,
+    Head,
     Post,
     Delete,
     Other,
@@ -154,6 +155,7 @@ pub(crate) fn request(buffer: &[u8]) -> Result<Option<(RequestHead, usize)>, Hea
     let method = match parsed.method {
         Some("POST") => Method::Post,
         Some("GET") => Method::Get,
+        Some("HEAD") => Method::Head,
         Some("DELETE") => Method::Delete,
         _ => Method::Other,
     };
