@@ -249,7 +249,7 @@ def test_a_point_whose_rounds_disagree_bears_nothing_out_and_refutes_nothing() -
     rows = (foreseen(1.67, 2.40), foreseen(1.66, 2.40, 2.0), foreseen(None, None), foreseen(0.5, 9.0, fitted=True))
     found = Validation(created="t", results="r", target=0.2, rows=rows)
     said = foretold.words(found)
-    assert said.startswith("validated against 1 measured points of 2 nodes: p99 within 20% at 1, ")
+    assert said.startswith("validated against 1 measured point of 2 nodes: p99 within 20% at 1, ")
     assert "2 more (nodes-rates) cannot tell" in said
     table = foretold.table(found)
     assert [line.split("|")[-2].strip() for line in table.splitlines()[4:]] == ["+10%", "(+200%)", "(+10%)", "fitted"]

@@ -343,3 +343,15 @@ def hostile(text: str) -> Results:
             created="now",
         ),
     )
+
+
+def scaled(results: Results, scenario: str, metric: str, factors: tuple[float, ...], variant: str = "rust") -> Results:
+    """The same run with one metric of one variant multiplied round by round."""
+
+    def changed(block: Block) -> Block:
+        if (block.scenario, block.variant) != (scenario, variant) or metric not in block.metrics:
+            return block
+        metrics = {**block.metrics, metric: block.metrics[metric] * factors[block.round]}
+        return msgspec.structs.replace(block, metrics=metrics)
+
+    return msgspec.structs.replace(results, blocks=tuple(changed(b) for b in results.blocks))

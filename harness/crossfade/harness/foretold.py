@@ -96,8 +96,9 @@ def words(found: Validation | None, variant: str | None = None) -> str:
     within = sum(error < found.target for error in errors)
     nodes = sorted({row.nodes for row in rows})
     span = f"{', '.join(map(str, nodes[:-1]))} and {nodes[-1]}" if len(nodes) > 1 else str(nodes[0])
+    points = "measured point" if len(rows) == 1 else "measured points"
     text = (
-        f"validated against {len(rows)} measured points of {span} {'node' if nodes == [1] else 'nodes'}: "
+        f"validated against {len(rows)} {points} of {span} {'node' if nodes == [1] else 'nodes'}: "
         f"p99 within {found.target:.0%} at {within}"
     )
     if errors:
