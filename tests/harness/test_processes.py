@@ -178,3 +178,15 @@ def test_placement_keeps_the_variant_apart_and_says_when_it_cannot() -> None:
     assert place((0, 1)).variant == frozenset({0})
     assert place((2, 5, 7, 9)).rest == frozenset({5, 7})
     assert "not pinned" in place((0,)).describe()
+
+
+@pytest.mark.parametrize("look", ["iterdir", "read_text"])
+def test_whoever_ends_while_its_children_are_read_has_none(look: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of ``/proc`` may vanish between any two looks at it."""
+
+    def vanished(self: Path) -> None:
+        raise FileNotFoundError(str(self))
+
+    with child(HELLO), monkeypatch.context() as patch:
+        patch.setattr(Path, look, vanished)
+        assert cpuclock.children(os.getpid()) == []

@@ -7,6 +7,7 @@ Linux encodes a process id in a clock id: ``((~pid) << 3) | 2`` is the scheduler
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,9 +31,12 @@ def total_cpu_ns(pids: Iterable[int]) -> int:
 def children(pid: int) -> list[int]:
     """Direct children of ``pid``, in no order; empty if it is gone."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found.extend(int(p) for p in task.read_text().split())
-        except OSError:
-            continue
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return found
+    for task in tasks:
+        # It may end at any moment, and its threads one by one.
+        with contextlib.suppress(OSError):
+            found.extend(int(p) for p in (task / "children").read_text().split())
     return found

@@ -15,29 +15,33 @@ from crossfade.scenarios import Profile, Scenario
 OVERHEAD_S: dict[str, float] = {
     "throughput": 0.3,
     "latency": 0.3,
-    "burst": 0.3,
-    "connect": 0.3,
+    "burst": 0.9,
+    "connect": 0.6,
     "calls": 0.6,
     "sweep": 1.0,
     "memory_clients": 0.3,
     "memory_upstreams": 0.5,
     "memory_stdio": 0.5,
-    "memory_sessions": 0.5,
+    "memory_sessions": 0.3,
     "soak": 1.0,
-    "ops": 1.5,
+    "ops": 2.1,
     "lifecycle": 0.2,
     "faults": 1.0,
     "deploy": 0.5,
     "nodes": 1.0,
 }
-"""Starting and ending a block's processes, in seconds; from the blocks of reports/baselines/quick, rounded up."""
+"""Starting and ending a block's processes, in seconds; from the blocks of stored runs, rounded up."""
 
-EACH_S = {"memory_stdio": 0.2, "memory_sessions": 0.003}
+EACH_S = {"memory_stdio": 0.05, "memory_sessions": 0.0005}
 """What a child or a session adds to its rung."""
-NODE_S = 0.5
+NODE_S = 0.15
 """One start and one end of a node among others."""
-START_STOP_S = 1.0
+PHASE_S = 0.05
+"""What one of many phases takes besides its load."""
+START_STOP_S = 0.25
 """One start and one end of a variant, children and first answer included."""
+UNTIL_DONE = frozenset({"burst", "connect"})
+"""Kinds that end with the last answer, long before the time they may take."""
 
 
 TURN_S = 0.025
@@ -98,8 +102,7 @@ def block_seconds(scenario: Scenario, profile: Profile) -> float:
         # Usually four doublings and the refinement are measured before the objective is lost.
         return overhead + (4 + scenario.sweep.refine) * (one + 0.5)
     if scenario.ladder is not None:
-        held = scenario.ladder.in_flight or scenario.kind in ("memory_upstreams", "memory_stdio")
-        hold = scenario.ladder.hold_ms / 1000 if held else 0.0
+        hold = scenario.ladder.hold_ms / 1000 if scenario.kind in ("memory_upstreams", "memory_stdio") else 0.0
         # Each child or session takes its time to begin.
         each = sum(scenario.ladder.rungs) * EACH_S.get(scenario.kind, 0.0)
         return len(scenario.ladder.rungs) * (overhead + hold + 2 * scenario.ladder.settle_s) + each
@@ -107,8 +110,8 @@ def block_seconds(scenario: Scenario, profile: Profile) -> float:
         return overhead + scenario.lifecycle.starts * START_STOP_S
     if scenario.nodes is not None:
         phases = scenario.nodes.passes * sum(len(scenario.nodes.rates(count)) for count in scenario.nodes.counts)
-        return overhead + max(scenario.nodes.counts) * NODE_S + phases * (one + 0.5)
-    if scenario.kind == "ops":
+        return overhead + max(scenario.nodes.counts) * NODE_S + phases * (one + PHASE_S)
+    if scenario.kind == "ops" or scenario.kind in UNTIL_DONE:
         return overhead
     return overhead + one + (TURN_S * rounds.turns if rounds.turns > 1 else 0.0)
 
