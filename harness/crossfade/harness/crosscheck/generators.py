@@ -9,9 +9,8 @@ The connections have to saturate nginx. A closed loop's cycle is the latency and
 answer read to the next request written (Little: connections = throughput x (latency + turn)); both generators read all
 that is there before they write, and wrk's turn is longer, by its two calls of ``epoll_ctl`` per request. With few
 connections that difference is a part of the latency worth seeing; with many it is lost in nginx's line. What is left
-then is nginx's own: it pays for telling a generator of each answer, and pays more for one that comes to look after
-every answer than for one whose turn lasts for several. ``target_cpu_us`` shows it, beside a processor that is as busy
-under both.
+then is nginx's own: a saturated one is as fast as its requests are cheap, and ``target_cpu_us`` says what it spent on
+one under each generator.
 """
 
 from __future__ import annotations
