@@ -40,8 +40,8 @@ PHASE_S = 0.05
 """What one of many phases takes besides its load."""
 START_STOP_S = 0.25
 """One start and one end of a variant, children and first answer included."""
-UNTIL_DONE = frozenset({"burst", "connect"})
-"""Kinds that end with the last answer, long before the time they may take."""
+UNTIL_DONE = frozenset({"burst", "connect", "ops"})
+"""Kinds that end when their work is done, long before the time they may take: ``OVERHEAD_S`` is the whole block."""
 
 
 TURN_S = 0.025
@@ -111,7 +111,7 @@ def block_seconds(scenario: Scenario, profile: Profile) -> float:
     if scenario.nodes is not None:
         phases = scenario.nodes.passes * sum(len(scenario.nodes.rates(count)) for count in scenario.nodes.counts)
         return overhead + max(scenario.nodes.counts) * NODE_S + phases * (one + PHASE_S)
-    if scenario.kind == "ops" or scenario.kind in UNTIL_DONE:
+    if scenario.kind in UNTIL_DONE:
         return overhead
     return overhead + one + (TURN_S * rounds.turns if rounds.turns > 1 else 0.0)
 

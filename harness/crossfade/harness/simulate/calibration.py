@@ -131,9 +131,8 @@ def typical(points: Sequence[LoadPoint]) -> list[LoadPoint]:
     """Of a round's phases of one kind the calm half, by p99.
 
     A phase in which something else took the machine away for milliseconds says nothing of the nodes, and p99 tells it
-    from others as plainly as anything: it is many times theirs, in every third phase on a machine that others share.
-    The calm half's p99 is a few per cent low; so it is where the model is fitted. Fewer than four phases are all kept,
-    and so are those too short for a p99.
+    from others as plainly as anything: it is many times theirs. The calm half's p99 is a little low; so it is where the
+    model is fitted. Fewer than four phases are all kept, and so are those too short for a p99.
     """
     if len(points) < FEW or any(point.p99_us is None for point in points):
         return list(points)
