@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -16,6 +17,19 @@ ERAS = pytest.mark.parametrize("era", ["modern", "legacy"])
 
 def _least(result: dict[str, Any]) -> float:
     return Histogram.decode(result["latency"]).value_at_percentile(0.001)
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="scheduling policies are Linux's")
+def test_a_closed_loop_stands_back_and_an_open_one_keeps_its_times(bench: Bench) -> None:
+    _, port = bench.fleet()
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(os.sched_getscheduler(bench.children[-1].pid))
+
+    assert bench.run(port, during=look)["errors"] == {}
+    assert bench.run(port, during=look, mode="open", rate_per_s=100)["errors"] == {}
+    assert seen == [os.SCHED_BATCH, os.SCHED_OTHER]
 
 
 @ERAS

@@ -38,6 +38,9 @@ loop: everything counts by due time, ``missed_sends`` were due and never sent, `
 noticed due requests. Closed loop: answers count by arrival, ``service`` equals ``latency``. Throughput and the 100 ms
 ``series`` count arrivals within the window. ``generator_cpu_s`` is its CPU time in the window.
 
+A closed loop stands back where it shares a processor: its process preempts nobody (``SCHED_BATCH``), and the native
+one lets whoever is ready there run before it looks for answers. An open loop has send times to keep, and does not.
+
 Error kinds: ``connect, reset, timeout, http_<status>, rpc_<code>, tool_error, mismatch, garbage``. A request is never
 sent twice; a connection that failed is opened again, and an attempt that fails is one ``connect`` error. A list has to
 list something and a read to echo; progress for another's token is a ``mismatch``.

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 from crossfade.harness.processes import raise_file_limit
@@ -50,3 +50,22 @@ def pin(cpu: int | None) -> None:
         os.sched_setaffinity(0, {cpu})
     except (AttributeError, OSError) as error:
         raise ValueError(f"cannot pin to cpu {cpu} ({error}); choose another or leave `cpu` out") from error
+
+
+@contextlib.contextmanager
+def batch() -> Iterator[None]:
+    """While it lasts, this process preempts nobody when it is woken (``SCHED_BATCH``; ``sched.rs`` says why).
+
+    A policy that was set from outside stays, and so does the usual one where the system refuses or has no other.
+    """
+    if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        yield
+        return
+    none = os.sched_param(0)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, none)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, none)

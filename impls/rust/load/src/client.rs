@@ -4,9 +4,10 @@
 //! `lifecycle` moves a connection from down to idle and back, `answers` cuts and judges what it reads, `giving_up` cancels
 //! requests and ends sessions on purpose, and `conn` is what one connection owns.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
 
@@ -62,6 +63,8 @@ pub struct Client {
     events: Vec<Event>,
     /// Reopen what fails or is lost.
     pub reopen: bool,
+    /// Let whoever is ready on this CPU run before each look at the sockets (see [`crate::sched`]).
+    pub stands_back: bool,
 }
 
 impl Client {
@@ -88,6 +91,7 @@ impl Client {
             scratch: vec![0; READ_BUFFER],
             events: Vec::new(),
             reopen: true,
+            stands_back: false,
             plan: plan.clone(),
         })
     }
@@ -138,11 +142,7 @@ impl Client {
                 .polled
                 .take()
                 .unwrap_or_else(|| Events::with_capacity(1024));
-            match self.alarm.poll(
-                &mut self.poll,
-                &mut polled,
-                Some(wake_ns.min(self.next_sweep_ns).min(self.cancels.next_ns())),
-            ) {
+            match self.poll(&mut polled, wake_ns) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => host.interrupted()?,
                 Err(error) => {
@@ -166,6 +166,19 @@ impl Client {
         self.cancel_due();
         std::mem::swap(&mut self.events, &mut seen);
         Ok(seen)
+    }
+
+    fn poll(&mut self, polled: &mut Events, wake_ns: u64) -> io::Result<()> {
+        if self.stands_back {
+            std::thread::yield_now();
+            // What came meanwhile woke nobody, for nobody slept.
+            self.poll.poll(polled, Some(Duration::ZERO))?;
+            if !polled.is_empty() {
+                return Ok(());
+            }
+        }
+        let wake_ns = wake_ns.min(self.next_sweep_ns).min(self.cancels.next_ns());
+        self.alarm.poll(&mut self.poll, polled, Some(wake_ns))
     }
 
     /// Sends the next request on an idle connection. Returns the time it was sent.

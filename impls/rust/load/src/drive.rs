@@ -10,7 +10,7 @@ use crate::pacer::{Arrivals, Pacer};
 use crate::plan::{Mode, Plan, nanoseconds};
 use crate::record::{Outcome, Recorder};
 use crate::sys::{self, now_ns};
-use crate::{Failure, Host, hold, storm};
+use crate::{Failure, Host, hold, sched, storm};
 
 mod turns;
 mod units;
@@ -25,7 +25,7 @@ pub fn run(plan: &[u8], host: &mut dyn Host) -> Result<String, Failure> {
     let plan = Plan::parse(plan)?;
     sys::raise_open_files();
     if let Some(cpu) = plan.cpu {
-        sys::pin(cpu)?;
+        sched::pin(cpu)?;
     }
     if plan.mode == Mode::Hold {
         let mut client = Client::new(&plan)?;
@@ -81,14 +81,16 @@ pub fn settle(
 }
 
 fn measure(plan: &Plan, host: &mut dyn Host) -> Result<Outcome, Failure> {
+    let open = plan.mode == Mode::Open;
+    let _batch = (!open).then(sched::Batch::begin);
     let mut client = Client::new(plan)?;
+    client.stands_back = !open;
     let up = settle(plan, &mut client, 0, plan.connections, host)?;
     host.emit(&json!({"event": "ready", "connections": up.len()}).to_string())?;
 
     let begin = now_ns();
     let from = begin + nanoseconds(plan.warmup_s);
     let to = from + nanoseconds(plan.duration_s);
-    let open = plan.mode == Mode::Open;
     let mut pacer = match plan.rate_per_s {
         Some(rate) if open => Pacer::open(Arrivals::new(plan.arrivals, rate, begin, plan.seed)),
         _ => Pacer::closed(),

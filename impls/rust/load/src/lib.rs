@@ -17,6 +17,7 @@ pub mod record;
 pub mod requests;
 pub mod rng;
 pub mod scan;
+pub mod sched;
 pub mod socket;
 pub mod storm;
 pub mod sys;

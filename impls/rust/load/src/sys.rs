@@ -1,4 +1,4 @@
-//! What the operating system is asked for beyond sockets: a clock, an exact alarm, CPU time, limits, pinning, standard input.
+//! What the operating system is asked for beyond sockets: a clock, an exact alarm, CPU time, limits, standard input.
 //!
 //! Rule: all times are nanoseconds of the monotonic clock. `epoll_wait` counts milliseconds, which is far too coarse for
 //! open-loop send times, so the alarm is a timer descriptor on Linux (elsewhere: the poll's own timeout, rounded up).
@@ -9,8 +9,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use mio::{Events, Poll, Registry, Token, Waker};
-
-use crate::Failure;
 
 fn clock_ns(id: libc::clockid_t) -> u64 {
     let mut time = libc::timespec {
@@ -30,33 +28,6 @@ pub fn now_ns() -> u64 {
 /// CPU time of this thread (the whole generator or fleet), user and system.
 pub fn thread_cpu_ns() -> u64 {
     clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
-}
-
-/// Pins the calling thread to one CPU.
-#[cfg(target_os = "linux")]
-pub fn pin(cpu: usize) -> Result<(), Failure> {
-    // SAFETY: a zeroed cpu_set_t is an empty set, and the size passed is its own.
-    let done = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        if cpu < 8 * size_of::<libc::cpu_set_t>() {
-            libc::CPU_SET(cpu, &mut set);
-        }
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    if done == 0 {
-        return Ok(());
-    }
-    Err(Failure::Usage(format!(
-        "cannot pin to cpu {cpu}: {}; choose one of this process's CPUs or leave `cpu` out",
-        io::Error::last_os_error()
-    )))
-}
-
-#[cfg(not(target_os = "linux"))]
-pub fn pin(_cpu: usize) -> Result<(), Failure> {
-    Err(Failure::Usage(
-        "pinning needs Linux; leave `cpu` out".into(),
-    ))
 }
 
 /// Makes the end of a connection a reset (RST) instead of a farewell (FIN).

@@ -19,7 +19,7 @@ use super::sessions::Known;
 use crate::plan::nanoseconds;
 use crate::socket::{self, ALARM, READ_BUFFER, WAKER};
 use crate::sys::{self, Alarm, Control, now_ns};
-use crate::{Failure, Host};
+use crate::{Failure, Host, sched};
 
 mod answer;
 mod commands;
@@ -63,7 +63,7 @@ impl Fleet {
     pub fn bind(config: Config) -> Result<Self, Failure> {
         sys::raise_open_files();
         if let Some(cpu) = config.cpu {
-            sys::pin(cpu)?;
+            sched::pin(cpu)?;
         }
         let (poll, alarm, waker) = socket::open("the fleet")?;
         let address = socket::address("fleet configuration", &config.host, config.port)?;

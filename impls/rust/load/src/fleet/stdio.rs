@@ -13,8 +13,8 @@ use memchr::{memchr, memrchr};
 use super::Config;
 use super::rpc::{Hints, Server};
 use super::sessions::Pipe;
-use crate::Failure;
-use crate::sys::{self, now_ns};
+use crate::sys::now_ns;
+use crate::{Failure, sched};
 
 mod noise;
 
@@ -118,7 +118,7 @@ impl Lines {
 pub fn serve(config: &[u8]) -> Result<(), Failure> {
     let config = Config::parse(config)?;
     if let Some(cpu) = config.cpu {
-        sys::pin(cpu)?;
+        sched::pin(cpu)?;
     }
     // Unbuffered: `Stdin` and `Stdout` would copy every byte once more and split batches at lines.
     let mut input = unbuffered(io::stdin().as_raw_fd())?;
