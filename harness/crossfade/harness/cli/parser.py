@@ -181,7 +181,7 @@ def _crosscheck(commands: argparse._SubParsersAction[Parser]) -> None:
         "--duration", type=whole_seconds, default=1, metavar="SECONDS", help="of a turn (default: %(default)s)"
     )
     command.add_argument(
-        "--connections", type=connections, default=64, help="enough to saturate nginx (default: %(default)s)"
+        "--connections", type=connections, default=96, help="enough to saturate nginx (default: %(default)s)"
     )
     command.add_argument("--seed", type=seed)
     command.add_argument("--out", type=Path, default=Path("results"))

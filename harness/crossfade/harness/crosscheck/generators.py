@@ -8,9 +8,12 @@ turns. Two nginx processes differ among themselves, and a shared machine does fr
 The connections have to saturate nginx. A closed loop's cycle is the latency and the generator's own turn, from an
 answer read to the next request written (Little: connections = throughput x (latency + turn)); both generators read all
 that is there before they write, and wrk's turn is longer, by its two calls of ``epoll_ctl`` per request. With few
-connections that difference is a part of the latency worth seeing; with many it is lost in nginx's line. What is left
-then is nginx's own: a saturated one is as fast as its requests are cheap, and ``target_cpu_us`` says what it spent on
-one under each generator.
+connections that difference is a part of the latency worth seeing; with many it is lost in nginx's line.
+
+What is left then is nginx's own: a saturated one is as fast as its requests are cheap, and a generator can make them
+dear. One that is woken by every answer has nginx send an interrupt across processors for it, and is back with the next
+request before nginx is done with this one; wrk's longer turn gathers answers. Ours stands back instead (``load.py``),
+and ``target_cpu_us`` says whether that is enough: what nginx spent on a request under each generator.
 """
 
 from __future__ import annotations
