@@ -11,9 +11,9 @@ that is there before they write, and wrk's turn is longer, by its two calls of `
 connections that difference is a part of the latency worth seeing; with many it is lost in nginx's line.
 
 What is left then is nginx's own: a saturated one is as fast as its requests are cheap, and a generator can make them
-dear. One that is woken by every answer has nginx send an interrupt across processors for it, and is back with the next
-request before nginx is done with this one; wrk's longer turn gathers answers. Ours stands back instead (``load.py``),
-and ``target_cpu_us`` says whether that is enough: what nginx spent on a request under each generator.
+dear: whenever one has to be woken for an answer, nginx sends an interrupt across processors as it writes it. wrk's
+longer turn gathers answers; ours stands back instead (``load.py``), and ``target_cpu_us`` says whether that is enough:
+what nginx spent on a request under each generator.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 //! Where and when the thread of a generator or a fleet runs: on which CPU, and after whom.
 //!
 //! Rule: whoever shares a CPU with the ruler is not held up by it, and the target is not billed for its haste. A
-//! generator that is woken by an answer takes its CPU from the fleet, by an interrupt that the *target* sends as it
-//! writes that answer, and then sleeps again over the next: the target pays for one wake per answer. In a closed loop no
-//! send has a time of its own, so that its generator may stand back: [`Batch`] and a yield before it looks. An open loop
-//! has send times to keep and may not.
+//! generator that is woken by an answer takes the CPU from the fleet, by an interrupt that the *target* sends as it
+//! writes that answer; then it sleeps again, and the next answer costs the same. In a closed loop no send has a time of
+//! its own, so that its generator may stand back: [`Batch`] and a yield before it looks. An open loop has send times to
+//! keep and may not.
 
 use std::io;
 
