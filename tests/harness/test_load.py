@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -247,3 +249,12 @@ def test_no_request_repeats_what_another_has_asked(bench: Bench, plan: dict[str,
     assert len(asked) >= 100
     assert len({arguments["text"] for arguments in asked}) == len(asked)
     assert len({arguments["n"] for arguments in asked}) == len(asked)
+
+
+def test_ctrl_c_ends_a_load_that_never_sleeps(bench: Bench) -> None:
+    _, port = bench.fleet()
+    child = bench.child("load")
+    child.send({"generator": bench.generator, "port": port, "mode": "closed", "connections": 16, "duration_s": 20})
+    child.expect("measuring", timeout_s=20)
+    os.kill(child.pid, signal.SIGINT)
+    assert child.process.wait(timeout=5) == 130

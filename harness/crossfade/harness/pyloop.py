@@ -58,14 +58,13 @@ def batch() -> Iterator[None]:
 
     A policy that was set from outside stays, and so does the usual one where the system refuses or has no other.
     """
-    if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
-        yield
-        return
-    none = os.sched_param(0)
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, none)
+    ours = False
+    with contextlib.suppress(AttributeError, OSError):  # no such call, or none that works
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            ours = True
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_OTHER, none)
+        if ours:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

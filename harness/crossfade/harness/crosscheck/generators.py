@@ -10,7 +10,7 @@ answer read to the next request written (Little: connections = throughput x (lat
 that is there before they write, and wrk's turn is longer, by its two calls of ``epoll_ctl`` per request. With few
 connections that difference is a part of the latency worth seeing; with many it is lost in nginx's line.
 
-What is left then is nginx's own: a saturated one is as fast as its requests are cheap, and a generator can make them
+What is left then is nginx's own. A saturated one is as fast as its requests are cheap, and a generator can make them
 dear: whenever one has to be woken for an answer, nginx sends an interrupt across processors as it writes it. wrk's
 longer turn gathers answers; ours stands back instead (``load.py``), and ``target_cpu_us`` says whether that is enough:
 what nginx spent on a request under each generator.

@@ -162,7 +162,10 @@ impl Client {
             }
             self.polled = Some(polled);
         }
-        self.sweep();
+        if self.sweep() {
+            // Under load nobody sleeps, so that no signal interrupts a wait.
+            host.interrupted()?;
+        }
         self.cancel_due();
         std::mem::swap(&mut self.events, &mut seen);
         Ok(seen)

@@ -27,7 +27,7 @@ pub mod template;
 pub trait Host {
     /// Publishes one event; it must have left the process when this returns.
     fn emit(&mut self, event: &str) -> Result<(), Failure>;
-    /// Called when a signal interrupted a wait; an error ends the run.
+    /// Called when a signal interrupted a wait or may have come between waits; an error ends the run.
     fn interrupted(&mut self) -> Result<(), Failure> {
         Ok(())
     }

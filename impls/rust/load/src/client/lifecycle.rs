@@ -164,11 +164,11 @@ impl Client {
         self.conns[key].state = State::Down { retry_ns: u64::MAX };
     }
 
-    /// Times out what is overdue and reopens what is down.
-    pub(super) fn sweep(&mut self) {
+    /// Times out what is overdue and reopens what is down; whether it was time for that.
+    pub(super) fn sweep(&mut self) -> bool {
         let now = now_ns();
         if now < self.next_sweep_ns {
-            return;
+            return false;
         }
         self.next_sweep_ns = now + SWEEP_NS;
         for key in 0..self.conns.len() {
@@ -182,5 +182,6 @@ impl Client {
                 _ => {}
             }
         }
+        true
     }
 }
