@@ -32,10 +32,16 @@ def test_asv_runs_and_publishes(tmp_path: Path) -> None:
         **{f"GIT_{who}_{what}": "asv@test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
 
-    def run(*command: str) -> str:
-        done = subprocess.run(
-            command, cwd=repository, env=environment, capture_output=True, text=True, timeout=120, check=False
+    def tried(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=repository, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
+
+    def run(*command: str, tries: int = 1) -> str:
+        done = tried(*command)
+        # Other tests run beside this one: a block that they disturb gets no number, and rightly.
+        while done.returncode and "unstable" in done.stdout and tries > 1:
+            tries, done = tries - 1, tried(*command)
         assert done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
         return done.stdout.strip()
 
@@ -44,9 +50,8 @@ def test_asv_runs_and_publishes(tmp_path: Path) -> None:
     run("git", "commit", "--quiet", "--message=One point")
     commit = run("git", "rev-parse", "HEAD")
     run(str(ASV), "machine", "--yes")
-    told = run(
-        str(ASV), "run", "--show-stderr", f"--environment=existing:{sys.executable}", f"--set-commit-hash={commit}"
-    )
+    here = f"--environment=existing:{sys.executable}"
+    told = run(str(ASV), "run", "--show-stderr", here, f"--set-commit-hash={commit}", tries=3)
     run(str(ASV), "publish")
 
     results = [p for p in (repository / ".asv" / "results").glob("*/*.json") if p.name.startswith(commit[:8])]
