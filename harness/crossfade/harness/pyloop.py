@@ -1,4 +1,4 @@
-"""What the Python fleet and generator ask of the machine: an event loop, a CPU, open files, stdin.
+"""What the Python fleet and generator ask of the machine: an event loop, a CPU and its turn on it, open files, stdin.
 
 The rule: the loop is uvloop's where it is installed, and nothing that blocks runs on it.
 """
