@@ -20,6 +20,7 @@ from crossfade.scenarios import builtin, changed
 
 VARIANTS = [v for v in ("python", "rust") if missing(v) is None]
 ROLLUP = "Rss: 900 kB\nPss: 700 kB\nPss_Dirty: 1 kB\nPss_Anon: 500 kB\nPss_File: 180 kB\nPss_Shmem: 20 kB\n"
+FELL = "kernel memory fell with more connections"
 STAT = "anon 1\nkernel 40960\nsock 8192\nslab 20480\n"
 
 
@@ -193,7 +194,9 @@ def test_a_short_ladder_of_real_processes(name: str, changes: tuple[str, ...], m
         # Of sockets alone: of children and of sessions without a client there are none.
         sockets = name in ("memory-clients-busy", "memory-upstreams")
         assert {r.kernel is not None for r in found.ladder} == {sockets}
-        assert bool({"kernel_kib", "machine_kernel_kib"} & found.metrics.keys()) == sockets
+        # The whole machine's may fall for others' sake: then that is said, and no figure is given.
+        told = {"kernel_kib", "machine_kernel_kib"} & found.metrics.keys() or [n for n in found.notes if FELL in n]
+        assert bool(told) == sockets
     if name == "memory-stdio":
         assert {r.connections for r in found.ladder} == {1, 2, 4}
         assert all(r.children_pss_kib > 1000 * r.connections for r in found.ladder)
