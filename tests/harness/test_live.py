@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -15,9 +16,12 @@ import msgspec
 import pytest
 from tests.running import alive, below, running
 
+from crossfade.harness import planted
 from crossfade.harness.affinity import available, place
+from crossfade.harness.environment import nginx_path
 from crossfade.harness.executor import LocalExecutor, Task
 from crossfade.harness.measure import bench
+from crossfade.harness.measure.bench import LAYOUT
 from crossfade.harness.processes import Child
 from crossfade.harness.samples import Block, Slot
 from crossfade.harness.stats import analyse
@@ -219,3 +223,44 @@ def test_ctrl_c_keeps_whole_blocks_says_how_to_go_on_and_leaves_no_process(own: 
     assert 2 <= len(kept.blocks) < 40
     assert all(b.status != "failed" for b in kept.blocks)
     assert [pid for pid in started if alive(pid)] == []
+
+
+def environment(pid: int) -> dict[str, str]:
+    """Empty for a moment: a program is told of before its stack is."""
+    told = ""
+    while not told:
+        told = Path(f"/proc/{pid}/environ").read_text()
+    entries = told.split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
+@pytest.mark.parametrize("variant", ["python", "relay", *(["nginx"] if nginx_path() else [])])
+def test_every_process_of_a_block_has_the_hash_seed_and_the_layout_that_were_drawn(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that is brought and nginx, too: a longer name would move what lies behind it by as much each time."""
+    relay = next(g for g in planted.gateways() if g.name == planted.HONEST)
+    found: dict[str, dict[str, str]] = {}
+    begin = Child.__init__
+
+    def recorded(self: Child, what: str, *args: Any, **more: Any) -> None:
+        begin(self, what, *args, **more)
+        found[what] = environment(self.pid)
+
+    monkeypatch.setattr(Child, "__init__", recorded)
+    short = scenario("throughput")
+    executor = LocalExecutor(
+        placement=place(available()),
+        generator=GENERATOR,
+        gateways=(msgspec.structs.replace(relay, name="relay"),),
+    )
+    lengths = set()
+    for seed in (7, 4000, 3 * mmap.PAGESIZE + 40):
+        slot = Slot(scenario="short", round=0, position=0, variant=variant)
+        block = executor.block(Task(scenario=short, profile="quick", slot=slot, seed=5, hash_seed=seed))
+        assert block.status != "failed", block.error
+        assert len(found) == 3, found.keys()
+        assert {env["PYTHONHASHSEED"] for env in found.values()} == {str(seed)}
+        (length,) = {len(env[LAYOUT]) for env in found.values()}
+        lengths.add(length)
+    assert lengths == {7, 4000, 40}

@@ -84,8 +84,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def nginx(upstream: int, *, cpus: frozenset[int] | None, start_timeout_s: float = 5.0) -> Iterator[Running]:
-    """nginx in front of ``upstream``. Raises Unavailable if it is not installed, BlockFailed if it does not start."""
+def nginx(
+    upstream: int, *, cpus: frozenset[int] | None, env: dict[str, str] | None = None, start_timeout_s: float = 5.0
+) -> Iterator[Running]:
+    """nginx in front of ``upstream``, with ``env`` added to its environment.
+
+    Raises Unavailable if it is not installed, BlockFailed if it does not start.
+    """
     path = nginx_path()
     if path is None:
         raise Unavailable("nginx is not installed; install it, or leave it out of --limits")
@@ -94,7 +99,7 @@ def nginx(upstream: int, *, cpus: frozenset[int] | None, start_timeout_s: float 
         file = folder / "nginx.conf"
         file.write_text(config(folder=folder, port=port, upstream=upstream, root=os.geteuid() == 0))
         command = [path, "-e", "stderr", "-p", name, "-c", str(file)]
-        with Child("nginx", ["/bin/sh", "-c", _UNTIL_EOF, "sh", *command], cpus=cpus) as child:
+        with Child("nginx", ["/bin/sh", "-c", _UNTIL_EOF, "sh", *command], cpus=cpus, env=env) as child:
             yield Running(port, _wait_until_open(child, port, time.monotonic() + start_timeout_s))
 
 

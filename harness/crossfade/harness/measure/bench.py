@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import mmap
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,8 @@ TWIN = "~"
 """``python~twin`` is the variant ``python`` under a second name, for A/A runs."""
 START_S = 30.0
 """How long a variant or a gateway may take until it serves, unless told otherwise."""
+LAYOUT = "CROSSFADE_LAYOUT"
+"""A variable that nobody reads: its length moves everything behind it."""
 
 
 class Measured(msgspec.Struct, kw_only=True):
@@ -76,10 +79,20 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         """Durations of the profile."""
         return self.scenario.rounds(self.profile)
 
+    @property
+    def chance(self) -> dict[str, str]:
+        """The environment in which a block's processes differ by chance alone: hash seed and address layout.
+
+        The kernel draws addresses by whole pages. Where things lie within one follows from what was allocated before
+        them, the environment and the command line first of all, and can cost a process several per cent for its whole
+        life, a longer name being enough (Mytkowicz et al. 2009). So the length of the environment is drawn, too.
+        """
+        return {"PYTHONHASHSEED": str(self.hash_seed), LAYOUT: "x" * (self.hash_seed % mmap.PAGESIZE)}
+
     def _python(self, what: str, module: str, *arguments: str, cpus: frozenset[int] | None) -> Child:
         # -X utf8: a C locale must not change what a child writes.
         argv = [sys.executable, "-X", "utf8", "-m", module, *arguments]
-        return Child(what, argv, cpus=cpus, env={"PYTHONHASHSEED": str(self.hash_seed)})
+        return Child(what, argv, cpus=cpus, env=self.chance)
 
     @contextlib.contextmanager
     def fleet(self) -> Iterator[tuple[Child, Ports]]:
@@ -123,13 +136,13 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         if self.gateway is not None:
             era = self.scenario.load.era if self.scenario.load is not None else "modern"
             entry = self._stdio_command() if ports is None else upstreams.plain(ports[0])
-            cpus, start_s = self.placement.variant, self.start_s
-            with foreign.opened(self.gateway, entry=entry, cpus=cpus, era=era, start_s=start_s) as found:
+            cpus, start_s, env = self.placement.variant, self.start_s, self.chance
+            with foreign.opened(self.gateway, entry=entry, cpus=cpus, env=env, era=era, start_s=start_s) as found:
                 yield found
         elif self.variant == "ceiling" and fleet is not None and ports is not None:
             yield Target(ports[0], "echo", (fleet.pid,))
         elif self.variant == "nginx" and ports is not None:
-            with proxies.nginx(ports[0], cpus=self.placement.variant) as running:
+            with proxies.nginx(ports[0], cpus=self.placement.variant, env=self.chance) as running:
                 yield Target(running.port, "echo", running.pids)
         else:
             tools = upstreams.tools(self.scenario.upstream)

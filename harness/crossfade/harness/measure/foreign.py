@@ -37,9 +37,17 @@ _UNTIL_EOF = (
 
 @contextlib.contextmanager
 def opened(
-    gateway: Gateway, *, entry: Mapping[str, Any], cpus: frozenset[int] | None, era: Era, start_s: float
+    gateway: Gateway,
+    *,
+    entry: Mapping[str, Any],
+    cpus: frozenset[int] | None,
+    env: dict[str, str] | None = None,
+    era: Era,
+    start_s: float,
 ) -> Iterator[Target]:
     """The gateway, with the fleet behind it. ``entry`` is the fleet as an entry of an ``mcpServers`` file.
+
+    ``env`` is added to its environment.
 
     Raises BlockFailed if it ends, stays silent, or does not serve the fleet's tool, quoting its last words.
     """
@@ -52,7 +60,8 @@ def opened(
     with tempfile.TemporaryDirectory(prefix="crossfade-gateway-") as folder:
         port = free_port()
         argv = arguments(gateway, port=port, entry=entry, folder=Path(folder))
-        with Child(gateway.name, ["/bin/sh", "-c", _UNTIL_EOF, "sh", *argv], cpus=cpus, cwd=Path(folder)) as child:
+        command = ["/bin/sh", "-c", _UNTIL_EOF, "sh", *argv]
+        with Child(gateway.name, command, cpus=cpus, env=env, cwd=Path(folder)) as child:
             pid = int(child.expect("started", timeout_s=start_s)["pid"])
             found = Target(port, "", look=lambda: tree(pid))
             yield _with_tool(gateway.name, found, era, deadline, start_s, alive=child.alive)
