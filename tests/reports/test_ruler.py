@@ -65,7 +65,7 @@ def test_what_a_machine_has_not_measured_is_named_with_its_command() -> None:
     assert "`crossfade selftest` makes one" in unknown["False alarms"]
     assert "`crossfade selftest --power`" in unknown["Planted flaws"]
     assert "no cross-check of this machine; `crossfade crosscheck` makes one" in unknown["Cross-check"]
-    assert "not yet validated" in unknown["The simulator against measured nodes"]
+    assert "`crossfade run nodes-rates nodes-pool` has" in unknown["The simulator against measured nodes"]
 
 
 def test_the_quick_check_of_a_first_run_is_told_where_the_long_one_is_missing() -> None:

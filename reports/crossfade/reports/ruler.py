@@ -141,7 +141,10 @@ def _validation(results: Results) -> tuple[Check, ...]:
     title = "The simulator against measured nodes"
     found = results.validation
     if found is None:
-        told = f"The simulator behind `crossfade plan` is {foretold.NEVER}."
+        told = (
+            "This run has no open loop over several nodes that the simulator behind `crossfade plan` could be compared "
+            "with; `crossfade run nodes-rates nodes-pool` has."
+        )
         return (Check(title, told, known=False),)
     rows = tuple(
         (
