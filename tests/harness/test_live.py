@@ -226,12 +226,12 @@ def test_ctrl_c_keeps_whole_blocks_says_how_to_go_on_and_leaves_no_process(own: 
 
 
 def environment(pid: int) -> dict[str, str]:
-    """Empty for a moment: a program is told of before its stack is."""
-    told = ""
-    while not told:
-        told = Path(f"/proc/{pid}/environ").read_text()
-    entries = told.split("\0")
-    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+    """What a process was started with."""
+    deadline = time.monotonic() + 5
+    # Empty for a moment: a program is told of before its stack is.
+    while not (told := Path(f"/proc/{pid}/environ").read_text()):
+        assert time.monotonic() < deadline, f"process {pid} has no environment"
+    return dict(entry.split("=", 1) for entry in told.split("\0") if "=" in entry)
 
 
 @pytest.mark.parametrize("variant", ["python", "relay", *(["nginx"] if nginx_path() else [])])

@@ -90,7 +90,7 @@ def test_kernel_memory_that_falls_with_more_connections_is_nobodys_figure() -> N
     ]
     found = rungs.conclude(readings)
     assert "machine_kernel_kib" not in found.metrics
-    assert any("kernel memory fell" in note for note in found.notes)
+    assert any(FELL in note for note in found.notes)
     assert found.void is None
 
 
